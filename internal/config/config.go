@@ -1,0 +1,328 @@
+// Package config is the configuration file and its reference manual.
+//
+// The comments of [Config] and of the structs in it are the manual: they are
+// rendered into docs/configuration.md, and a test holds the two together. The
+// file names where secrets are, never secrets. Unknown settings are errors,
+// and every setting may be left out.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/keyreeve/keyreeve/internal/arn"
+)
+
+//go:generate go run render.go
+
+// Config is the configuration of one node.
+type Config struct {
+	// The directory that holds everything the node keeps: the store, the
+	// certificates, the audit records and the control socket. It is made on
+	// the first start, readable by its owner alone. Default: keyreeve-data.
+	Data string `yaml:"data"`
+
+	// The address of the TLS listener that carries every service.
+	// Default: 127.0.0.1:4599.
+	Listen string `yaml:"listen"`
+
+	// The address of the private listener for /healthz, /readyz and /metrics,
+	// without TLS and without authentication: keep it where only operators
+	// reach it. "off" for none. Default: 127.0.0.1:4598.
+	Private string `yaml:"private"`
+
+	// The address of an additional listener without TLS, for tests. It must be
+	// a loopback address. Default: none.
+	Plain string `yaml:"plain"`
+
+	// The id of the management account that the first start makes, 12 digits.
+	// Default: random.
+	Account string `yaml:"account"`
+
+	// The Region that `keyreeve env` tells clients to use. Default: us-east-1.
+	Region string `yaml:"region"`
+
+	// The Regions that requests may be signed for. Default: the standard
+	// commercial Regions, and the one above.
+	Regions []string `yaml:"regions"`
+
+	// The largest number of requests that are served at once; more wait at
+	// their connections. Default: 10000.
+	MaxRequests int `yaml:"max_requests"`
+
+	TLS    TLS    `yaml:"tls"`
+	Seal   Seal   `yaml:"seal"`
+	Memory Memory `yaml:"memory"`
+	Audit  Audit  `yaml:"audit"`
+	Log    Log    `yaml:"log"`
+}
+
+// TLS is the server's certificate. Without one given, the first start makes a
+// local certificate authority, and a certificate that it renews by itself.
+type TLS struct {
+	// A PEM file with the server's certificate and those between it and the
+	// root. It is read again when it changes. Default: made by the local CA.
+	Certificate string `yaml:"certificate"`
+
+	// The PEM file with the certificate's private key, mode 0600.
+	Key string `yaml:"key"`
+
+	// Further DNS names and IP addresses that the made certificate is for,
+	// beside localhost, the loopback addresses and the host's name.
+	Names []string `yaml:"names"`
+}
+
+// Seal is where the root key comes from.
+type Seal struct {
+	// "file": the root key is in a key file, and the node starts by itself.
+	// "passphrase": it is derived from a passphrase, and the node starts
+	// sealed unless passphrase_file is given. Default: file.
+	Provider string `yaml:"provider"`
+
+	// The key file. It stands beside the data directory, so that a copy of the
+	// data is not a copy of the key. It must be a plain file with mode 0600.
+	// Default: the data directory's path with ".root.key" appended.
+	File string `yaml:"file"`
+
+	// A file with the passphrase, mode 0600, for starting without a person.
+	// Default: none; use `keyreeve seal unseal`.
+	PassphraseFile string `yaml:"passphrase_file"`
+
+	// The file that remembers how far the store had come, so that an older
+	// copy put in its place is noticed. Default: the data directory's path
+	// with ".mark" appended.
+	Mark string `yaml:"mark"`
+}
+
+// Memory is how key material is held in memory.
+type Memory struct {
+	// "required": refuse to start where memory for key material can't be
+	// locked; "try": go on, and warn. Default: try.
+	Lock string `yaml:"lock"`
+
+	// The most memory for unwrapped key material, such as 512KiB or 64MiB.
+	// Keys beyond it are unwrapped for each use. Default: 16MiB.
+	Size Size `yaml:"size"`
+
+	// Material that was not used for so long is wiped. Default: 10m.
+	Idle time.Duration `yaml:"idle"`
+
+	// The number of keys, of aliases and of credentials that are kept decoded.
+	// Default: 100000.
+	Records int `yaml:"records"`
+}
+
+// Audit is how calls are recorded.
+type Audit struct {
+	// Wait for the disk before every answer. Without it, calls that change
+	// something wait, and others are handed to the operating system before the
+	// answer: they survive the process, but not a power failure within the
+	// moments after. Default: false.
+	Sync bool `yaml:"sync"`
+}
+
+// Log is the node's own log, on standard error.
+type Log struct {
+	// "debug", "info", "warn" or "error". Default: info.
+	Level string `yaml:"level"`
+
+	// "text" or "json". Default: text.
+	Format string `yaml:"format"`
+}
+
+// Size is a number of bytes, written with a unit: B, KiB, MiB or GiB.
+type Size int64
+
+var sizeUnits = []struct {
+	name string
+	size Size
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+
+// UnmarshalYAML implements [yaml.Unmarshaler].
+func (s *Size) UnmarshalYAML(n *yaml.Node) error {
+	for _, u := range sizeUnits {
+		digits, ok := strings.CutSuffix(n.Value, u.name)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 32)
+		if err != nil || v < 0 {
+			break
+		}
+		*s = Size(v) * u.size
+		return nil
+	}
+	return fmt.Errorf("line %d: %q is not a size; write it as 512KiB, 64MiB or 1GiB", n.Line, n.Value)
+}
+
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if s >= u.size && s%u.size == 0 {
+			return strconv.FormatInt(int64(s/u.size), 10) + u.name
+		}
+	}
+	return "0B"
+}
+
+// maxFile is the largest configuration file that is read, in bytes.
+const maxFile = 1 << 20
+
+// Read reads the configuration file at path, fills in the defaults and checks
+// all settings.
+func Read(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	c, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse parses the text of a configuration file. It does not fill in defaults.
+func Parse(text []byte) (*Config, error) {
+	if len(text) > maxFile {
+		return nil, errors.New("the file is larger than 1 MiB")
+	}
+	c := new(Config)
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one document")
+	}
+	return c, nil
+}
+
+// standardRegions are the commercial Regions that need no opt-in, and those
+// that do. Source: "AWS Regions" in the AWS Account Management guide.
+var standardRegions = []string{
+	"af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+	"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+	"ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
+	"eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+	"us-west-2",
+}
+
+var regionName = regexp.MustCompile(`^[a-z]{2,5}(-[a-z]{2,10}){1,2}-[0-9]{1,2}$`)
+
+// SetDefaults fills in what was left out.
+func (c *Config) SetDefaults() {
+	set := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	set(&c.Data, "keyreeve-data")
+	set(&c.Listen, "127.0.0.1:4599")
+	set(&c.Private, "127.0.0.1:4598")
+	set(&c.Region, "us-east-1")
+	if len(c.Regions) == 0 {
+		c.Regions = slices.Clone(standardRegions)
+	}
+	if !slices.Contains(c.Regions, c.Region) {
+		c.Regions = append(c.Regions, c.Region)
+	}
+	if c.MaxRequests == 0 {
+		c.MaxRequests = 10000
+	}
+	data := strings.TrimRight(c.Data, string(os.PathSeparator))
+	set(&c.Seal.Provider, "file")
+	set(&c.Seal.File, data+".root.key")
+	set(&c.Seal.Mark, data+".mark")
+	set(&c.Memory.Lock, "try")
+	if c.Memory.Size == 0 {
+		c.Memory.Size = 16 << 20
+	}
+	if c.Memory.Idle == 0 {
+		c.Memory.Idle = 10 * time.Minute
+	}
+	if c.Memory.Records == 0 {
+		c.Memory.Records = 100000
+	}
+	set(&c.Log.Level, "info")
+	set(&c.Log.Format, "text")
+}
+
+// Check returns what is wrong with the settings, all of it.
+func (c *Config) Check() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	oneOf := func(name, v string, allowed ...string) {
+		if !slices.Contains(allowed, v) {
+			wrong("%s: %q is none of %s", name, v, strings.Join(allowed, ", "))
+		}
+	}
+	address := func(name, v string) (host string) {
+		host, port, err := net.SplitHostPort(v)
+		if err != nil {
+			wrong("%s: %q is not host:port", name, v)
+			return ""
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			wrong("%s: %q is not a port (0 to 65535)", name, port)
+		}
+		return host
+	}
+	address("listen", c.Listen)
+	if c.Private != "off" {
+		address("private", c.Private)
+	}
+	if c.Plain != "" {
+		host := address("plain", c.Plain)
+		if ip := net.ParseIP(host); host != "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			wrong("plain: %q is not a loopback address; traffic without TLS stays on this machine", c.Plain)
+		}
+	}
+	if c.Account != "" && !arn.IsAccount(c.Account) {
+		wrong("account: %q is not 12 digits", c.Account)
+	}
+	for _, r := range c.Regions {
+		if !regionName.MatchString(r) {
+			wrong("regions: %q is not the name of a Region", r)
+		}
+	}
+	if c.MaxRequests < 1 {
+		wrong("max_requests: must be at least 1")
+	}
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		wrong("tls: certificate and key are given together or not at all")
+	}
+	oneOf("seal.provider", c.Seal.Provider, "file", "passphrase")
+	if c.Seal.PassphraseFile != "" && c.Seal.Provider != "passphrase" {
+		wrong("seal.passphrase_file: only for the provider passphrase")
+	}
+	oneOf("memory.lock", c.Memory.Lock, "required", "try")
+	if c.Memory.Size < 4096 {
+		wrong("memory.size: must be at least 4KiB")
+	}
+	if c.Memory.Idle < time.Second {
+		wrong("memory.idle: must be at least 1s")
+	}
+	if c.Memory.Records < 1 {
+		wrong("memory.records: must be at least 1")
+	}
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "text", "json")
+	return errors.Join(errs...)
+}

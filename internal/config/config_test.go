@@ -1,0 +1,111 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/config"
+)
+
+func TestEmptyFileIsValid(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "{}\n"} {
+		c, err := config.Parse([]byte(text))
+		if err != nil {
+			t.Fatalf("Parse(%q): %v", text, err)
+		}
+		c.SetDefaults()
+		if err := c.Check(); err != nil {
+			t.Errorf("defaults: %v", err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := config.Parse([]byte("data: /var/lib/keyreeve/\nmemory:\n  size: 64MiB\n  idle: 90s\nregions: [eu-central-1]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDefaults()
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Memory.Size != 64<<20 || c.Memory.Idle != 90*time.Second {
+		t.Errorf("memory = %+v", c.Memory)
+	}
+	if c.Seal.File != "/var/lib/keyreeve.root.key" {
+		t.Errorf("seal.file = %q: it must stand beside the data directory", c.Seal.File)
+	}
+	if got := strings.Join(c.Regions, " "); got != "eu-central-1 us-east-1" {
+		t.Errorf("regions = %s", got)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"lisen: x":                         "lisen",
+		"listen: nowhere":                  "not host:port",
+		"listen: 127.0.0.1:70000":          "not a port",
+		"plain: 0.0.0.0:80":                "loopback",
+		"account: 12345":                   "12 digits",
+		"regions: [Frankfurt]":             "name of a Region",
+		"tls: {certificate: a.pem}":        "together",
+		"seal: {provider: hsm}":            "none of file, passphrase",
+		"seal: {passphrase_file: p}":       "only for the provider",
+		"memory: {size: 12 parsecs}":       "not a size",
+		"memory: {lock: maybe}":            "none of required, try",
+		"memory: {idle: 1ms}":              "at least 1s",
+		"log: {level: loud}":               "none of debug",
+		"data: a\n---\ndata: b":            "more than one document",
+		"data: [a]":                        "cannot unmarshal",
+		strings.Repeat("#", 1<<20) + "\n#": "larger than 1 MiB",
+	} {
+		c, err := config.Parse([]byte(text))
+		if err == nil {
+			c.SetDefaults()
+			err = c.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: error %v, want one with %q", text, err, want)
+		}
+	}
+}
+
+// The manual is rendered from the comments; it may not lag behind them.
+func TestManualIsCurrent(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"internal/config", "docs"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"config.go", "render.go"} {
+		b, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "internal/config", name), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", "run", "render.go")
+	cmd.Dir = filepath.Join(dir, "internal/config")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go run render.go: %v\n%s", err, out)
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "docs/configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, want) {
+		t.Error("docs/configuration.md is not what the comments say; run make gen")
+	}
+}
