@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unsafe"
 )
 
 const redacted = "[secret]"
@@ -18,26 +19,33 @@ const redacted = "[secret]"
 // Bytes are bytes that must not be shown. Copies of a Bytes share their
 // storage, so wiping one wipes all. The zero value is absent: empty, and
 // [Bytes.IsNil].
-type Bytes struct{ b []byte }
+//
+// Package fmt cannot call methods of unexported fields: a struct that holds a
+// Bytes in one is printed field by field. So the bytes are not kept as a slice
+// but as a pointer to the first of them, which prints as an address.
+type Bytes struct {
+	first *byte
+	n     int
+}
 
 // New returns a Bytes that takes over b; the caller must not keep using b.
-func New(b []byte) Bytes { return Bytes{b} }
+func New(b []byte) Bytes { return Bytes{unsafe.SliceData(b), len(b)} }
 
 // Reveal returns the bytes themselves, not a copy.
-func (s Bytes) Reveal() []byte { return s.b }
+func (s Bytes) Reveal() []byte { return unsafe.Slice(s.first, s.n) }
 
 // Len returns the number of bytes.
-func (s Bytes) Len() int { return len(s.b) }
+func (s Bytes) Len() int { return s.n }
 
 // IsNil reports whether s was never given any bytes, not even none.
-func (s Bytes) IsNil() bool { return s.b == nil }
+func (s Bytes) IsNil() bool { return s.first == nil }
 
 // Equal reports whether s and t hold the same bytes, in time that depends only
 // on their lengths.
-func (s Bytes) Equal(t Bytes) bool { return subtle.ConstantTimeCompare(s.b, t.b) == 1 }
+func (s Bytes) Equal(t Bytes) bool { return subtle.ConstantTimeCompare(s.Reveal(), t.Reveal()) == 1 }
 
 // Wipe overwrites the bytes with zeros.
-func (s Bytes) Wipe() { clear(s.b) }
+func (s Bytes) Wipe() { clear(s.Reveal()) }
 
 // Format implements [fmt.Formatter] for every verb.
 func (s Bytes) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
