@@ -37,6 +37,10 @@ type Call struct {
 	Host      string // the Host header, as the client sent it
 	TLS       TLS
 
+	// Target is the operation's name as the client sent it, unchecked: for the
+	// record of a call that is not routed.
+	Target string
+
 	Operation *Operation // nil until routed
 	Caller    *Principal // nil until authenticated
 
