@@ -1,0 +1,94 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors about what is not there, or is already.
+var (
+	// ErrNotFound: no such key; or no such alias, or the key behind it is gone.
+	ErrNotFound = errors.New("keyring: not found")
+	// ErrExists: a key with this id, or an alias with this name, is there.
+	ErrExists = errors.New("keyring: already exists")
+	// ErrLimit: one more alias of a key, or key of a Region, than allowed.
+	ErrLimit = errors.New("keyring: limit exceeded")
+	// ErrTooManyTags: a key would have more than MaxTags tags.
+	ErrTooManyTags = errors.New("keyring: too many tags")
+)
+
+// Errors about the order of things.
+var (
+	// ErrStale: the key was changed since the permit was decided. The caller
+	// finds the key and decides again; see [Attempt].
+	ErrStale = errors.New("keyring: the key has changed since it was decided on")
+	// ErrConflict: a key changed again and again under an operation.
+	ErrConflict = errors.New("keyring: too many concurrent changes of the key")
+	// ErrClosed: the ring is closed.
+	ErrClosed = errors.New("keyring: closed")
+)
+
+// Errors about what a caller handed in.
+var (
+	// ErrInvalidCiphertext: not a ciphertext of this key, damaged, or under
+	// another encryption context. Which of these is never said.
+	ErrInvalidCiphertext = errors.New("keyring: invalid ciphertext")
+	// ErrIncorrectKey: a well-formed ciphertext that names another key.
+	ErrIncorrectKey = errors.New("keyring: the ciphertext is of another key")
+	// ErrDigestLength: a digest whose length is not that of the algorithm's hash.
+	ErrDigestLength = errors.New("keyring: invalid digest length")
+	// ErrParameter: a combination or size that no API call can ask for once it
+	// is validated, such as a spec that does not go with a usage.
+	ErrParameter = errors.New("keyring: invalid parameter")
+	// ErrNoPublicKey: the key is symmetric.
+	ErrNoPublicKey = errors.New("keyring: the key has no public key")
+	// ErrIncompatible: an alias cannot move between keys of different type or usage.
+	ErrIncompatible = errors.New("keyring: keys of different type or usage")
+)
+
+// StateError says that a key's state does not allow an action.
+type StateError struct {
+	ARN   string
+	State State // the state that the key is in
+	// Want is the only state that would do, if there is one: PendingDeletion
+	// for CancelKeyDeletion, else empty.
+	Want State
+}
+
+func (e *StateError) Error() string {
+	if e.Want != "" {
+		return fmt.Sprintf("keyring: %s is %s, not %s", e.ARN, e.State, e.Want)
+	}
+	return fmt.Sprintf("keyring: %s is %s", e.ARN, e.State)
+}
+
+// UsageError says that a key's usage does not go with an action.
+type UsageError struct {
+	ARN   string
+	Usage Usage // the usage that the key has
+}
+
+func (e *UsageError) Error() string {
+	return fmt.Sprintf("keyring: key usage of %s is %s", e.ARN, e.Usage)
+}
+
+// AlgorithmError says that an algorithm does not go with a key's spec.
+type AlgorithmError struct {
+	Algorithm Algorithm
+	Spec      Spec
+}
+
+func (e *AlgorithmError) Error() string {
+	return fmt.Sprintf("keyring: algorithm %s is incompatible with key spec %s", e.Algorithm, e.Spec)
+}
+
+// LengthError says that a plaintext is too long for RSAES-OAEP.
+type LengthError struct {
+	Algorithm Algorithm
+	Spec      Spec
+	Max       int // bytes
+}
+
+func (e *LengthError) Error() string {
+	return fmt.Sprintf("keyring: %s with a key of %s cannot encrypt more than %d bytes", e.Algorithm, e.Spec, e.Max)
+}
