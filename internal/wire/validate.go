@@ -1,0 +1,238 @@
+package wire
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/keyreeve/keyreeve/internal/secret"
+)
+
+// MaxEcho is how many bytes of a refused value a message repeats; the rest is
+// replaced by "…".
+const MaxEcho = 1024
+
+// NoMax stands for a length without an upper bound.
+const NoMax = 1<<31 - 1
+
+// Violations collects which constraints of the API a request breaks, and makes
+// one ValidationException of them. The zero value is ready to use. As long as
+// nothing is violated it allocates nothing.
+type Violations struct {
+	n    int
+	text []byte
+	path []byte // "tags.1.member." inside of a structure
+}
+
+// A Pattern is a regular expression that a whole value must match, compiled
+// when it is first needed.
+type Pattern struct {
+	text    string
+	compile func() *regexp.Regexp
+}
+
+// NewPattern returns the pattern written as text, in the syntax of the API's
+// model (Java's).
+func NewPattern(text string) *Pattern {
+	return &Pattern{text: text, compile: sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\A(?:` + javaUnit.ReplaceAllString(text, `\x{$1}`) + `)\z`)
+	})}
+}
+
+// javaUnit is how Java writes a character by its number, which Go does not know.
+var javaUnit = regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`)
+
+// String returns the pattern as the model writes it.
+func (p *Pattern) String() string { return p.text }
+
+// Match reports whether the whole of s matches.
+func (p *Pattern) Match(s string) bool { return p.compile().MatchString(s) }
+
+// Err returns the ValidationException, or nil if nothing is violated.
+func (v *Violations) Err() error {
+	if v.n == 0 {
+		return nil
+	}
+	plural := "s"
+	if v.n == 1 {
+		plural = ""
+	}
+	return Validation(strconv.Itoa(v.n) + " validation error" + plural + " detected: " + string(v.text))
+}
+
+// Enter prefixes the members that follow with the structure in member name. It
+// returns what [Violations.Leave] is to be given at the structure's end.
+func (v *Violations) Enter(name string) int {
+	n := len(v.path)
+	v.path = append(append(v.path, name...), '.')
+	return n
+}
+
+// EnterItem is Enter for the structure at index i of the list in member name.
+func (v *Violations) EnterItem(name string, i int) int {
+	n := len(v.path)
+	v.path = append(append(v.path, name...), '.')
+	v.path = strconv.AppendInt(v.path, int64(i)+1, 10)
+	v.path = append(v.path, ".member."...)
+	return n
+}
+
+// Leave undoes an Enter.
+func (v *Violations) Leave(n int) { v.path = v.path[:n] }
+
+// Missing adds that the required member name is absent.
+func (v *Violations) Missing(name string) {
+	v.begin("Value null at '", name)
+	v.text = append(v.text, "Member must not be null"...)
+}
+
+// Length checks the length of s in characters.
+func (v *Violations) Length(name, s string, least, most int) {
+	// No more characters than bytes, and no fewer than a quarter of them.
+	if len(s) <= most && len(s) >= least*utf8.UTFMax {
+		return
+	}
+	if text := lengthText(utf8.RuneCountInString(s), least, most); text != "" {
+		v.add(name, s, text)
+	}
+}
+
+// Pattern checks s against p.
+func (v *Violations) Pattern(name, s string, p *Pattern) {
+	if !p.Match(s) {
+		v.add(name, s, patternText(p))
+	}
+}
+
+// Enum adds that s is not in the set, which is written "A, B, C".
+func (v *Violations) Enum(name, s, set string) { v.add(name, s, enumText(set)) }
+
+// Range checks a number.
+func (v *Violations) Range(name string, n int32, least, most int32) {
+	switch {
+	case n < least:
+		v.add(name, strconv.Itoa(int(n)), "Member must have value greater than or equal to "+strconv.Itoa(int(least)))
+	case n > most:
+		v.add(name, strconv.Itoa(int(n)), "Member must have value less than or equal to "+strconv.Itoa(int(most)))
+	}
+}
+
+// BlobLength checks the length of a blob in bytes. The message does not repeat
+// the blob.
+func (v *Violations) BlobLength(name string, b []byte, least, most int) {
+	if text := lengthText(len(b), least, most); text != "" {
+		v.addHidden(name, text)
+	}
+}
+
+// SecretLength checks the length of a sensitive blob in bytes.
+func (v *Violations) SecretLength(name string, s secret.Bytes, least, most int) {
+	v.BlobLength(name, s.Reveal(), least, most)
+}
+
+// SecretString checks a sensitive string: its length in characters and, if p is
+// not nil, its form. The message does not repeat the string.
+func (v *Violations) SecretString(name string, s secret.Bytes, least, most int, p *Pattern) {
+	if text := lengthText(utf8.RuneCount(s.Reveal()), least, most); text != "" {
+		v.addHidden(name, text)
+	}
+	if p != nil && !p.compile().Match(s.Reveal()) {
+		v.addHidden(name, patternText(p))
+	}
+}
+
+// ListLength checks the number of a list's items.
+func ListLength[S ~string](v *Violations, name string, list []S, least, most int) {
+	if text := lengthText(len(list), least, most); text != "" {
+		v.add(name, echoList(list), text)
+	}
+}
+
+// ItemLengths checks the length of each string in a list; p may be nil. One
+// message stands for all items, as AWS has it.
+func ItemLengths[S ~string](v *Violations, name string, list []S, least, most int, p *Pattern) {
+	for _, s := range list {
+		if lengthText(utf8.RuneCountInString(string(s)), least, most) == "" && (p == nil || p.Match(string(s))) {
+			continue
+		}
+		text := "Member must satisfy constraint: [Member must have length less than or equal to " + strconv.Itoa(most) +
+			", Member must have length greater than or equal to " + strconv.Itoa(least)
+		if p != nil {
+			text += ", " + patternText(p)
+		}
+		v.add(name, echoList(list), text+"]")
+		return
+	}
+}
+
+// ItemEnums adds that a list holds a string that is not in the set, which is
+// written "A, B, C".
+func ItemEnums[S ~string](v *Violations, name string, list []S, set string) {
+	v.add(name, echoList(list), "Member must satisfy constraint: ["+enumText(set)+"]")
+}
+
+func lengthText(n, least, most int) string {
+	switch {
+	case n < least:
+		return "Member must have length greater than or equal to " + strconv.Itoa(least)
+	case n > most:
+		return "Member must have length less than or equal to " + strconv.Itoa(most)
+	}
+	return ""
+}
+
+func enumText(set string) string { return "Member must satisfy enum value set: [" + set + "]" }
+
+func patternText(p *Pattern) string {
+	return "Member must satisfy regular expression pattern: " + p.text
+}
+
+func (v *Violations) begin(value, name string) {
+	if v.n > 0 {
+		v.text = append(v.text, "; "...)
+	}
+	v.n++
+	v.text = append(v.text, value...)
+	v.text = append(v.text, v.path...)
+	v.text = append(v.text, name...)
+	v.text = append(v.text, "' failed to satisfy constraint: "...)
+}
+
+func (v *Violations) add(name, value, constraint string) {
+	v.begin("Value '"+echo(value)+"' at '", name)
+	v.text = append(v.text, constraint...)
+}
+
+func (v *Violations) addHidden(name, constraint string) {
+	v.begin("Value at '", name)
+	v.text = append(v.text, constraint...)
+}
+
+func echo(s string) string {
+	if len(s) <= MaxEcho {
+		return s
+	}
+	n := MaxEcho
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+func echoList[S ~string](list []S) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, s := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if b.Len() > MaxEcho {
+			break
+		}
+		b.WriteString(string(s))
+	}
+	b.WriteByte(']')
+	return b.String()
+}
