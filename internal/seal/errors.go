@@ -1,0 +1,39 @@
+package seal
+
+import "errors"
+
+// Errors of a Box and of its providers; they come wrapped.
+var (
+	// ErrSealed: the Box has no keys now.
+	ErrSealed = errors.New("seal: sealed")
+	// ErrNotOpened: a value was changed, cut, moved, or sealed for another
+	// purpose or with other associated data.
+	ErrNotOpened = errors.New("seal: value does not open")
+	// ErrUnknownDomainKey: a value names a domain key that the seal state does
+	// not have.
+	ErrUnknownDomainKey = errors.New("seal: unknown domain key")
+	// ErrWrongRoot: the provider's root key is not the one that the store is
+	// sealed with: a wrong passphrase, or another store's key file.
+	ErrWrongRoot = errors.New("seal: not the root key of this store")
+	// ErrTampered: the seal state in the store was changed by somebody without
+	// the root key, or is damaged.
+	ErrTampered = errors.New("seal: the seal state does not verify")
+	// ErrWrongProvider: the store is sealed by another kind of provider.
+	ErrWrongProvider = errors.New("seal: the store is sealed in another way")
+	// ErrNoPassphrase: a passphrase is needed and was not given.
+	ErrNoPassphrase = errors.New("seal: a passphrase is needed")
+	// ErrConflict: the seal state was changed by somebody else meanwhile.
+	ErrConflict = errors.New("seal: changed meanwhile; try again")
+)
+
+// hinted is an error with a sentence for people on what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint returns what to do about the error.
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+func hint(err error, text string) error { return &hinted{err, text} }
