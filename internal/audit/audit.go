@@ -1,0 +1,642 @@
+// Package audit appends CloudTrail records and never loses one silently.
+//
+// A [Log] is opened on a directory; [Log.Append] writes the record of one call
+// and returns once the operating system has it. The caller of Append holds its
+// answer back until then, and gives an error instead of the answer if Append
+// fails, so no call is answered without its record. Records of calls that
+// change something (and with [Options.Sync] all records) are on the disk, not
+// only with the operating system, before Append returns.
+//
+// The directory holds segments, one JSON record a line, in the order of their
+// names:
+//
+//	2026-11-21-000001.jsonl   {"eventVersion":"1.11",…}\n
+//	2026-11-21-000002.jsonl   …
+//	lock                      held while a Log is open
+//
+// A segment ends with the day or when it has reached [Options.SegmentSize]. Bytes after
+// a segment's last newline are the rest of a write that failed or was cut off
+// by a crash: never acknowledged, removed as soon as possible, and skipped by
+// readers. [Read] iterates over the records of a directory.
+//
+// Segments can be moved away or deleted while the Log is open, except the
+// newest one.
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/call"
+)
+
+// Errors that a [Log] returns, beside those of the file system, which it wraps.
+var (
+	// ErrClosed is returned by a Log that was closed.
+	ErrClosed = errors.New("audit: log is closed")
+	// ErrReserve is returned by [Log.Err] while the free space of the disk is
+	// below [Options.Reserve]. Append still works.
+	ErrReserve = errors.New("audit: little disk space is left")
+	// ErrInUse is returned by [Open] if another Log has the directory open.
+	ErrInUse = errors.New("audit: directory is in use by another process")
+)
+
+// Options are the settings of a [Log]. The zero value is good.
+type Options struct {
+	// Sync makes Append wait until every record is on the disk, not only
+	// those of calls that change something.
+	Sync bool
+
+	// SegmentSize is the size in bytes at which a new segment is begun; 0
+	// means 256 MiB.
+	SegmentSize int64
+
+	// FlushEvery is how often records that nobody waits for are put on the
+	// disk, and how often a failed log is tried again; 0 means one second.
+	FlushEvery time.Duration
+
+	// Reserve is the free disk space in bytes below which [Log.Err] reports
+	// [ErrReserve], so that new calls can be refused while there is still
+	// space for the records of those that run; 0 means 64 MiB, negative
+	// means none.
+	Reserve int64
+
+	// Memory is how many records a log in memory keeps; 0 means 1,024.
+	Memory int
+
+	// Logger gets what happens to the log itself; nil means nothing does.
+	Logger *slog.Logger
+}
+
+// Log is an audit log that is open for appending. Its methods may be called by
+// many goroutines at once.
+type Log struct {
+	dir         string
+	always      bool // Options.Sync
+	segmentSize int64
+	reserve     int64
+	logger      *slog.Logger
+	disk        disk
+	memory      *ring  // instead of files; nil if there are files
+	lock        unlock // of the directory
+
+	stop chan struct{} // closed to end the flusher
+	done sync.WaitGroup
+
+	failure  atomic.Pointer[error] // nil while appending works
+	lowSpace atomic.Bool
+
+	// mu is held for moments, never during a system call.
+	mu        sync.Mutex
+	idle      sync.Cond // writing became false
+	closed    bool
+	writing   bool          // one goroutine is the writer
+	next      *batch        // records that wait for the writer; nil for none
+	written   uint64        // bytes written, over all segments
+	synced    uint64        // how many of them need no fsync any more
+	syncing   chan struct{} // closed at the end of the fsync that runs; nil if none does
+	epoch     uint64        // counts the segments given up after a failed fsync
+	lost      error         // why the last one was
+	abandoned bool          // file is one of them
+	owed      []byte        // records of calls that were refused because they could not be written
+	owedDay   int64         // newest day of those
+	dropped   int           // such records that found no more space in owed
+	file      file          // changed by the writer alone, under mu; nil before the first record
+
+	// The rest belongs to the writer.
+	name      string // the segment's
+	size      int64  // of its acknowledged records
+	day       int64  // days since 1970
+	sequence  int    // within the day
+	replace   bool   // no more records may be added to it
+	putEpoch  uint64 // epoch of the newest record
+	unchecked int64  // bytes written since the free space was looked at
+}
+
+// maxOwed is how many bytes of records are kept for when the disk works again.
+const maxOwed = 1 << 20
+
+// Open opens the log in directory dir, which it creates if need be, and
+// removes the torn rest of a record that a crash may have left behind. An
+// empty dir means a log that keeps the newest records in memory only.
+// [ErrInUse] means that another process has the directory open.
+func Open(dir string, o Options) (*Log, error) { return open(dir, o, osDisk{}) }
+
+func open(dir string, o Options, d disk) (*Log, error) {
+	l := &Log{
+		dir:         dir,
+		always:      o.Sync,
+		segmentSize: cmp.Or(o.SegmentSize, 256<<20),
+		reserve:     cmp.Or(o.Reserve, 64<<20),
+		logger:      o.Logger,
+		disk:        d,
+		stop:        make(chan struct{}),
+	}
+	l.idle.L = &l.mu
+	if l.logger == nil {
+		l.logger = slog.New(slog.DiscardHandler)
+	}
+	if dir == "" {
+		l.memory = newRing(cmp.Or(o.Memory, 1024))
+		return l, nil
+	}
+	if err := d.makeDir(dir); err != nil {
+		return nil, fmt.Errorf("creating audit directory: %w", err)
+	}
+	var err error
+	if l.lock, err = lockDir(dir); err != nil {
+		return nil, fmt.Errorf("locking audit directory: %w", err)
+	}
+	if err := l.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening audit log: %w", err), l.lock())
+	}
+	l.checkSpace()
+	every := cmp.Or(o.FlushEvery, time.Second)
+	l.done.Go(func() { l.flusher(every) })
+	return l, nil
+}
+
+// recover continues the newest segment, after removing what follows its last
+// complete record.
+func (l *Log) recover() error {
+	names, err := segments(l.dir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	name := names[len(names)-1]
+	f, size, cut, err := l.disk.reopen(filepath.Join(l.dir, name))
+	if err != nil {
+		return err
+	}
+	if cut > 0 {
+		l.logger.Warn("audit log ended in the middle of a record, which was never acknowledged; removed it",
+			"segment", name, "bytes", cut)
+	}
+	l.day, l.sequence, _ = parseSegment(name)
+	l.file, l.name, l.size = f, name, size
+	return nil
+}
+
+// Append appends the record of c. When it returns nil the record survives the
+// end of this process, and for a call that changes something (or with
+// [Options.Sync]) also that of the machine. On an error the record does not
+// count, the caller must answer c with an error, and the record is written
+// later if that becomes possible.
+//
+// The caller of c must be authenticated: what strangers send must not be able
+// to fill the log.
+func (l *Log) Append(c *call.Call) error {
+	buf := buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= maxPooled {
+			buffers.Put(buf)
+		}
+	}()
+	*buf = appendRecord((*buf)[:0], c)
+	if l.memory != nil {
+		return l.memory.add(*buf)
+	}
+	durable := l.always || c.Operation != nil && !c.Operation.ReadOnly
+	if err := l.add(*buf, c.Time.Unix()/secondsPerDay, durable); err != nil {
+		return fmt.Errorf("audit: recording a call: %w", err)
+	}
+	return nil
+}
+
+const secondsPerDay = 24 * 60 * 60
+
+// maxPooled is the capacity above which a buffer is not kept for later.
+const maxPooled = 128 << 10
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 2048)
+	return &b
+}}
+
+// A batch is what one write system call writes for several callers of Append:
+// those that came while another was writing. The one that began the batch
+// writes it.
+type batch struct {
+	records []byte
+	day     int64
+	ready   chan struct{}  // gets a value when its turn has come
+	done    sync.WaitGroup // for those who did not begin it
+	users   atomic.Int32   // goroutines that have not read the outcome yet
+
+	// The outcome.
+	pos, epoch uint64 // what settle needs
+	err        error
+}
+
+var batches = sync.Pool{New: func() any { return &batch{ready: make(chan struct{}, 1)} }}
+
+// outcome returns how writing b ended. Its caller forgets b.
+func (b *batch) outcome() (pos, epoch uint64, err error) {
+	pos, epoch, err = b.pos, b.epoch, b.err
+	if b.users.Add(-1) == 0 && cap(b.records) <= maxPooled {
+		b.records, b.err = b.records[:0], nil
+		batches.Put(b)
+	}
+	return pos, epoch, err
+}
+
+// add writes a record (or, as part of a batch, lets another goroutine write
+// it) and waits for the fsync if durable.
+//
+// A goroutine that finds nobody writing writes at once, without a handoff.
+// Those that come meanwhile gather in a batch, whose first becomes the next
+// writer. So under load many records share a system call, and at rest one
+// record costs one system call and a lock.
+func (l *Log) add(record []byte, day int64, durable bool) error {
+	l.mu.Lock()
+	switch err := l.failure.Load(); {
+	case l.closed:
+		l.mu.Unlock()
+		return ErrClosed
+	case err != nil:
+		// Nobody queues up now, so the flusher can become the writer.
+		l.owe(record, day)
+		l.mu.Unlock()
+		return *err
+	}
+	var (
+		pos, epoch uint64
+		err        error
+	)
+	switch b := l.next; {
+	case !l.writing:
+		l.writing = true
+		l.mu.Unlock()
+		err = l.write(record, day)
+		l.mu.Lock()
+		pos, epoch = l.passOn(record, day, err)
+		l.mu.Unlock()
+
+	case b == nil:
+		b = batches.Get().(*batch)
+		b.records = append(b.records, record...)
+		b.day = day
+		b.users.Store(1)
+		b.done.Add(1)
+		l.next = b
+		l.mu.Unlock()
+		<-b.ready
+		l.mu.Lock()
+		l.next = nil // from here on nobody joins
+		l.mu.Unlock()
+		b.err = l.write(b.records, b.day)
+		l.mu.Lock()
+		b.pos, b.epoch = l.passOn(b.records, b.day, b.err)
+		l.mu.Unlock()
+		b.done.Done()
+		pos, epoch, err = b.outcome()
+
+	default:
+		b.records = append(b.records, record...)
+		b.day = max(b.day, day)
+		b.users.Add(1)
+		l.mu.Unlock()
+		b.done.Wait()
+		pos, epoch, err = b.outcome()
+	}
+	if err != nil || !durable {
+		return err
+	}
+	if err := l.settle(pos, epoch); err != nil {
+		l.mu.Lock()
+		l.owe(record, day)
+		l.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// passOn ends the turn of the writer, who has tried to write records, and
+// begins the next one's. It returns what settle needs. The caller holds mu.
+func (l *Log) passOn(records []byte, day int64, err error) (pos, epoch uint64) {
+	if err != nil {
+		l.owe(records, day)
+	} else {
+		l.written += uint64(len(records))
+	}
+	if l.next != nil {
+		l.next.ready <- struct{}{}
+	} else {
+		l.writing = false
+		l.idle.Broadcast()
+	}
+	return l.written, l.putEpoch
+}
+
+// write writes whole records at the end of the newest segment. The caller is
+// the writer.
+func (l *Log) write(records []byte, day int64) error {
+	if err := l.failure.Load(); err != nil {
+		return *err // the flusher tries again
+	}
+	return l.put(records, day)
+}
+
+// put writes whole records at the end of the newest segment, or of a new one
+// if it is time for that. After an error the segment ends where it did before,
+// or is not used any more. The caller is the writer.
+func (l *Log) put(records []byte, day int64) error {
+	if l.file == nil || l.replace || day > l.day || l.size > 0 && l.size+int64(len(records)) > l.segmentSize {
+		if err := l.rotate(max(day, l.day)); err != nil {
+			return l.fail(fmt.Errorf("beginning a new segment: %w", err))
+		}
+	}
+	l.mu.Lock()
+	l.putEpoch = l.epoch
+	l.mu.Unlock()
+	n, err := l.file.Write(records)
+	if err == nil && n < len(records) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		if cut := l.file.Truncate(l.size); cut != nil {
+			l.replace = true
+			err = errors.Join(err, fmt.Errorf("removing the torn rest: %w", cut))
+		}
+		l.checkSpace()
+		return l.fail(err)
+	}
+	l.size += int64(n)
+	if l.unchecked += int64(n); l.unchecked > l.reserve/16 {
+		l.unchecked = 0
+		l.checkSpace()
+	}
+	return nil
+}
+
+// rotate begins a new segment and finishes the one before. The caller is the
+// writer.
+func (l *Log) rotate(day int64) error {
+	sequence := 1
+	if day == l.day {
+		sequence = l.sequence + 1
+	}
+	name := segmentName(day, sequence)
+	f, err := l.disk.create(filepath.Join(l.dir, name))
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	old, target := l.file, l.written
+	l.mu.Unlock()
+	if old != nil {
+		// From here on settle looks at the new segment only.
+		err = old.Sync()
+	}
+	l.mu.Lock()
+	switch {
+	case l.abandoned:
+	case err != nil:
+		l.giveUp(err)
+	default:
+		l.synced = max(l.synced, target)
+	}
+	l.file, l.abandoned = f, false
+	l.mu.Unlock()
+	l.name, l.day, l.sequence, l.size, l.replace = name, day, sequence, 0, false
+	if old != nil {
+		if err := old.Close(); err != nil {
+			l.logger.Warn("closing a segment of the audit log", "error", err)
+		}
+	}
+	return nil
+}
+
+// settle returns when what was written up to pos is on the disk. One goroutine
+// runs the fsync for all that wait. It is not the writer, so that calls that
+// need no fsync do not wait for one.
+func (l *Log) settle(pos, epoch uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.epoch != epoch:
+			return l.lost
+		case l.synced >= pos:
+			return nil
+		case l.syncing != nil:
+			running := l.syncing
+			l.mu.Unlock()
+			<-running
+			l.mu.Lock()
+			continue
+		}
+		running := make(chan struct{})
+		l.syncing = running
+		f, target := l.file, l.written
+		l.mu.Unlock()
+		err := f.Sync()
+		l.mu.Lock()
+		l.syncing = nil
+		close(running)
+		switch {
+		case l.epoch != epoch:
+		case err == nil:
+			l.synced = max(l.synced, target)
+		case l.synced < target: // else a rotation has synced and closed the file meanwhile
+			l.giveUp(err)
+		}
+	}
+}
+
+// giveUp stops using a segment whose fsync has failed: the kernel may have
+// dropped what it could not write, and a second fsync would not tell. The
+// caller holds mu.
+func (l *Log) giveUp(err error) {
+	l.logger.Error("audit records may be missing after a failure of the machine: fsync failed",
+		"bytes", l.written-l.synced, "error", err)
+	l.epoch++
+	l.abandoned = true
+	l.synced = l.written
+	err = fmt.Errorf("putting the audit log on the disk: %w", err)
+	l.lost = err
+	l.failure.Store(&err)
+}
+
+// fail makes the log refuse records until retry succeeds.
+func (l *Log) fail(err error) error {
+	if l.failure.Swap(&err) == nil {
+		l.logger.Error("audit log fails; calls are refused", "error", err)
+	}
+	return err
+}
+
+// owe keeps records that could not be written for retry. The caller holds mu.
+func (l *Log) owe(records []byte, day int64) {
+	l.owedDay = max(l.owedDay, day)
+	for line := range bytes.Lines(records) {
+		if len(l.owed)+len(line) > maxOwed {
+			l.dropped++
+			continue
+		}
+		l.owed = append(l.owed, line...)
+	}
+}
+
+// retry makes a failed log work again, if it can: it writes what is owed and
+// waits for the disk to have it.
+func (l *Log) retry() {
+	l.mu.Lock()
+	for l.writing {
+		l.idle.Wait()
+	}
+	if l.failure.Load() == nil {
+		l.mu.Unlock()
+		return
+	}
+	l.writing = true
+	l.replace = l.replace || l.abandoned
+	owed, day, dropped := l.owed, l.owedDay, l.dropped
+	l.owed, l.dropped = nil, 0
+	l.mu.Unlock()
+
+	err := l.put(owed, day)
+	if err == nil {
+		l.mu.Lock()
+		l.written += uint64(len(owed))
+		target := l.written
+		l.mu.Unlock()
+		owed = nil
+		if err = l.file.Sync(); err != nil {
+			err = l.fail(err)
+			l.replace = true
+		} else {
+			l.mu.Lock()
+			l.synced = max(l.synced, target)
+			l.mu.Unlock()
+			l.failure.Store(nil)
+			l.logger.Info("audit log works again")
+		}
+	}
+	if err == nil && dropped > 0 {
+		l.logger.Error("records of calls that were refused while the audit log failed could not be kept", "records", dropped)
+		dropped = 0
+	}
+	l.mu.Lock()
+	l.owed, l.dropped = append(owed, l.owed...), dropped+l.dropped
+	l.passOn(nil, 0, nil)
+	l.mu.Unlock()
+}
+
+// flusher bounds what a failure of the machine can take to what was written
+// since its last turn, and mends a log that fails.
+func (l *Log) flusher(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-tick.C:
+		}
+		l.flush()
+	}
+}
+
+func (l *Log) flush() {
+	if l.failure.Load() != nil {
+		l.retry()
+		return
+	}
+	l.mu.Lock()
+	pos, epoch, dirty := l.written, l.epoch, l.synced < l.written
+	l.mu.Unlock()
+	if dirty {
+		_ = l.settle(pos, epoch) // giveUp has logged it and Err says it
+	}
+	l.checkSpace()
+}
+
+// checkSpace updates lowSpace.
+func (l *Log) checkSpace() {
+	if l.reserve <= 0 {
+		return
+	}
+	free, ok := l.disk.free(l.dir)
+	low := ok && free < l.reserve
+	switch was := l.lowSpace.Swap(low); {
+	case low && !was:
+		l.logger.Error("little disk space is left for the audit log; calls are refused", "free", free, "reserve", l.reserve)
+	case was && !low:
+		l.logger.Info("the audit log has disk space again", "free", free)
+	}
+}
+
+// Err returns nil if a call may be run, as far as the log can know before it:
+// else the error that makes Append fail, or [ErrReserve]. It is cheap. A call
+// that makes things safer may be run in spite of ErrReserve.
+func (l *Log) Err() error {
+	if err := l.failure.Load(); err != nil {
+		return fmt.Errorf("audit: %w", *err)
+	}
+	if l.lowSpace.Load() {
+		return ErrReserve
+	}
+	return nil
+}
+
+// Close waits for the records that are being appended, puts all on the disk and
+// closes the log. It returns an error if that is not certain.
+func (l *Log) Close() error {
+	if l.memory != nil {
+		return l.memory.close()
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	l.closed = true
+	for l.writing {
+		l.idle.Wait()
+	}
+	l.mu.Unlock()
+	close(l.stop)
+	l.done.Wait()
+	l.retry()
+
+	l.mu.Lock()
+	f, target, missing := l.file, l.written, bytes.Count(l.owed, []byte{'\n'})+l.dropped
+	l.mu.Unlock()
+	var err error
+	if failed := l.failure.Load(); failed != nil {
+		err = fmt.Errorf("%d refused calls are not recorded: %w", missing, *failed)
+	}
+	if f != nil {
+		failed := f.Sync()
+		l.mu.Lock()
+		if failed == nil {
+			l.synced = max(l.synced, target) // for goroutines in settle
+		}
+		l.mu.Unlock()
+		err = errors.Join(err, failed, f.Close())
+	}
+	if err = errors.Join(err, l.lock()); err != nil {
+		return fmt.Errorf("closing audit log: %w", err)
+	}
+	return nil
+}
+
+// Records iterates over the records of the log, oldest first, as JSON without
+// the newline. A log in memory has the newest ones only. What is yielded is
+// valid until the next record.
+func (l *Log) Records() iter.Seq2[[]byte, error] {
+	if l.memory != nil {
+		return l.memory.records()
+	}
+	return Read(l.dir)
+}

@@ -1,0 +1,401 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/keyreeve/keyreeve/internal/call"
+)
+
+// Limits of what a record holds, in bytes before escaping. Those of
+// requestParameters, responseElements, additionalEventData, the user agent and
+// the error message are CloudTrail's.
+const (
+	maxRecord     = 256 << 10
+	maxParameters = 100 << 10
+	maxAdditional = 28 << 10
+	maxText       = 1 << 10 // what a client or an error message says
+	maxARN        = 2 << 10
+	maxName       = 256 // identifiers that this program has made or checked
+	maxResources  = 16
+)
+
+// appendRecord appends the record of c as one line of JSON, in CloudTrail's
+// form for KMS (eventVersion 1.11):
+//
+//	{"eventVersion":"1.11",
+//	 "userIdentity":{"type":"IAMUser","principalId":"AIDA…","arn":"…","accountId":"…","accessKeyId":"AKIA…","userName":"…"},
+//	 "eventTime":"2026-11-21T20:50:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt",
+//	 "awsRegion":"eu-central-1","sourceIPAddress":"192.0.2.7","userAgent":"…",
+//	 "errorCode":"…","errorMessage":"…",                                   only of a call that failed
+//	 "requestParameters":{…},"responseElements":null,
+//	 "additionalEventData":{…},                                            only if there is any
+//	 "requestID":"…","eventID":"…","readOnly":true,
+//	 "resources":[{"accountId":"…","type":"AWS::KMS::Key","ARN":"…"}],     absent if the caller was denied
+//	 "eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"…","eventCategory":"Management",
+//	 "tlsDetails":{"tlsVersion":"TLSv1.3","cipherSuite":"…","clientProvidedHostHeader":"…","keyExchange":"…"}}
+//
+// Nothing of c that is secret is read. A record that would be too long is
+// made again without its parameters, which it says.
+func appendRecord(b []byte, c *call.Call) []byte {
+	start := len(b)
+	b = appendEvent(b, c, false)
+	if len(b)-start > maxRecord {
+		b = appendEvent(b[:start], c, true)
+	}
+	return append(b, '\n')
+}
+
+func appendEvent(b []byte, c *call.Call, brief bool) []byte {
+	b = append(b, `{"eventVersion":"1.11","userIdentity":`...)
+	b = appendIdentity(b, c.Caller)
+	b = append(b, `,"eventTime":"`...)
+	b = c.Time.UTC().AppendFormat(b, time.RFC3339)
+	b = append(b, '"')
+	readOnly := true
+	if o := c.Operation; o != nil {
+		readOnly = o.ReadOnly
+		b = appendMember(b, "eventSource", o.EventSource, maxName)
+		b = appendMember(b, "eventName", o.Name, maxName)
+	} else {
+		b = append(b, `,"eventSource":"`...)
+		b = appendWord(b, c.Service)
+		b = append(b, `.amazonaws.com","eventName":"`...)
+		b = appendWord(b, c.Target)
+		b = append(b, '"')
+	}
+	b = appendMember(b, "awsRegion", c.Region, maxName)
+	b = append(b, `,"sourceIPAddress":"`...)
+	if a := c.Source.Addr(); a.IsValid() {
+		b = a.Unmap().WithZone("").AppendTo(b)
+	}
+	b = append(b, '"')
+	b = appendMember(b, "userAgent", c.UserAgent, maxText)
+
+	failed := c.Failure.Code != ""
+	if failed {
+		code := c.Failure.Code
+		if code == accessDenied {
+			code = "AccessDenied"
+		}
+		b = appendMember(b, "errorCode", code, maxName)
+		if c.Failure.Message != "" {
+			b = appendMember(b, "errorMessage", c.Failure.Message, maxText)
+		}
+	}
+	var parameters, elements call.Auditable
+	if !withoutParameters(c.Failure.Code) {
+		parameters = c.Parameters
+	}
+	if !failed {
+		elements = c.Elements
+	}
+	b = appendAuditable(b, "requestParameters", parameters, brief)
+	b = appendAuditable(b, "responseElements", elements, brief)
+	b = appendAdditional(b, c.Additional, brief)
+	b = appendMember(b, "requestID", c.ID, maxName)
+	b = append(b, `,"eventID":"`...)
+	b = appendUUID(b)
+	b = append(b, `","readOnly":`...)
+	b = strconv.AppendBool(b, readOnly)
+	if c.Failure.Code != accessDenied && (!failed || len(c.Resources) > 0) {
+		b = appendResources(b, c.Resources)
+	}
+	b = append(b, `,"eventType":"AwsApiCall","managementEvent":true`...)
+	if c.Caller != nil && c.Caller.Account != "" {
+		b = appendMember(b, "recipientAccountId", c.Caller.Account, maxName)
+	}
+	b = append(b, `,"eventCategory":"Management"`...)
+	b = appendTLS(b, c)
+	return append(b, '}')
+}
+
+const accessDenied = "AccessDeniedException"
+
+// withoutParameters reports whether a call failed before its parameters mean
+// anything, or in a way in which CloudTrail does not show them.
+func withoutParameters(code string) bool {
+	switch code {
+	case accessDenied, "ValidationException", "SerializationException", "UnknownOperationException", "ThrottlingException":
+		return true
+	}
+	return false
+}
+
+func appendIdentity(b []byte, p *call.Principal) []byte {
+	if p == nil {
+		return append(b, `{"type":"Unknown"}`...)
+	}
+	var kind string
+	switch p.Kind {
+	case call.Root:
+		kind = "Root"
+	case call.User:
+		kind = "IAMUser"
+	case call.RoleSession:
+		kind = "AssumedRole"
+	case call.FederatedUser:
+		kind = "FederatedUser"
+	case call.Service:
+		b = append(b, `{"type":"AWSService"`...)
+		b = appendMember(b, "invokedBy", p.Name, maxName)
+		return append(b, '}')
+	default:
+		kind = "Unknown"
+	}
+	b = append(b, `{"type":"`...)
+	b = append(b, kind...)
+	b = append(b, '"')
+	b = appendMember(b, "principalId", p.ID, maxName)
+	b = appendMember(b, "arn", p.ARN, maxARN)
+	b = appendMember(b, "accountId", p.Account, maxName)
+	b = appendMember(b, "accessKeyId", p.AccessKeyID, maxName)
+	if p.Kind == call.User {
+		b = appendMember(b, "userName", p.Name, maxName)
+	}
+	return append(b, '}')
+}
+
+// appendAuditable appends a member whose value a makes; null if a is nil.
+func appendAuditable(b []byte, name string, a call.Auditable, brief bool) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	if a == nil {
+		return append(b, "null"...)
+	}
+	start := len(b)
+	b = a.AppendAudit(b)
+	value := b[start:]
+	reason := ""
+	switch {
+	case len(value) == 0:
+		return append(b, "null"...)
+	case brief || len(value) > maxParameters:
+		reason = name + " too large"
+	case bytes.IndexByte(value, '\n') >= 0:
+		// It would tear the record apart.
+		reason = name + " not in one line"
+	default:
+		return b
+	}
+	size := len(value)
+	b = append(b[:start], `{"omitted":true,"originalSize":`...)
+	b = strconv.AppendInt(b, int64(size), 10)
+	b = appendMember(b, "reason", reason, maxText)
+	return append(b, '}')
+}
+
+func appendAdditional(b []byte, pairs []call.Pair, brief bool) []byte {
+	if len(pairs) == 0 {
+		return b
+	}
+	size := 0
+	for _, p := range pairs {
+		size += len(p.Name) + len(p.Value)
+	}
+	if brief || size > maxAdditional {
+		return append(b, `,"additionalEventData":{"omitted":true}`...)
+	}
+	b = append(b, `,"additionalEventData":`...)
+	for i, p := range pairs {
+		separator := byte(',')
+		if i == 0 {
+			separator = '{'
+		}
+		b = append(b, separator)
+		b = appendString(b, p.Name, maxAdditional)
+		b = append(b, ':')
+		b = appendString(b, p.Value, maxAdditional)
+	}
+	return append(b, '}')
+}
+
+func appendResources(b []byte, resources []call.Resource) []byte {
+	b = append(b, `,"resources":[`...)
+	for i, r := range resources[:min(len(resources), maxResources)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"accountId":`...)
+		b = appendString(b, r.Account, maxName)
+		b = appendMember(b, "type", r.Type, maxName)
+		b = appendMember(b, "ARN", r.ARN, maxARN)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+func appendTLS(b []byte, c *call.Call) []byte {
+	if c.TLS.Version == 0 {
+		return b
+	}
+	b = append(b, `,"tlsDetails":{"tlsVersion":"`...)
+	b = append(b, tlsVersion(c.TLS.Version)...)
+	b = append(b, `","cipherSuite":"`...)
+	b = append(b, cipherSuite(c.TLS.CipherSuite)...)
+	b = append(b, '"')
+	b = appendMember(b, "clientProvidedHostHeader", c.Host, maxName)
+	if g := keyExchange(c.TLS.Group); g != "" {
+		b = append(b, `,"keyExchange":"`...)
+		b = append(b, g...)
+		b = append(b, '"')
+	}
+	return append(b, '}')
+}
+
+func tlsVersion(v uint16) string {
+	switch v {
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	}
+	return tls.VersionName(v)
+}
+
+// cipherSuite returns the name that CloudTrail uses: IANA's in TLS 1.3,
+// OpenSSL's before.
+func cipherSuite(s uint16) string {
+	switch s {
+	case tls.TLS_AES_128_GCM_SHA256:
+		return "TLS_AES_128_GCM_SHA256"
+	case tls.TLS_AES_256_GCM_SHA384:
+		return "TLS_AES_256_GCM_SHA384"
+	case tls.TLS_CHACHA20_POLY1305_SHA256:
+		return "TLS_CHACHA20_POLY1305_SHA256"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:
+		return "ECDHE-ECDSA-AES128-GCM-SHA256"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:
+		return "ECDHE-ECDSA-AES256-GCM-SHA384"
+	case tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:
+		return "ECDHE-RSA-AES128-GCM-SHA256"
+	case tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:
+		return "ECDHE-RSA-AES256-GCM-SHA384"
+	case tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256:
+		return "ECDHE-ECDSA-CHACHA20-POLY1305"
+	case tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256:
+		return "ECDHE-RSA-CHACHA20-POLY1305"
+	}
+	return tls.CipherSuiteName(s)
+}
+
+// keyExchange returns the IANA name of a TLS group; empty if there was none.
+func keyExchange(group uint16) string {
+	switch g := tls.CurveID(group); g {
+	case 0:
+		return ""
+	case tls.X25519:
+		return "x25519"
+	case tls.CurveP256:
+		return "secp256r1"
+	case tls.CurveP384:
+		return "secp384r1"
+	case tls.CurveP521:
+		return "secp521r1"
+	default:
+		return g.String() // X25519MLKEM768 and its like have the same name there
+	}
+}
+
+// appendMember appends ,"name":"value" with at most limit bytes of value.
+func appendMember(b []byte, name, value string, limit int) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return appendString(b, value, limit)
+}
+
+// appendWord appends at most maxName letters, digits, dots, hyphens and underscores of
+// s, which a client has sent unchecked, and no other character.
+func appendWord(b []byte, s string) []byte {
+	for i := range min(len(s), maxName) {
+		if c := s[i]; 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_' {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// plain tells which bytes stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// appendString appends a JSON string with at most limit bytes of s. What is
+// not UTF-8 becomes U+FFFD. Whatever some program takes for the end of a line
+// is escaped.
+func appendString(b []byte, s string, limit int) []byte {
+	if len(s) > limit {
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
+		}
+		s = s[:limit]
+	}
+	b = append(b, '"')
+	done := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if plain[c] {
+			i++
+			continue
+		}
+		r, size := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+			invalid := r == utf8.RuneError && size == 1
+			if !invalid && r > 0x9f && r != '\u2028' && r != '\u2029' {
+				i += size
+				continue
+			}
+		}
+		b = append(b, s[done:i]...)
+		b = append(b, '\\')
+		switch r {
+		case '"', '\\':
+			b = append(b, c)
+		case '\n':
+			b = append(b, 'n')
+		case '\r':
+			b = append(b, 'r')
+		case '\t':
+			b = append(b, 't')
+		default:
+			const digits = "0123456789abcdef"
+			b = append(b, 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+		}
+		i += size
+		done = i
+	}
+	b = append(b, s[done:]...)
+	return append(b, '"')
+}
+
+// appendUUID appends a random UUID of version 4. The generator is the one that
+// the runtime keeps for each thread, seeded by the operating system: ids must
+// be unique, not secret.
+func appendUUID(b []byte) []byte {
+	var id [16]byte
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	b = hex.AppendEncode(b, id[:4])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[4:6])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[6:8])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[8:10])
+	b = append(b, '-')
+	return hex.AppendEncode(b, id[10:])
+}
