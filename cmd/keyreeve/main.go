@@ -1,0 +1,82 @@
+// Command keyreeve is a key management service that speaks AWS KMS, and the
+// tools to run it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands are the commands of the binary; kong reads the tags.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the service."`
+	Env     envCommand     `cmd:"" help:"Print what AWS clients need to reach the running service."`
+	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
+	Config  configCommand  `cmd:"" help:"Check a configuration file."`
+	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// env is what a command may use of the process around it.
+type env struct {
+	ctx            context.Context
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// hinted is an error with advice for the person who sees it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run runs one command and returns the exit status: 0, 1 for a failure, 2 for
+// a mistake in the command line.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var cmd commands
+	exit := -1
+	parser, err := kong.New(&cmd,
+		kong.Name("keyreeve"),
+		kong.Description("A key management service that you run yourself and that speaks AWS KMS."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return report(stderr, err, 2)
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 { // --help
+		return exit
+	}
+	if err != nil {
+		return report(stderr, hinted{err, "keyreeve --help"}, 2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := k.Run(&env{ctx, stdin, stdout, stderr}); err != nil {
+		return report(stderr, err, 1)
+	}
+	return 0
+}
+
+// report prints an error for a person: what happened, and what to do.
+func report(w io.Writer, err error, status int) int {
+	fmt.Fprintf(w, "error: %v\n", err)
+	var h hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(w, "hint: %s\n", h.hint)
+	}
+	return status
+}
