@@ -263,4 +263,3 @@ func merge(a, b *memNode) *memNode {
 		return &c
 	}
 }
-
