@@ -1,0 +1,260 @@
+// Package server turns an HTTP request into a call and back: verify, decode,
+// run, record, answer.
+//
+// A [Server] is an http.Handler for the API and the listeners around it. It
+// begins sealed and answers every call with a ServiceUnavailableException,
+// until [Server.Unseal] gives it the services, the credentials and the audit
+// log. One request takes this path:
+//
+//	POST /, awsJson1_1              else UnknownOperationException, 404
+//	signature read, scope, clock    else as package sigv4 says
+//	credential looked up            else UnrecognizedClientException
+//	body read, at most MaxBody      else RequestEntityTooLargeException, 413
+//	signature verified              else InvalidSignatureException
+//	X-Amz-Target routed             else UnknownOperationException, 400
+//	operation invoked
+//	call recorded                   else KMSInternalException, 500
+//	answer written, then wiped
+//
+// What is refused before the signature is verified is counted and, within
+// limits, logged, but is no call: it is in no audit record. What comes after
+// is recorded, before the answer leaves.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/sigv4"
+)
+
+// Defaults of [Service], [Limits] and [Config].
+const (
+	DefaultSkew        = 5 * time.Minute
+	DefaultMaxBody     = 1 << 20
+	DefaultRequests    = 10_000
+	DefaultHeaderBytes = 32 << 10
+	DefaultReadHeader  = 10 * time.Second
+	DefaultRead        = 30 * time.Second
+	DefaultWrite       = 60 * time.Second
+	DefaultIdle        = 3 * time.Minute
+)
+
+// A Service is one API that the server carries. Which one a request is for is
+// what its credential scope and its X-Amz-Target agree on.
+type Service struct {
+	Name         string // signing name, such as "kms"
+	TargetPrefix string // of X-Amz-Target, such as "TrentService"
+	Operations   map[string]*call.Operation
+	Skew         time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
+	MaxBody      int           // in bytes; 0 means DefaultMaxBody
+}
+
+// Credentials look up who signs with an access key.
+type Credentials interface {
+	// Credential returns the principal of an access key, with the session
+	// token that the request carries (empty if it carries none), and the key
+	// it signs with. It answers *[sigv4.Error]: ErrUnrecognizedClient for an
+	// unknown or inactive access key, for a token that is not its, and for a
+	// token missing or not wanted; ErrExpiredToken for a session that is over.
+	// Any other error is the server's fault, and is logged.
+	//
+	// The principal and the key are shared between calls and not changed. The
+	// strings are part of a request's headers and must not be kept.
+	Credential(ctx context.Context, accessKeyID, token string) (*call.Principal, *sigv4.Key, error)
+}
+
+// A Recorder keeps the record of each call.
+type Recorder interface {
+	// Append records the call. It returns nil only if the record is as safe
+	// as it promises; then, and only then, the call is answered. The call is
+	// not kept.
+	Append(c *call.Call) error
+}
+
+// A Backend is what an unsealed server works with. All of it is needed.
+type Backend struct {
+	Services    []Service // the first is named to who signs for none of them
+	Credentials Credentials
+	Audit       Recorder
+}
+
+// Limits bound what clients can ask for. The zero value means the defaults.
+type Limits struct {
+	// Requests is how many requests are served at once; more wait at their
+	// connections.
+	Requests int
+	// HeaderBytes bounds a request's header. net/http answers longer ones
+	// with 431, without an AWS error.
+	HeaderBytes int
+
+	ReadHeader time.Duration // until the header has been read
+	Read       time.Duration // until the whole request has been read
+	Write      time.Duration // from the end of the header until the answer has been written
+	Idle       time.Duration // between two requests of a connection
+}
+
+// Config is what a [Server] is made from.
+type Config struct {
+	Regions []string         // that requests may be signed for
+	Limits  Limits           //
+	Now     func() time.Time // nil means time.Now
+	Log     *slog.Logger     // nil means none
+	// Metrics is where the server registers its own; nil means a registry
+	// of its own, with those of Go and the process.
+	Metrics *prometheus.Registry
+	// Ready says why the node can't serve although it is not sealed, or
+	// returns nil; it is asked by /readyz. nil means that it always can.
+	Ready func() error
+}
+
+// Server serves calls. It is an http.Handler.
+type Server struct {
+	regions map[string]struct{}
+	limits  Limits
+	now     func() time.Time
+	log     *slog.Logger
+	ready   func() error
+
+	registry *prometheus.Registry
+	metrics  *metrics
+	alarm    alarm // for the log of failed authentications
+	gate     gate
+
+	// backend is nil while the server is sealed.
+	backend atomic.Pointer[backend]
+
+	// ctx is what operations run under, rather than their request's: a call
+	// that was begun ends and is recorded, whether or not the client waits.
+	ctx      context.Context
+	cancel   context.CancelFunc
+	draining atomic.Bool
+
+	mu      sync.Mutex     // guards servers
+	servers []*http.Server // one for each listener
+	private []*http.Server
+}
+
+// New returns a sealed server.
+func New(c Config) (*Server, error) {
+	if len(c.Regions) == 0 {
+		return nil, errors.New("server: no Regions")
+	}
+	s := &Server{
+		regions:  make(map[string]struct{}, len(c.Regions)),
+		limits:   c.Limits.withDefaults(),
+		now:      c.Now,
+		log:      c.Log,
+		ready:    c.Ready,
+		registry: c.Metrics,
+	}
+	for _, r := range c.Regions {
+		s.regions[r] = struct{}{}
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.registry == nil {
+		s.registry = newRegistry()
+	}
+	s.gate.init(s.limits.Requests)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	if s.metrics, err = newMetrics(s); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return s, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	set(&l.Requests, DefaultRequests)
+	set(&l.HeaderBytes, DefaultHeaderBytes)
+	set(&l.ReadHeader, DefaultReadHeader)
+	set(&l.Read, DefaultRead)
+	set(&l.Write, DefaultWrite)
+	set(&l.Idle, DefaultIdle)
+	return l
+}
+
+// set gives a setting that is zero or less its default.
+func set[T int | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}
+
+// A backend is a Backend with its routes resolved.
+type backend struct {
+	services    []*service
+	credentials Credentials
+	audit       Recorder
+}
+
+type service struct {
+	name    string
+	prefix  string
+	skew    time.Duration
+	maxBody int
+	routes  map[string]*route
+	unknown *route // of calls to operations that are not routed
+}
+
+// A route is an operation with its metrics.
+type route struct {
+	operation *call.Operation // nil if it is not routed
+	meter     *meter
+}
+
+// Unseal begins to serve, or replaces what is served. Calls that have begun
+// end with what they began with.
+func (s *Server) Unseal(b Backend) error {
+	if len(b.Services) == 0 || b.Credentials == nil || b.Audit == nil {
+		return errors.New("server: a backend needs services, credentials and an audit log")
+	}
+	resolved := &backend{credentials: b.Credentials, audit: b.Audit}
+	for _, svc := range b.Services {
+		set(&svc.Skew, DefaultSkew)
+		set(&svc.MaxBody, DefaultMaxBody)
+		for _, other := range resolved.services {
+			if other.name == svc.Name || other.prefix == svc.TargetPrefix {
+				return fmt.Errorf("server: services %s and %s collide", other.name, svc.Name)
+			}
+		}
+		r := &service{
+			name: svc.Name, prefix: svc.TargetPrefix, skew: svc.Skew, maxBody: svc.MaxBody,
+			routes:  make(map[string]*route, len(svc.Operations)),
+			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
+		}
+		for name, op := range svc.Operations {
+			r.routes[name] = &route{operation: op, meter: s.metrics.meter(svc.Name, name)}
+		}
+		resolved.services = append(resolved.services, r)
+	}
+	s.backend.Store(resolved)
+	return nil
+}
+
+// Seal stops serving: calls are answered with ServiceUnavailableException
+// again. Calls that have begun end with what they began with; Seal does not
+// wait for them.
+func (s *Server) Seal() { s.backend.Store(nil) }
+
+// Sealed reports whether the server is sealed.
+func (s *Server) Sealed() bool { return s.backend.Load() == nil }
+
+func (s *Server) region(name string) bool {
+	_, ok := s.regions[name]
+	return ok
+}
