@@ -275,6 +275,17 @@ func (r *Reader) String() (string, bool) {
 	return string(b), true
 }
 
+// Text is [Reader.String] without a copy: what it returns is valid until the
+// next call.
+func (r *Reader) Text() ([]byte, bool) {
+	raw, escaped, ok := r.stringToken()
+	if escaped && ok {
+		r.scratch, _ = appendUnescaped(r.scratch[:0], raw)
+		raw = r.scratch
+	}
+	return raw, ok
+}
+
 // Secret reads a string that must not be shown. The result is nil for null, and
 // on a problem; it holds the only copy outside of the message.
 func (r *Reader) Secret() secret.Bytes {

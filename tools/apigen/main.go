@@ -1,0 +1,102 @@
+// Command apigen generates internal/api/kmsapi from the model of AWS KMS.
+//
+// It merges two pinned modules, aws-sdk-go-v2/service/kms (shapes, enums,
+// required members, exceptions: current) and aws-sdk-go (lengths, ranges,
+// patterns: frozen in 2025), with an overlay typed by hand. It takes names and
+// constraints, which are facts, and no documentation.
+//
+//	cd tools/apigen && go run . -out ../../internal/api/kmsapi
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+const (
+	modelModule       = "github.com/aws/aws-sdk-go-v2/service/kms"
+	constraintsModule = "github.com/aws/aws-sdk-go"
+)
+
+func main() {
+	out := flag.String("out", "", "write the generated files to this `directory`")
+	flag.Parse()
+	if *out == "" || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(*out); err != nil {
+		fmt.Fprintln(os.Stderr, "apigen:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out string) error {
+	files, err := generate()
+	if err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(out, "*_gen.go"))
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if _, ok := files[filepath.Base(name)]; !ok {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(out, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// generate returns the generated files by name.
+func generate() (map[string][]byte, error) {
+	sdk, err := moduleDir(modelModule)
+	if err != nil {
+		return nil, err
+	}
+	m, err := readSDK(sdk)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", modelModule, err)
+	}
+	old, err := moduleDir(constraintsModule)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.addConstraints(old); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", constraintsModule, err)
+	}
+	if err := m.apply(); err != nil {
+		return nil, err
+	}
+	return m.emit()
+}
+
+// moduleDir returns where the module cache holds the version that go.mod pins,
+// after fetching it if need be.
+func moduleDir(path string) (string, error) {
+	out, err := exec.Command("go", "mod", "download", "-json", path).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %s", err, exit.Stderr)
+		}
+		return "", fmt.Errorf("finding module %s: %w", path, err)
+	}
+	var mod struct{ Dir string }
+	if err := json.Unmarshal(out, &mod); err != nil {
+		return "", fmt.Errorf("finding module %s: %w", path, err)
+	}
+	return mod.Dir, nil
+}
