@@ -1,0 +1,281 @@
+package audit_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/call"
+)
+
+var (
+	decrypt   = &call.Operation{Name: "Decrypt", Service: "kms", EventSource: "kms.amazonaws.com", ReadOnly: true}
+	createKey = &call.Operation{Name: "CreateKey", Service: "kms", EventSource: "kms.amazonaws.com"}
+
+	alice = &call.Principal{Kind: call.User, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/alice",
+		ID: "AIDACKCEVSQ6C2EXAMPLE", Name: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"}
+)
+
+const keyARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+// auditable is a JSON value that a call's input or output would append.
+type auditable string
+
+func (a auditable) AppendAudit(b []byte) []byte { return append(b, a...) }
+
+// newCall returns a Decrypt of alice's that succeeded.
+func newCall() *call.Call {
+	c := &call.Call{
+		ID:         "5ba8ba61-a85c-4dd4-8d1f-8b5e5a6a7f10",
+		Time:       time.Date(2026, 11, 21, 20, 50, 7, 999, time.UTC),
+		Region:     "eu-central-1",
+		Service:    "kms",
+		Source:     netip.MustParseAddrPort("192.0.2.7:40000"),
+		UserAgent:  "aws-cli/2.9.19 Python/3.11.2",
+		Host:       "127.0.0.1:4599",
+		TLS:        call.TLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Group: uint16(tls.X25519MLKEM768)},
+		Operation:  decrypt,
+		Caller:     alice,
+		Parameters: auditable(`{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{"a":"b"}}`),
+	}
+	c.AddKey(keyARN, "111122223333")
+	return c
+}
+
+// record returns the record of c without its newline.
+func record(t testing.TB, c *call.Call) string {
+	t.Helper()
+	l, err := audit.Open("", audit.Options{Memory: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(c); err != nil {
+		t.Fatal(err)
+	}
+	for line, err := range l.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line)
+	}
+	t.Fatal("no record")
+	return ""
+}
+
+var eventID = regexp.MustCompile(`"eventID":"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"`)
+
+func TestRecord(t *testing.T) {
+	const (
+		head = `{"eventVersion":"1.11","userIdentity":`
+		user = `{"type":"IAMUser","principalId":"AIDACKCEVSQ6C2EXAMPLE","arn":"arn:aws:iam::111122223333:user/alice",` +
+			`"accountId":"111122223333","accessKeyId":"AKIAIOSFODNN7EXAMPLE","userName":"alice"}`
+		event = `,"eventTime":"2026-11-21T20:50:07Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt",` +
+			`"awsRegion":"eu-central-1","sourceIPAddress":"192.0.2.7","userAgent":"aws-cli/2.9.19 Python/3.11.2"`
+		parameters = `,"requestParameters":{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","encryptionContext":{"a":"b"}},"responseElements":null`
+		ids        = `,"requestID":"5ba8ba61-a85c-4dd4-8d1f-8b5e5a6a7f10","eventID":"EVENT","readOnly":true`
+		resources  = `,"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"` + keyARN + `"}]`
+		kind       = `,"eventType":"AwsApiCall","managementEvent":true`
+		recipient  = `,"recipientAccountId":"111122223333"`
+		category   = `,"eventCategory":"Management"`
+		tlsDetails = `,"tlsDetails":{"tlsVersion":"TLSv1.3","cipherSuite":"TLS_AES_128_GCM_SHA256",` +
+			`"clientProvidedHostHeader":"127.0.0.1:4599","keyExchange":"X25519MLKEM768"}}`
+		tail = kind + recipient + category + tlsDetails
+	)
+	tests := []struct {
+		name   string
+		change func(c *call.Call)
+		want   string
+	}{
+		{"user", func(*call.Call) {}, head + user + event + parameters + ids + resources + tail},
+		{"root", func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.Root, Account: "111122223333", ARN: "arn:aws:iam::111122223333:root", ID: "111122223333", AccessKeyID: "AKIAROOT"}
+		}, head + `{"type":"Root","principalId":"111122223333","arn":"arn:aws:iam::111122223333:root","accountId":"111122223333","accessKeyId":"AKIAROOT"}` +
+			event + parameters + ids + resources + tail},
+		{"role session", func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.RoleSession, Account: "111122223333", ARN: "arn:aws:sts::111122223333:assumed-role/ops/bob", ID: "AROA1:bob", AccessKeyID: "ASIA1"}
+		}, head + `{"type":"AssumedRole","principalId":"AROA1:bob","arn":"arn:aws:sts::111122223333:assumed-role/ops/bob","accountId":"111122223333","accessKeyId":"ASIA1"}` +
+			event + parameters + ids + resources + tail},
+		{"federated user", func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.FederatedUser, Account: "111122223333", ARN: "arn:aws:sts::111122223333:federated-user/carol", ID: "111122223333:carol", AccessKeyID: "ASIA2"}
+		}, head + `{"type":"FederatedUser","principalId":"111122223333:carol","arn":"arn:aws:sts::111122223333:federated-user/carol","accountId":"111122223333","accessKeyId":"ASIA2"}` +
+			event + parameters + ids + resources + tail},
+		{"service", func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
+		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + resources + kind + category + tlsDetails},
+		{"nobody", func(c *call.Call) { c.Caller = nil }, head + `{"type":"Unknown"}` + event + parameters + ids + resources + kind + category + tlsDetails},
+
+		{"denied", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "AccessDeniedException", Message: "User: x is not authorized"}
+			c.Elements = auditable(`{"no":1}`)
+		}, head + user + event + `,"errorCode":"AccessDenied","errorMessage":"User: x is not authorized","requestParameters":null,"responseElements":null` + ids + tail},
+		{"invalid", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "ValidationException", Message: `Value "x"`}
+			c.Resources = nil
+		}, head + user + event + `,"errorCode":"ValidationException","errorMessage":"Value \"x\"","requestParameters":null,"responseElements":null` + ids + tail},
+		{"wrong state", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "KMSInvalidStateException", Message: "is disabled"}
+		}, head + user + event + `,"errorCode":"KMSInvalidStateException","errorMessage":"is disabled"` + parameters + ids + resources + tail},
+		{"without a message", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "InvalidCiphertextException"}
+		}, head + user + event + `,"errorCode":"InvalidCiphertextException"` + parameters + ids + resources + tail},
+
+		{"elements", func(c *call.Call) {
+			c.Operation, c.Elements = createKey, auditable(`{"keyId":"k"}`)
+		}, head + user + strings.Replace(event, "Decrypt", "CreateKey", 1) + strings.Replace(parameters, `"responseElements":null`, `"responseElements":{"keyId":"k"}`, 1) +
+			strings.Replace(ids, "true", "false", 1) + resources + tail},
+		{"additional data", func(c *call.Call) {
+			c.Additional = []call.Pair{{Name: "keyMaterialId", Value: "m"}, {Name: "b", Value: "\""}}
+		}, head + user + event + parameters + `,"additionalEventData":{"keyMaterialId":"m","b":"\""}` + ids + resources + tail},
+		{"no resources", func(c *call.Call) { c.Resources, c.Parameters = nil, auditable("") },
+			head + user + event + `,"requestParameters":null,"responseElements":null` + ids + `,"resources":[]` + tail},
+		{"two resources", func(c *call.Call) {
+			c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+		}, head + user + event + parameters + ids + strings.TrimSuffix(resources, "]") +
+			`,{"accountId":"444455556666","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-central-1:444455556666:key/2"}]` + tail},
+		{"not routed", func(c *call.Call) {
+			c.Operation, c.Target, c.Parameters, c.Resources = nil, "Fro\"b\nnicate", nil, nil
+			c.Failure = call.Failure{Code: "UnknownOperationException"}
+		}, head + user + strings.Replace(event, "Decrypt", "Frobnicate", 1) + `,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` + ids + tail},
+
+		{"no TLS", func(c *call.Call) { c.TLS = call.TLS{} }, head + user + event + parameters + ids + resources + kind + recipient + category + "}"},
+		{"TLS 1.2", func(c *call.Call) {
+			c.TLS = call.TLS{Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, Group: uint16(tls.CurveP256)}
+		}, head + user + event + parameters + ids + resources + kind + recipient + category + `,"tlsDetails":{"tlsVersion":"TLSv1.2",` +
+			`"cipherSuite":"ECDHE-ECDSA-AES128-GCM-SHA256","clientProvidedHostHeader":"127.0.0.1:4599","keyExchange":"secp256r1"}}`},
+		{"IPv6 and another time zone", func(c *call.Call) {
+			c.Source = netip.MustParseAddrPort("[::ffff:198.51.100.1%eth0]:1")
+			c.Time = c.Time.In(time.FixedZone("", 3600))
+		}, head + user + strings.Replace(event, "192.0.2.7", "198.51.100.1", 1) + parameters + ids + resources + tail},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCall()
+			tt.change(c)
+			got := record(t, c)
+			if !eventID.MatchString(got) {
+				t.Errorf("no event id in %s", got)
+			}
+			got = eventID.ReplaceAllString(got, `"eventID":"EVENT"`)
+			if got != tt.want {
+				t.Errorf("record:\n%s\nwant:\n%s", got, tt.want)
+			}
+			if !json.Valid([]byte(got)) {
+				t.Error("not JSON")
+			}
+		})
+	}
+}
+
+func TestEventIDsDiffer(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		id := eventID.FindString(record(t, newCall()))
+		if seen[id] {
+			t.Fatalf("%s twice", id)
+		}
+		seen[id] = true
+	}
+}
+
+func TestLongRecord(t *testing.T) {
+	long := strings.Repeat("é\x01", 150<<10)
+	tests := []struct {
+		name   string
+		change func(c *call.Call)
+		want   []string
+	}{
+		{"parameters", func(c *call.Call) { c.Parameters = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
+			[]string{`"requestParameters":{"omitted":true,"originalSize":102413,"reason":"requestParameters too large"},"responseElements":null`}},
+		{"elements", func(c *call.Call) { c.Elements = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
+			[]string{`"responseElements":{"omitted":true,"originalSize":102413,"reason":"responseElements too large"}`, `"a":"b"`}},
+		{"all but too long together", func(c *call.Call) {
+			c.Parameters = auditable(`"` + strings.Repeat("x", 99<<10) + `"`)
+			c.Elements = auditable(`"` + strings.Repeat("x", 99<<10) + `"`)
+			c.Additional = []call.Pair{{Name: "a", Value: strings.Repeat("\x01", 20<<10)}}
+		}, []string{`"requestParameters":{"omitted":true`, `"responseElements":{"omitted":true`, `"additionalEventData":{"omitted":true}`}},
+		{"additional data", func(c *call.Call) { c.Additional = []call.Pair{{Name: "a", Value: long}} }, []string{`"additionalEventData":{"omitted":true}`, `"a":"b"`}},
+		{"user agent", func(c *call.Call) { c.UserAgent = "x" + long },
+			[]string{`"userAgent":"x` + strings.Repeat(`é\u0001`, 341) + `"`}}, // 1 + 3×341 bytes: the next é does not fit
+		{"two lines", func(c *call.Call) { c.Parameters = auditable("{\n}") }, []string{`"reason":"requestParameters not in one line"`}},
+		{"everything", func(c *call.Call) {
+			c.ID, c.Region, c.Service, c.UserAgent, c.Host, c.Target = long, long, long, long, long, strings.Repeat("a", 1<<20)
+			c.Operation = nil
+			c.Caller = &call.Principal{Kind: call.User, Account: long, ARN: long, ID: long, Name: long, AccessKeyID: long}
+			c.Failure = call.Failure{Code: long, Message: long}
+			c.Resources = nil
+			for i := range 100 {
+				c.AddResource(call.Resource{ARN: long + string(rune(i)), Account: long, Type: long})
+			}
+		}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCall()
+			tt.change(c)
+			got := record(t, c)
+			if len(got) > 256<<10 || !json.Valid([]byte(got)) {
+				t.Errorf("%d bytes, or not JSON", len(got))
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("no %.100s in a record of %d bytes", want, len(got))
+				}
+			}
+		})
+	}
+}
+
+// FuzzRecord: whatever a client sends, the record is one line of valid JSON
+// that says the same, and other strings of the call do not move.
+func FuzzRecord(f *testing.F) {
+	f.Add("aws-cli/2", "host", "Decrypt", "message", "context", uint8(0))
+	f.Add("\x00\x1f\x7f\"\\</script>\u2028\u2029\u0085", "\xff\xfe", "../x", "\xed\xa0\x80", "\n", uint8(1))
+	f.Add("é\xc3", "\x80", "a", "\U0001F600", "", uint8(2))
+	f.Fuzz(func(t *testing.T, userAgent, host, target, message, additional string, kind uint8) {
+		c := newCall()
+		c.UserAgent, c.Host, c.Target = userAgent, host, target
+		c.Failure = call.Failure{Code: "NotFoundException", Message: message}
+		c.Additional = []call.Pair{{Name: "a", Value: additional}}
+		if kind&1 != 0 {
+			c.Operation = nil
+		}
+		if kind&2 != 0 {
+			c.Caller = &call.Principal{Kind: call.PrincipalKind(kind >> 2), ARN: message, ID: host, Name: userAgent}
+		}
+		line := record(t, c)
+		var got struct {
+			UserAgent, ErrorMessage, EventName, RequestID string
+			AdditionalEventData                           struct{ A string }
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		for _, r := range line {
+			if r < ' ' || 0x7f <= r && r <= 0x9f || r == '\u2028' || r == '\u2029' || r == utf8.RuneError && !strings.Contains(userAgent+host+message+additional, "\ufffd") {
+				t.Fatalf("%q in the record", r)
+			}
+		}
+		check := func(name, got, sent string) {
+			var b strings.Builder
+			for _, r := range sent { // U+FFFD for each byte that is not UTF-8
+				b.WriteRune(r)
+			}
+			want := b.String()
+			if len(sent) <= 256 && got != want {
+				t.Errorf("%s = %q, want %q", name, got, want)
+			}
+		}
+		check("userAgent", got.UserAgent, userAgent)
+		check("errorMessage", got.ErrorMessage, message)
+		check("additionalEventData", got.AdditionalEventData.A, additional)
+		if got.RequestID != c.ID {
+			t.Errorf("requestID = %q", got.RequestID)
+		}
+	})
+}
