@@ -1,0 +1,255 @@
+package kms
+
+import (
+	"context"
+	"errors"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+var (
+	describing    = access{action: "kms:DescribeKey", shared: true, arnErrors: true}
+	redescribing  = access{action: "kms:UpdateKeyDescription", arnErrors: true}
+	readingPublic = access{action: "kms:GetPublicKey", shared: true, arnErrors: true}
+)
+
+// CreateKey implements [kmsapi.Handler].
+func (s *Service) CreateKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
+	return serve(ctx, c, in, out, s.createKey)
+}
+
+func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
+	account := c.Caller.Account
+	permit, err := s.decideAll(c, "kms:CreateKey")
+	if err != nil {
+		return err
+	}
+	if len(in.Tags) > 0 {
+		any := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
+		if _, err := s.az.Decide(c, "kms:TagResource", any); err != nil {
+			return err
+		}
+	}
+	if err := refuseLater(in); err != nil {
+		return err
+	}
+	spec, usage, err := keyType(in)
+	if err != nil {
+		return err
+	}
+	tags, err := checkTags(in.Tags)
+	if err != nil {
+		return err
+	}
+	if len(tags) > keyring.MaxTags {
+		return kmsapi.TagException(textTooManyTags)
+	}
+	m, err := s.ring.Create(ctx, c, permit, keyring.CreateParams{
+		Account:     account,
+		Region:      c.Region,
+		Spec:        spec,
+		Usage:       usage,
+		Description: in.Description,
+		Tags:        tags,
+	})
+	if errors.Is(err, keyring.ErrLimit) {
+		return kmsapi.LimitExceededException("The limit of KMS keys in account " + account + " and Region " + c.Region + " has been reached.")
+	}
+	if err != nil {
+		return err
+	}
+	c.AddKey(m.ARN, m.Account)
+	out.KeyMetadata = metadata(m)
+	return nil
+}
+
+// refuseLater refuses the parameters of CreateKey that this version cannot act on.
+func refuseLater(in *kmsapi.CreateKeyInput) error {
+	switch {
+	case in.MultiRegion:
+		return unsupported("MultiRegion")
+	case in.Origin != "" && in.Origin != kmsapi.OriginTypeAwsKms:
+		return unsupported("Origin " + string(in.Origin))
+	case in.CustomKeyStoreID != "":
+		return unsupported("CustomKeyStoreId")
+	case in.XksKeyID != "":
+		return unsupported("XksKeyId")
+	case in.Policy != "":
+		return unsupported("Policy")
+	case in.BypassPolicyLockoutSafetyCheck:
+		return unsupported("BypassPolicyLockoutSafetyCheck")
+	}
+	return nil
+}
+
+// keyType returns the spec and usage of the key to create.
+func keyType(in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Usage, error) {
+	spec := keyring.Spec(in.KeySpec)
+	if in.CustomerMasterKeySpec != "" {
+		if spec != "" {
+			return "", "", wire.Validation("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+		}
+		spec = keyring.Spec(in.CustomerMasterKeySpec)
+	}
+	if spec == "" {
+		spec = keyring.SymmetricDefault
+	}
+	usage := keyring.Usage(in.KeyUsage)
+	if usage == "" {
+		if spec != keyring.SymmetricDefault {
+			return "", "", wire.Validation("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+		}
+		usage = keyring.EncryptDecrypt
+	}
+	switch {
+	case !spec.Known():
+		return "", "", unsupported("KeySpec " + string(spec))
+	case keyring.Compatible(spec, usage):
+		return spec, usage, nil
+	case in.KeyUsage == kmsapi.KeyUsageTypeKeyAgreement && agrees(spec):
+		return "", "", unsupported("KeyUsage " + string(usage))
+	}
+	return "", "", wire.Validation("KeyUsage " + string(usage) + " is not compatible with KeySpec " + string(spec))
+}
+
+// agrees reports whether AWS KMS has key agreement keys of the spec.
+func agrees(s keyring.Spec) bool {
+	return s == keyring.ECCNISTP256 || s == keyring.ECCNISTP384 || s == keyring.ECCNISTP521
+}
+
+// DescribeKey implements [kmsapi.Handler].
+func (s *Service) DescribeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
+	return serve(ctx, c, in, out, s.describeKey)
+}
+
+func (s *Service) describeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
+	key, err := s.use(ctx, c, &describing, in.KeyID)
+	if err != nil {
+		return err
+	}
+	out.KeyMetadata = metadata(key.Metadata())
+	return nil
+}
+
+// ListKeys implements [kmsapi.Handler].
+func (s *Service) ListKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKeysInput, out *kmsapi.ListKeysOutput) error {
+	return serve(ctx, c, in, out, s.listKeys)
+}
+
+func (s *Service) listKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKeysInput, out *kmsapi.ListKeysOutput) error {
+	limit, err := pageSize(in.Limit, 100, 1000)
+	if err != nil {
+		return err
+	}
+	permit, err := s.decideAll(c, "kms:ListKeys")
+	if err != nil {
+		return err
+	}
+	after, err := s.resume(c, "", in.Marker)
+	if err != nil {
+		return err
+	}
+	keys, more, err := s.ring.Keys(ctx, c, permit, c.Caller.Account, c.Region, after, limit)
+	if err != nil {
+		return err
+	}
+	out.Keys = make([]kmsapi.KeyListEntry, len(keys))
+	for i, k := range keys {
+		out.Keys[i] = kmsapi.KeyListEntry{KeyID: k.ID, KeyARN: k.ARN}
+	}
+	if more {
+		out.Truncated = true
+		out.NextMarker, err = s.marker(c, "", keys[len(keys)-1].ID)
+	}
+	return err
+}
+
+// UpdateKeyDescription implements [kmsapi.Handler].
+func (s *Service) UpdateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, out *kmsapi.UpdateKeyDescriptionOutput) error {
+	return serve(ctx, c, in, out, s.updateKeyDescription)
+}
+
+func (s *Service) updateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, _ *kmsapi.UpdateKeyDescriptionOutput) error {
+	key, err := s.use(ctx, c, &redescribing, in.KeyID)
+	if err != nil {
+		return err
+	}
+	return key.SetDescription(ctx, in.Description)
+}
+
+// GetPublicKey implements [kmsapi.Handler].
+func (s *Service) GetPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {
+	return serve(ctx, c, in, out, s.getPublicKey)
+}
+
+func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {
+	key, err := s.use(ctx, c, &readingPublic, in.KeyID)
+	if err != nil {
+		return err
+	}
+	m := key.Metadata()
+	out.PublicKey, err = key.PublicKey()
+	if errors.Is(err, keyring.ErrNoPublicKey) {
+		return kmsapi.UnsupportedOperationException(m.ARN + " key spec is " + string(m.Spec) + " which is not valid for GetPublicKey.")
+	}
+	if err != nil {
+		return err
+	}
+	out.KeyID = m.ARN
+	out.KeySpec = kmsapi.KeySpec(m.Spec)
+	out.CustomerMasterKeySpec = kmsapi.CustomerMasterKeySpec(m.Spec)
+	out.KeyUsage = kmsapi.KeyUsageType(m.Usage)
+	switch m.Usage {
+	case keyring.EncryptDecrypt:
+		out.EncryptionAlgorithms = algorithms[kmsapi.EncryptionAlgorithmSpec](m)
+	case keyring.SignVerify:
+		out.SigningAlgorithms = algorithms[kmsapi.SigningAlgorithmSpec](m)
+	}
+	return nil
+}
+
+// metadata describes a key in the API's terms.
+func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
+	k := &kmsapi.KeyMetadata{
+		AWSAccountID:          m.Account,
+		KeyID:                 m.ID,
+		ARN:                   m.ARN,
+		CreationDate:          m.Created,
+		Enabled:               m.State == keyring.Enabled,
+		Description:           m.Description,
+		KeyUsage:              kmsapi.KeyUsageType(m.Usage),
+		KeyState:              kmsapi.KeyState(m.State),
+		DeletionDate:          m.Deletion,
+		Origin:                kmsapi.OriginTypeAwsKms,
+		KeyManager:            kmsapi.KeyManagerTypeCustomer,
+		KeySpec:               kmsapi.KeySpec(m.Spec),
+		CustomerMasterKeySpec: kmsapi.CustomerMasterKeySpec(m.Spec),
+	}
+	switch m.Usage {
+	case keyring.EncryptDecrypt:
+		k.EncryptionAlgorithms = algorithms[kmsapi.EncryptionAlgorithmSpec](m)
+	case keyring.SignVerify:
+		k.SigningAlgorithms = algorithms[kmsapi.SigningAlgorithmSpec](m)
+	case keyring.GenerateVerifyMAC:
+		k.MacAlgorithms = algorithms[kmsapi.MacAlgorithmSpec](m)
+	}
+	if m.Spec == keyring.SymmetricDefault {
+		k.CurrentKeyMaterialID = m.MaterialID
+	}
+	return k
+}
+
+// algorithms lists a key's algorithms as values of an enumeration of the API.
+func algorithms[T ~string](m *keyring.Metadata) []T {
+	have := keyring.Algorithms(m.Spec, m.Usage)
+	list := make([]T, len(have))
+	for i, a := range have {
+		list[i] = T(a)
+	}
+	return list
+}

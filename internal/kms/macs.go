@@ -1,0 +1,63 @@
+package kms
+
+import (
+	"context"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+)
+
+var (
+	makingMAC    = access{action: "kms:GenerateMac", shared: true}
+	verifyingMAC = access{action: "kms:VerifyMac", shared: true}
+)
+
+// GenerateMac implements [kmsapi.Handler].
+func (s *Service) GenerateMac(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
+	return serve(ctx, c, in, out, s.generateMAC)
+}
+
+func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
+	key, err := s.use(ctx, c, &makingMAC, in.KeyID)
+	if err != nil {
+		return err
+	}
+	mac, err := key.GenerateMAC(ctx, keyring.Algorithm(in.MacAlgorithm), in.Message.Reveal())
+	if err != nil {
+		return err
+	}
+	if in.DryRun {
+		return errDryRun()
+	}
+	out.KeyID = key.Metadata().ARN
+	out.Mac = mac
+	out.MacAlgorithm = in.MacAlgorithm
+	return nil
+}
+
+// VerifyMac implements [kmsapi.Handler].
+func (s *Service) VerifyMac(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {
+	return serve(ctx, c, in, out, s.verifyMAC)
+}
+
+func (s *Service) verifyMAC(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {
+	key, err := s.use(ctx, c, &verifyingMAC, in.KeyID)
+	if err != nil {
+		return err
+	}
+	valid, err := key.VerifyMAC(ctx, keyring.Algorithm(in.MacAlgorithm), in.Message.Reveal(), in.Mac)
+	if err != nil {
+		return err
+	}
+	if !valid {
+		return kmsapi.KMSInvalidMacException("")
+	}
+	if in.DryRun {
+		return errDryRun()
+	}
+	out.KeyID = key.Metadata().ARN
+	out.MacValid = true
+	out.MacAlgorithm = in.MacAlgorithm
+	return nil
+}

@@ -1,0 +1,37 @@
+package kms
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+// GenerateRandom implements [kmsapi.Handler].
+func (s *Service) GenerateRandom(ctx context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {
+	return serve(ctx, c, in, out, s.generateRandom)
+}
+
+func (s *Service) generateRandom(_ context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {
+	if in.NumberOfBytes == nil {
+		return wire.Validation("NumberOfBytes is required.")
+	}
+	if _, err := s.decideAll(c, "kms:GenerateRandom"); err != nil {
+		return err
+	}
+	switch {
+	case in.CustomKeyStoreID != "":
+		return unsupported("CustomKeyStoreId")
+	case in.Recipient != nil:
+		return unsupported("Recipient")
+	}
+	b := make([]byte, *in.NumberOfBytes)
+	if _, err := rand.Read(b); err != nil {
+		return err
+	}
+	out.Plaintext = secret.New(b)
+	return nil
+}

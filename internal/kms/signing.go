@@ -1,0 +1,98 @@
+package kms
+
+import (
+	"context"
+	"errors"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+var (
+	signing   = access{action: "kms:Sign", shared: true}
+	verifying = access{action: "kms:Verify", shared: true}
+)
+
+// Sign implements [kmsapi.Handler].
+func (s *Service) Sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
+	return serve(ctx, c, in, out, s.sign)
+}
+
+func (s *Service) sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
+	key, err := s.use(ctx, c, &signing, in.KeyID)
+	if err != nil {
+		return err
+	}
+	algorithm := keyring.Algorithm(in.SigningAlgorithm)
+	digest, err := messageIsDigest(key, algorithm, in.MessageType)
+	if err != nil {
+		return err
+	}
+	signature, err := key.Sign(ctx, algorithm, in.Message.Reveal(), digest)
+	if err != nil {
+		return digestLength(err, algorithm)
+	}
+	if in.DryRun {
+		return errDryRun()
+	}
+	out.KeyID = key.Metadata().ARN
+	out.Signature = signature
+	out.SigningAlgorithm = in.SigningAlgorithm
+	return nil
+}
+
+// Verify implements [kmsapi.Handler].
+func (s *Service) Verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {
+	return serve(ctx, c, in, out, s.verify)
+}
+
+func (s *Service) verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {
+	key, err := s.use(ctx, c, &verifying, in.KeyID)
+	if err != nil {
+		return err
+	}
+	algorithm := keyring.Algorithm(in.SigningAlgorithm)
+	digest, err := messageIsDigest(key, algorithm, in.MessageType)
+	if err != nil {
+		return err
+	}
+	valid, err := key.Verify(ctx, algorithm, in.Message.Reveal(), digest, in.Signature)
+	if err != nil {
+		return digestLength(err, algorithm)
+	}
+	if !valid {
+		return kmsapi.KMSInvalidSignatureException("")
+	}
+	if in.DryRun {
+		return errDryRun()
+	}
+	out.KeyID = key.Metadata().ARN
+	out.SignatureValid = true
+	out.SigningAlgorithm = in.SigningAlgorithm
+	return nil
+}
+
+// messageIsDigest reports whether the message of a request is a digest, once
+// the algorithm is known to go with the key.
+func messageIsDigest(key keyring.Key, a keyring.Algorithm, t kmsapi.MessageType) (bool, error) {
+	if err := key.Check(a); err != nil {
+		return false, err
+	}
+	switch t {
+	case "", kmsapi.MessageTypeRaw:
+		return false, nil
+	case kmsapi.MessageTypeDigest:
+		return true, nil
+	}
+	return false, wire.Validation("MessageType " + string(t) + " is not valid for the algorithm " + string(a) + ".")
+}
+
+// digestLength names the algorithm if err is about the length of a digest.
+func digestLength(err error, a keyring.Algorithm) error {
+	if errors.Is(err, keyring.ErrDigestLength) {
+		return wire.Validation("Digest is invalid length for algorithm " + string(a) + ".")
+	}
+	return err
+}
