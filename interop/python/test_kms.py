@@ -80,10 +80,8 @@ class Symmetric(Case):
         for at in range(len(blob)):
             flipped = bytearray(blob)
             flipped[at] ^= 1 << (at % 8)
-            with self.assertRaises(ClientError) as caught:
-                KMS.decrypt(CiphertextBlob=bytes(flipped))
-            # A blob that names another account or key ends as a denial.
-            self.assertIn(caught.exception.response["Error"]["Code"], ("InvalidCiphertextException", "AccessDeniedException"), at)
+            with self.subTest(byte=at):
+                self.refused("InvalidCiphertextException", KMS.decrypt, CiphertextBlob=bytes(flipped))
 
     def test_wrong_key(self):
         blob = KMS.encrypt(KeyId=self.key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
