@@ -68,7 +68,7 @@ func (m *model) emitValidators(p *printer) {
 	}
 }
 
-func patternName(s *shape) string { return "pattern" + strings.TrimSuffix(s.name, "Type") }
+func patternName(s *shape) string { return "pattern" + goName(strings.TrimSuffix(s.name, "Type")) }
 func setName(s *shape) string     { return "set" + s.name }
 
 func emitCheck(p *printer, self, target string, mem *member) {
@@ -80,7 +80,7 @@ func emitCheck(p *printer, self, target string, mem *member) {
 	name := lowerFirst(mem.name)
 	open := false
 	switch there := present(field, s); {
-	case mem.required:
+	case mem.required, mem.requiredWhen != "":
 		absent := field + " == nil"
 		switch {
 		case mem.bit >= 0:
@@ -88,7 +88,11 @@ func emitCheck(p *printer, self, target string, mem *member) {
 		case s.sensitive:
 			absent = field + ".IsNil()"
 		}
-		p.printf("if %s {\nv.Missing(%q)\n}", absent, name)
+		if mem.requiredWhen != "" {
+			p.printf("if %s {\nif %s {\nv.Missing(%q)\n}\n}", absent, mem.requiredWhen, name)
+		} else {
+			p.printf("if %s {\nv.Missing(%q)\n}", absent, name)
+		}
 		if open = s.checked(); open {
 			p.print(" else {\n")
 		} else {

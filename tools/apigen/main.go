@@ -41,7 +41,7 @@ func run(out string) error {
 	if err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(out, "*_gen.go"))
+	old, err := filepath.Glob(filepath.Join(out, "*_gen*.go"))
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,11 @@ type member struct {
 	name     string
 	target   *shape
 	required bool
-	always   bool // is encoded even if it is zero
-	bit      int  // in the structure's presence; -1 for none
+	// requiredWhen is the condition, in Go, under which an optional member is
+	// required after all; "" is never.
+	requiredWhen string
+	always       bool // is encoded even if it is zero
+	bit          int  // in the structure's presence; -1 for none
 }
 
 type enumValue struct{ constant, value string }
@@ -113,6 +116,15 @@ func (m *model) apply() error {
 				return fmt.Errorf("overlay: %s has no member %s", owner, name)
 			}
 			s.member(name).always = true
+		}
+	}
+	for owner, when := range requiredWhen {
+		s := m.shapes[owner]
+		for name, condition := range when {
+			if s == nil || s.member(name) == nil {
+				return fmt.Errorf("overlay: %s has no member %s", owner, name)
+			}
+			s.member(name).requiredWhen = condition
 		}
 	}
 	for _, op := range m.operations {

@@ -33,6 +33,13 @@ var oldKeySpecs = []string{
 	"ECC_SECG_P256K1", "RSA_4096", "SYMMETRIC_DEFAULT", "HMAC_256", "HMAC_224", "HMAC_512",
 }
 
+// requiredWhen are optional members that are required on a condition, in Go: a
+// dry run may leave out the ciphertext if it says so.
+var requiredWhen = map[string]map[string]string{
+	"DecryptRequest":   {"CiphertextBlob": "!in.ignoresCiphertext()"},
+	"ReEncryptRequest": {"CiphertextBlob": "!in.ignoresCiphertext()"},
+}
+
 // alwaysEncoded are the members of answers that are there even when zero.
 var alwaysEncoded = map[string][]string{
 	"KeyMetadata":                     {"Enabled", "Description", "MultiRegion"},

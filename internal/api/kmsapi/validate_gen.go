@@ -8,24 +8,24 @@ import (
 
 // The patterns of the API, as its model writes them.
 var (
-	patternAccountId                                = wire.NewPattern(`[0-9]+`)
+	patternAccountID                                = wire.NewPattern(`[0-9]+`)
 	patternAliasName                                = wire.NewPattern(`^[a-zA-Z0-9:/_-]+$`)
-	patternBackingKeyId                             = wire.NewPattern(`[a-f0-9]+`)
-	patternCloudHsmClusterId                        = wire.NewPattern(`cluster-[2-7a-zA-Z]{11,16}`)
-	patternGrantConstraintSourceArn                 = wire.NewPattern(`[\w+=,.@:/*?-]+`)
+	patternBackingKeyID                             = wire.NewPattern(`[a-f0-9]+`)
+	patternCloudHsmClusterID                        = wire.NewPattern(`cluster-[2-7a-zA-Z]{11,16}`)
+	patternGrantConstraintSourceARN                 = wire.NewPattern(`[\w+=,.@:/*?-]+`)
 	patternGrantName                                = wire.NewPattern(`^[a-zA-Z0-9:/_-]+$`)
 	patternKeyMaterialDescription                   = wire.NewPattern(`[a-zA-Z0-9:/_\s.-]+`)
 	patternMarker                                   = wire.NewPattern(`[\u0020-\u00FF]*`)
 	patternPolicyName                               = wire.NewPattern(`[\w]+`)
 	patternPolicy                                   = wire.NewPattern(`[\u0009\u000A\u000D\u0020-\u00FF]+`)
-	patternPrincipalId                              = wire.NewPattern(`^[\w+=,.@:/-]+$`)
+	patternPrincipalID                              = wire.NewPattern(`^[\w+=,.@:/-]+$`)
 	patternRegion                                   = wire.NewPattern(`^([a-z]+-){2,3}\d+$`)
 	patternServicePrincipal                         = wire.NewPattern(`[\w+=,.@:/-]+`)
-	patternXksKeyId                                 = wire.NewPattern(`^[a-zA-Z0-9-_.]+$`)
-	patternXksProxyAuthenticationAccessKeyId        = wire.NewPattern(`^[A-Z2-7]+$`)
+	patternXksKeyID                                 = wire.NewPattern(`^[a-zA-Z0-9-_.]+$`)
+	patternXksProxyAuthenticationAccessKeyID        = wire.NewPattern(`^[A-Z2-7]+$`)
 	patternXksProxyAuthenticationRawSecretAccessKey = wire.NewPattern(`^[a-zA-Z0-9\/+=]+$`)
-	patternXksProxyUriEndpoint                      = wire.NewPattern(`^https://[a-zA-Z0-9.-]+$`)
-	patternXksProxyUriPath                          = wire.NewPattern(`^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`)
+	patternXksProxyURIEndpoint                      = wire.NewPattern(`^https://[a-zA-Z0-9.-]+$`)
+	patternXksProxyURIPath                          = wire.NewPattern(`^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`)
 	patternXksProxyVpcEndpointServiceName           = wire.NewPattern(`^com\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$`)
 )
 
@@ -104,7 +104,7 @@ func (in *CreateCustomKeyStoreInput) Validate() error {
 	}
 	if in.CloudHsmClusterID != "" || in.presence.has(1) {
 		v.Length("cloudHsmClusterId", in.CloudHsmClusterID, 19, 24)
-		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterId)
+		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterID)
 	}
 	if in.TrustAnchorCertificate != "" || in.presence.has(2) {
 		v.Length("trustAnchorCertificate", in.TrustAnchorCertificate, 1, 5000)
@@ -119,11 +119,11 @@ func (in *CreateCustomKeyStoreInput) Validate() error {
 	}
 	if in.XksProxyURIEndpoint != "" || in.presence.has(4) {
 		v.Length("xksProxyUriEndpoint", in.XksProxyURIEndpoint, 10, 128)
-		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyUriEndpoint)
+		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyURIEndpoint)
 	}
 	if in.XksProxyURIPath != "" || in.presence.has(5) {
 		v.Length("xksProxyUriPath", in.XksProxyURIPath, 10, 128)
-		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyUriPath)
+		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyURIPath)
 	}
 	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(6) {
 		v.Length("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, 20, 64)
@@ -131,7 +131,7 @@ func (in *CreateCustomKeyStoreInput) Validate() error {
 	}
 	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(7) {
 		v.Length("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, 12, 12)
-		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountId)
+		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountID)
 	}
 	if in.XksProxyAuthenticationCredential != nil {
 		outer := v.Enter("xksProxyAuthenticationCredential")
@@ -156,11 +156,11 @@ func (in *CreateGrantInput) Validate() error {
 	}
 	if in.GranteePrincipal != "" || in.presence.has(1) {
 		v.Length("granteePrincipal", in.GranteePrincipal, 1, 256)
-		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalId)
+		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalID)
 	}
 	if in.RetiringPrincipal != "" || in.presence.has(2) {
 		v.Length("retiringPrincipal", in.RetiringPrincipal, 1, 256)
-		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalId)
+		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalID)
 	}
 	if in.Operations == nil {
 		v.Missing("operations")
@@ -238,7 +238,7 @@ func (in *CreateKeyInput) Validate() error {
 	}
 	if in.XksKeyID != "" || in.presence.has(7) {
 		v.Length("xksKeyId", in.XksKeyID, 1, 128)
-		v.Pattern("xksKeyId", in.XksKeyID, patternXksKeyId)
+		v.Pattern("xksKeyId", in.XksKeyID, patternXksKeyID)
 	}
 	return v.Err()
 }
@@ -273,7 +273,11 @@ func (in *DecapsulateInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DecryptInput) Validate() error {
 	var v wire.Violations
-	if in.CiphertextBlob != nil {
+	if in.CiphertextBlob == nil {
+		if !in.ignoresCiphertext() {
+			v.Missing("ciphertextBlob")
+		}
+	} else {
 		v.BlobLength("ciphertextBlob", in.CiphertextBlob, 1, 6144)
 	}
 	if in.GrantTokens != nil {
@@ -337,7 +341,7 @@ func (in *DeleteImportedKeyMaterialInput) Validate() error {
 	}
 	if in.KeyMaterialID != "" || in.presence.has(1) {
 		v.Length("keyMaterialId", in.KeyMaterialID, 64, 64)
-		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyId)
+		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyID)
 	}
 	return v.Err()
 }
@@ -768,7 +772,7 @@ func (in *ImportKeyMaterialInput) Validate() error {
 	}
 	if in.KeyMaterialID != "" || in.presence.has(4) {
 		v.Length("keyMaterialId", in.KeyMaterialID, 64, 64)
-		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyId)
+		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyID)
 	}
 	return v.Err()
 }
@@ -809,7 +813,7 @@ func (in *ListGrantsInput) Validate() error {
 	}
 	if in.GranteePrincipal != "" || in.presence.has(3) {
 		v.Length("granteePrincipal", in.GranteePrincipal, 1, 256)
-		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalId)
+		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalID)
 	}
 	if in.GranteeServicePrincipal != "" || in.presence.has(4) {
 		v.Length("granteeServicePrincipal", in.GranteeServicePrincipal, 1, 256)
@@ -902,7 +906,7 @@ func (in *ListRetirableGrantsInput) Validate() error {
 	}
 	if in.RetiringPrincipal != "" || in.presence.has(1) {
 		v.Length("retiringPrincipal", in.RetiringPrincipal, 1, 256)
-		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalId)
+		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalID)
 	}
 	if in.RetiringServicePrincipal != "" || in.presence.has(2) {
 		v.Length("retiringServicePrincipal", in.RetiringServicePrincipal, 1, 256)
@@ -935,7 +939,11 @@ func (in *PutKeyPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ReEncryptInput) Validate() error {
 	var v wire.Violations
-	if in.CiphertextBlob != nil {
+	if in.CiphertextBlob == nil {
+		if !in.ignoresCiphertext() {
+			v.Missing("ciphertextBlob")
+		}
+	} else {
 		v.BlobLength("ciphertextBlob", in.CiphertextBlob, 1, 6144)
 	}
 	if in.SourceKeyID != "" || in.presence.has(0) {
@@ -1159,15 +1167,15 @@ func (in *UpdateCustomKeyStoreInput) Validate() error {
 	}
 	if in.CloudHsmClusterID != "" || in.presence.has(2) {
 		v.Length("cloudHsmClusterId", in.CloudHsmClusterID, 19, 24)
-		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterId)
+		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterID)
 	}
 	if in.XksProxyURIEndpoint != "" || in.presence.has(3) {
 		v.Length("xksProxyUriEndpoint", in.XksProxyURIEndpoint, 10, 128)
-		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyUriEndpoint)
+		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyURIEndpoint)
 	}
 	if in.XksProxyURIPath != "" || in.presence.has(4) {
 		v.Length("xksProxyUriPath", in.XksProxyURIPath, 10, 128)
-		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyUriPath)
+		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyURIPath)
 	}
 	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(5) {
 		v.Length("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, 20, 64)
@@ -1175,7 +1183,7 @@ func (in *UpdateCustomKeyStoreInput) Validate() error {
 	}
 	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(6) {
 		v.Length("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, 12, 12)
-		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountId)
+		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountID)
 	}
 	if in.XksProxyAuthenticationCredential != nil {
 		outer := v.Enter("xksProxyAuthenticationCredential")
@@ -1295,7 +1303,7 @@ func (in *VerifyMacInput) Validate() error {
 func (s *GrantConstraints) validate(v *wire.Violations) {
 	if s.SourceARN != "" || s.presence.has(0) {
 		v.Length("sourceArn", s.SourceARN, 20, 512)
-		v.Pattern("sourceArn", s.SourceARN, patternGrantConstraintSourceArn)
+		v.Pattern("sourceArn", s.SourceARN, patternGrantConstraintSourceARN)
 	}
 }
 
@@ -1327,7 +1335,7 @@ func (s *XksProxyAuthenticationCredentialType) validate(v *wire.Violations) {
 	if s.AccessKeyID.IsNil() {
 		v.Missing("accessKeyId")
 	} else {
-		v.SecretString("accessKeyId", s.AccessKeyID, 20, 30, patternXksProxyAuthenticationAccessKeyId)
+		v.SecretString("accessKeyId", s.AccessKeyID, 20, 30, patternXksProxyAuthenticationAccessKeyID)
 	}
 	if s.RawSecretAccessKey.IsNil() {
 		v.Missing("rawSecretAccessKey")
