@@ -516,10 +516,15 @@ func (s *Store) commit(batch []*request) {
 		fail(fmt.Errorf("boltstore: committing: %w", err))
 		// Was it the very last step that failed? Then it is there to be read,
 		// and watchers must hear of it.
-		if seen, readErr := s.Head(context.Background()); readErr == nil && seen == s.head {
+		var seen store.Rev
+		readErr := s.db.View(func(tx *bolt.Tx) error {
+			seen = store.Rev(tx.Bucket(dataBucket).Sequence())
+			return nil
+		})
+		s.failed = readErr != nil || seen != s.head
+		if readErr != nil || seen != head {
 			return
 		}
-		s.failed = true
 	}
 	s.head, s.count = head, count
 	for _, keys := range published {
