@@ -1,0 +1,119 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/secret"
+)
+
+// AdministratorName is the name of the user that the first start makes.
+const AdministratorName = "administrator"
+
+// Bootstrap says what the first start makes. The zero value is usable.
+type Bootstrap struct {
+	// Account is the id of the management account; random if empty.
+	Account string
+	// AccessKeyID and Secret are the administrator's access key; made if empty.
+	AccessKeyID string
+	Secret      secret.Bytes
+}
+
+// Installation is what the first start made.
+type Installation struct {
+	Account       string // id of the management account
+	Administrator string // name of its first user
+	AccessKeyID   string // the first access key of that user
+	New           bool   // it was made just now
+}
+
+// Bootstrap makes the management account, its user administrator with
+// AdministratorAccess, and an access key, all at once; or, if that was done
+// before, returns what was made then, whatever has become of it. It is an error
+// if it was done for another account than b names.
+func (d *Directory) Bootstrap(ctx context.Context, b Bootstrap) (Installation, error) {
+	in, err := d.Installation(ctx)
+	if errors.Is(err, ErrNotFound) {
+		in, err = d.bootstrap(ctx, b)
+	}
+	if err != nil {
+		return Installation{}, err
+	}
+	if b.Account != "" && b.Account != in.Account {
+		return Installation{}, &wrongAccount{b.Account, in.Account}
+	}
+	return in, nil
+}
+
+// wrongAccount is the refusal to change the management account.
+type wrongAccount struct{ want, have string }
+
+func (e *wrongAccount) Error() string {
+	return "the management account is " + e.have + ", not " + e.want
+}
+
+// Hint returns what to do about it.
+func (e *wrongAccount) Hint() string {
+	return "an installation keeps its management account: leave the account out, or start with an empty data directory"
+}
+
+func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, error) {
+	account := Account{ID: b.Account, Name: "management", Management: true, Created: d.stamp()}
+	if account.ID == "" {
+		account.ID = NewAccountID()
+	}
+	user := User{Account: account.ID, Name: AdministratorName, Policies: []string{call.AdministratorAccess}}
+	key := AccessKey{ID: b.AccessKeyID, Account: account.ID, Active: true, Created: d.stamp(), Secret: b.Secret}
+	if key.ID == "" {
+		key.ID, key.Secret = newAccessKeyID(account.ID), newSecretAccessKey()
+		defer key.Secret.Wipe()
+	}
+	if err := errors.Join(account.Check(), user.Check(), CheckAccessKey(key.ID, key.Secret)); err != nil {
+		return Installation{}, err
+	}
+	d.complete(&user)
+	user.AccessKeys = []string{key.ID}
+	key.User, key.UserID = user.Name, user.ID
+	in := Installation{Account: account.ID, Administrator: user.Name, AccessKeyID: key.ID, New: true}
+
+	value := key.encode()
+	defer clear(value)
+	tx := d.rs.Begin()
+	tx.Create(record.KindSystem, rootKey, in.encode())
+	tx.Create(record.KindAccount, accountKey(account.ID), account.encode())
+	tx.Create(record.KindUser, userKey(user.Account, user.Name), user.encode())
+	tx.Create(record.KindAccessKey, accessKeyKey(key.ID), value)
+	_, err := tx.Commit(ctx)
+	if errors.Is(err, record.ErrConflict) {
+		// Another node was faster; or something else is in the way.
+		if other, err := d.Installation(ctx); err == nil {
+			return other, nil
+		}
+	}
+	if err != nil {
+		return Installation{}, fmt.Errorf("making the management account: %w", err)
+	}
+	return in, nil
+}
+
+// Installation returns what the first start made, or ErrNotFound before it.
+func (d *Directory) Installation(ctx context.Context) (Installation, error) {
+	in, _, err := load(ctx, d.rs, record.KindSystem, rootKey, "the management account", decodeInstallation)
+	return in, err
+}
+
+func (in *Installation) encode() []byte {
+	b := []byte{valueVersion}
+	b = appendString(b, in.Account)
+	b = appendString(b, in.Administrator)
+	return appendString(b, in.AccessKeyID)
+}
+
+func decodeInstallation(rec record.Record) (Installation, error) {
+	r := newReader(rec.Value)
+	in := Installation{Account: r.string(), Administrator: r.string(), AccessKeyID: r.string()}
+	return in, r.end()
+}
