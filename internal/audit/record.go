@@ -61,8 +61,8 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	readOnly := true
 	if o := c.Operation; o != nil {
 		readOnly = o.ReadOnly
-		b = appendMember(b, "eventSource", o.EventSource, maxName)
-		b = appendMember(b, "eventName", o.Name, maxName)
+		b = appendMember(b, `,"eventSource":`, o.EventSource, maxName)
+		b = appendMember(b, `,"eventName":`, o.Name, maxName)
 	} else {
 		b = append(b, `,"eventSource":"`...)
 		b = appendWord(b, c.Service)
@@ -70,13 +70,13 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 		b = appendWord(b, c.Target)
 		b = append(b, '"')
 	}
-	b = appendMember(b, "awsRegion", c.Region, maxName)
+	b = appendMember(b, `,"awsRegion":`, c.Region, maxName)
 	b = append(b, `,"sourceIPAddress":"`...)
 	if a := c.Source.Addr(); a.IsValid() {
 		b = a.Unmap().WithZone("").AppendTo(b)
 	}
 	b = append(b, '"')
-	b = appendMember(b, "userAgent", c.UserAgent, maxText)
+	b = appendMember(b, `,"userAgent":`, c.UserAgent, maxText)
 
 	failed := c.Failure.Code != ""
 	if failed {
@@ -84,9 +84,9 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 		if code == accessDenied {
 			code = "AccessDenied"
 		}
-		b = appendMember(b, "errorCode", code, maxName)
+		b = appendMember(b, `,"errorCode":`, code, maxName)
 		if c.Failure.Message != "" {
-			b = appendMember(b, "errorMessage", c.Failure.Message, maxText)
+			b = appendMember(b, `,"errorMessage":`, c.Failure.Message, maxText)
 		}
 	}
 	var parameters, elements call.Auditable
@@ -99,7 +99,7 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	b = appendAuditable(b, "requestParameters", parameters, brief)
 	b = appendAuditable(b, "responseElements", elements, brief)
 	b = appendAdditional(b, c.Additional, brief)
-	b = appendMember(b, "requestID", c.ID, maxName)
+	b = appendMember(b, `,"requestID":`, c.ID, maxName)
 	b = append(b, `,"eventID":"`...)
 	b = appendUUID(b)
 	b = append(b, `","readOnly":`...)
@@ -109,7 +109,7 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	}
 	b = append(b, `,"eventType":"AwsApiCall","managementEvent":true`...)
 	if c.Caller != nil && c.Caller.Account != "" {
-		b = appendMember(b, "recipientAccountId", c.Caller.Account, maxName)
+		b = appendMember(b, `,"recipientAccountId":`, c.Caller.Account, maxName)
 	}
 	b = append(b, `,"eventCategory":"Management"`...)
 	b = appendTLS(b, c)
@@ -144,7 +144,7 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 		kind = "FederatedUser"
 	case call.Service:
 		b = append(b, `{"type":"AWSService"`...)
-		b = appendMember(b, "invokedBy", p.Name, maxName)
+		b = appendMember(b, `,"invokedBy":`, p.Name, maxName)
 		return append(b, '}')
 	default:
 		kind = "Unknown"
@@ -152,12 +152,12 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 	b = append(b, `{"type":"`...)
 	b = append(b, kind...)
 	b = append(b, '"')
-	b = appendMember(b, "principalId", p.ID, maxName)
-	b = appendMember(b, "arn", p.ARN, maxARN)
-	b = appendMember(b, "accountId", p.Account, maxName)
-	b = appendMember(b, "accessKeyId", p.AccessKeyID, maxName)
+	b = appendMember(b, `,"principalId":`, p.ID, maxName)
+	b = appendMember(b, `,"arn":`, p.ARN, maxARN)
+	b = appendMember(b, `,"accountId":`, p.Account, maxName)
+	b = appendMember(b, `,"accessKeyId":`, p.AccessKeyID, maxName)
 	if p.Kind == call.User {
-		b = appendMember(b, "userName", p.Name, maxName)
+		b = appendMember(b, `,"userName":`, p.Name, maxName)
 	}
 	return append(b, '}')
 }
@@ -188,7 +188,7 @@ func appendAuditable(b []byte, name string, a call.Auditable, brief bool) []byte
 	size := len(value)
 	b = append(b[:start], `{"omitted":true,"originalSize":`...)
 	b = strconv.AppendInt(b, int64(size), 10)
-	b = appendMember(b, "reason", reason, maxText)
+	b = appendMember(b, `,"reason":`, reason, maxText)
 	return append(b, '}')
 }
 
@@ -225,8 +225,8 @@ func appendResources(b []byte, resources []call.Resource) []byte {
 		}
 		b = append(b, `{"accountId":`...)
 		b = appendString(b, r.Account, maxName)
-		b = appendMember(b, "type", r.Type, maxName)
-		b = appendMember(b, "ARN", r.ARN, maxARN)
+		b = appendMember(b, `,"type":`, r.Type, maxName)
+		b = appendMember(b, `,"ARN":`, r.ARN, maxARN)
 		b = append(b, '}')
 	}
 	return append(b, ']')
@@ -241,7 +241,7 @@ func appendTLS(b []byte, c *call.Call) []byte {
 	b = append(b, `","cipherSuite":"`...)
 	b = append(b, cipherSuite(c.TLS.CipherSuite)...)
 	b = append(b, '"')
-	b = appendMember(b, "clientProvidedHostHeader", c.Host, maxName)
+	b = appendMember(b, `,"clientProvidedHostHeader":`, c.Host, maxName)
 	if g := keyExchange(c.TLS.Group); g != "" {
 		b = append(b, `,"keyExchange":"`...)
 		b = append(b, g...)
@@ -304,11 +304,10 @@ func keyExchange(group uint16) string {
 	}
 }
 
-// appendMember appends ,"name":"value" with at most limit bytes of value.
+// appendMember appends name, such as `,"userAgent":`, and at most limit bytes
+// of value.
 func appendMember(b []byte, name, value string, limit int) []byte {
-	b = append(b, ',', '"')
 	b = append(b, name...)
-	b = append(b, '"', ':')
 	return appendString(b, value, limit)
 }
 
@@ -331,6 +330,37 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// isPlain reports whether all of s stands for itself. It may be wrong in
+// saying no.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if !plain[s[i]] {
+				return false
+			}
+		}
+		return true
+	}
+	for t := s; len(t) > 8; t = t[8:] {
+		if !isPlain8(t) {
+			return false
+		}
+	}
+	return isPlain8(s[len(s)-8:])
+}
+
+// isPlain8 is isPlain for the first eight bytes of s, all at once: the top bit
+// of each byte of x-n*ones is set where that byte was less than n. Where it is
+// set because of a borrow from the byte below, that one was less than n.
+func isPlain8(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, backslash, del := x^'"'*ones, x^'\\'*ones, x^0x7f*ones
+	return (x|(x-' '*ones)|(quote-ones)|(backslash-ones)|(del-ones))&tops == 0
+}
+
 // appendString appends a JSON string with at most limit bytes of s. What is
 // not UTF-8 becomes U+FFFD. Whatever some program takes for the end of a line
 // is escaped.
@@ -342,6 +372,10 @@ func appendString(b []byte, s string, limit int) []byte {
 		s = s[:limit]
 	}
 	b = append(b, '"')
+	if isPlain(s) {
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]

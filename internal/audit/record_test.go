@@ -279,3 +279,30 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// Every byte at every place of a string, between others that stand for
+// themselves, is what json.Unmarshal makes of it.
+func TestEveryByte(t *testing.T) {
+	l, err := audit.Open("", audit.Options{Memory: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value := range 256 {
+		for place := range 17 {
+			sent := []byte(strings.Repeat("~ ", 9))
+			sent[place] = byte(value)
+			c := newCall()
+			c.UserAgent = string(sent)
+			if err := l.Append(c); err != nil {
+				t.Fatal(err)
+			}
+			want := string([]rune(c.UserAgent)) // with U+FFFD for what is not UTF-8
+			for line := range l.Records() {
+				var got struct{ UserAgent string }
+				if err := json.Unmarshal(line, &got); err != nil || got.UserAgent != want {
+					t.Fatalf("byte %#x at %d: %q, %v", value, place, got.UserAgent, err)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package audit_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/call"
+)
+
+// BenchmarkAppend is the record and its write(2), to a real file; changes
+// waits for the disk too. The record has about 1,100 bytes.
+func BenchmarkAppend(b *testing.B) {
+	for _, kind := range []struct {
+		name      string
+		operation *call.Operation
+	}{{"Decrypt", decrypt}, {"CreateKey", createKey}} {
+		for _, goroutines := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%s/goroutines=%d", kind.name, goroutines), func(b *testing.B) {
+				l := openLog(b, b.TempDir(), audit.Options{SegmentSize: 64 << 20}, nil)
+				b.ReportAllocs()
+				b.ResetTimer()
+				concurrently(goroutines, func(worker int) {
+					c := newCall()
+					c.Operation = kind.operation
+					for i := worker; i < b.N; i += goroutines {
+						if err := l.Append(c); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+				b.StopTimer()
+				if err := l.Close(); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRecord is the making of the record alone, into memory.
+func BenchmarkRecord(b *testing.B) {
+	l, err := audit.Open("", audit.Options{Memory: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := newCall()
+	b.ReportAllocs()
+	b.SetBytes(int64(len(record(b, c))))
+	for b.Loop() {
+		if err := l.Append(c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
