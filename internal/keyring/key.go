@@ -1,32 +1,82 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
 // Context is an encryption context: sorted by name, names unique. An empty
 // context is the same as none.
-type Context = []call.Pair
+type Context = wire.StringMap
 
 // Key is a key opened under a permit, for the one call that the permit is for.
 // The zero Key can do nothing.
-type Key struct{ s *Subject }
+type Key struct {
+	r   *Ring
+	s   *Subject
+	act *action
+	c   *call.Call
+}
+
+// may returns authz.ErrNoPermit unless the permit's action stands for m.
+func (k Key) may(m methods) error {
+	if k.act == nil || k.act.may&m == 0 {
+		return authz.ErrNoPermit
+	}
+	return nil
+}
 
 // Metadata returns everything about the key but its material, as it was when
-// the key was opened. The caller must not change it.
-func (k Key) Metadata() *Metadata { return &k.s.m }
+// the key was opened. The caller must not change it. It is nil for the zero Key.
+func (k Key) Metadata() *Metadata {
+	if k.s == nil {
+		return nil
+	}
+	return &k.s.m
+}
 
 // Check reports whether the key's usage goes with the permit's action, and the
 // algorithm with both: nil, *UsageError or *AlgorithmError. Every method that
 // uses the key's material checks this itself; Check is for a dry run. The
 // algorithm of GenerateDataKey and GenerateDataKeyPair is
 // AlgorithmSymmetricDefault.
-func (k Key) Check(a Algorithm) error { return authz.ErrNoPermit }
+func (k Key) Check(a Algorithm) error {
+	if k.act == nil || k.act.usage == "" {
+		return authz.ErrNoPermit
+	}
+	m := &k.s.m
+	if m.Usage != k.act.usage {
+		return &UsageError{ARN: m.ARN, Usage: m.Usage}
+	}
+	for _, have := range Algorithms(m.Spec, m.Usage) {
+		if have == a {
+			return nil
+		}
+	}
+	return &AlgorithmError{Algorithm: a, Spec: m.Spec}
+}
+
+// check is may and Check.
+func (k Key) check(m methods, a Algorithm) error {
+	if err := k.may(m); err != nil {
+		return err
+	}
+	return k.Check(a)
+}
 
 // Encrypt encrypts plaintext: with AlgorithmSymmetricDefault into a ciphertext
 // blob (docs/ciphertext-format.md), 1 to 4096 bytes, bound to the context; with
@@ -34,14 +84,121 @@ func (k Key) Check(a Algorithm) error { return authz.ErrNoPermit }
 // Errors: as Check; *LengthError for RSAES-OAEP; ErrParameter for a context
 // with RSAES-OAEP or a length that no validated request has.
 func (k Key) Encrypt(ctx context.Context, a Algorithm, plaintext []byte, ec Context) ([]byte, error) {
-	return nil, authz.ErrNoPermit
+	if err := k.check(mayEncrypt, a); err != nil {
+		return nil, err
+	}
+	if a == AlgorithmSymmetricDefault {
+		return k.encrypt(ctx, plaintext, ec)
+	}
+	if len(ec) > 0 {
+		return nil, ErrParameter
+	}
+	m := &k.s.m
+	if most := oaepMax(m.Spec, a); len(plaintext) > most {
+		return nil, &LengthError{Algorithm: a, Spec: m.Spec, Max: most}
+	}
+	p, err := k.publicKey()
+	if err != nil {
+		return nil, err
+	}
+	ciphertext, err := rsa.EncryptOAEP(newHash(a), rand.Reader, p.rsa, plaintext, nil)
+	if err != nil {
+		return nil, fmt.Errorf("encrypting with %s: %w", m.ARN, err)
+	}
+	return ciphertext, nil
+}
+
+// encrypt makes a ciphertext blob.
+func (k Key) encrypt(ctx context.Context, plaintext []byte, ec Context) ([]byte, error) {
+	if len(plaintext) == 0 || len(plaintext) > maxPlaintext {
+		return nil, ErrParameter
+	}
+	l, err := k.r.lease(ctx, k.s)
+	if err != nil {
+		return nil, err
+	}
+	defer l.end()
+	return sealBlob(l.raw(), &k.s.id, ec, plaintext)
 }
 
 // Decrypt is the inverse of Encrypt. It also returns the id of the material
 // that the ciphertext was made with, empty for RSAES-OAEP. Actions: kms:Decrypt,
-// kms:ReEncryptFrom. Errors: as Check, ErrIncorrectKey, ErrInvalidCiphertext.
+// kms:ReEncryptFrom. Errors: as Check, ErrIncorrectKey, ErrInvalidCiphertext;
+// ErrParameter for a context with RSAES-OAEP.
 func (k Key) Decrypt(ctx context.Context, a Algorithm, ciphertext []byte, ec Context) (plaintext secret.Bytes, materialID string, err error) {
-	return secret.Bytes{}, "", authz.ErrNoPermit
+	if err := k.check(mayDecrypt, a); err != nil {
+		return secret.Bytes{}, "", err
+	}
+	if a == AlgorithmSymmetricDefault {
+		return k.decryptBlob(ctx, ciphertext, ec)
+	}
+	if len(ec) > 0 {
+		return secret.Bytes{}, "", ErrParameter
+	}
+	l, err := k.r.lease(ctx, k.s)
+	if err != nil {
+		return secret.Bytes{}, "", err
+	}
+	defer l.end()
+	private := l.key().rsa
+	if len(ciphertext) != private.Size() {
+		return secret.Bytes{}, "", ErrInvalidCiphertext
+	}
+	b, err := rsa.DecryptOAEP(newHash(a), nil, private, ciphertext, nil)
+	switch {
+	case errors.Is(err, rsa.ErrDecryption):
+		return secret.Bytes{}, "", ErrInvalidCiphertext
+	case err != nil:
+		return secret.Bytes{}, "", fmt.Errorf("decrypting with %s: %w", k.s.m.ARN, err)
+	}
+	return secret.New(b), "", nil
+}
+
+// decryptBlob opens a ciphertext blob.
+func (k Key) decryptBlob(ctx context.Context, blob []byte, ec Context) (secret.Bytes, string, error) {
+	if !validHeader(blob) {
+		return secret.Bytes{}, "", ErrInvalidCiphertext
+	}
+	s := k.s
+	if !bytes.Equal(blob[:offMaterial], s.id[:offMaterial]) {
+		return secret.Bytes{}, "", ErrIncorrectKey
+	}
+	var l lease
+	var err error
+	materialID := s.m.MaterialID
+	if bytes.Equal(blob[offMaterial:offSalt], s.id[offMaterial:]) {
+		l, err = k.r.lease(ctx, s)
+	} else {
+		// Material that is not the current one: none such is made yet, but a
+		// store may hold it, and then it decrypts.
+		materialID = hex.EncodeToString(blob[offMaterial:offSalt])
+		l, err = k.r.leaseOld(ctx, s, materialID)
+	}
+	if err != nil {
+		return secret.Bytes{}, "", err
+	}
+	defer l.end()
+	plaintext, err := openBlob(l.raw(), blob, ec)
+	if err != nil {
+		return secret.Bytes{}, "", err
+	}
+	return secret.New(plaintext), materialID, nil
+}
+
+// leaseOld opens a material that is not the current one, for this use only.
+func (r *Ring) leaseOld(ctx context.Context, s *Subject, materialID string) (lease, error) {
+	if r.closed.Load() {
+		return lease{}, ErrClosed
+	}
+	token, err := r.readToken(ctx, &s.m, materialID)
+	if errors.Is(err, record.ErrNotFound) {
+		return lease{}, ErrInvalidCiphertext
+	}
+	if err != nil {
+		return lease{}, err
+	}
+	raw, err := r.openToken(nil, s.m.ARN, materialID, token)
+	return lease{once: raw}, err
 }
 
 // DataKey is a data key and its ciphertext under the key that made it.
@@ -54,7 +211,22 @@ type DataKey struct {
 // kms:GenerateDataKey, kms:GenerateDataKeyWithoutPlaintext (Plaintext is then
 // absent). Errors: as Check, ErrParameter.
 func (k Key) GenerateDataKey(ctx context.Context, n int, ec Context) (DataKey, error) {
-	return DataKey{}, authz.ErrNoPermit
+	if err := k.check(mayDataKey, AlgorithmSymmetricDefault); err != nil {
+		return DataKey{}, err
+	}
+	if n < 1 || n > 1024 {
+		return DataKey{}, ErrParameter
+	}
+	plaintext := make([]byte, n)
+	if _, err := rand.Read(plaintext); err != nil {
+		return DataKey{}, fmt.Errorf("reading randomness: %w", err)
+	}
+	ciphertext, err := k.encrypt(ctx, plaintext, ec)
+	if err != nil || k.act.may&mayPlaintext == 0 {
+		clear(plaintext)
+		return DataKey{Ciphertext: ciphertext}, err
+	}
+	return DataKey{Plaintext: secret.New(plaintext), Ciphertext: ciphertext}, nil
 }
 
 // DataKeyPair is a data key pair; the private key is also encrypted under the
@@ -69,85 +241,145 @@ type DataKeyPair struct {
 // kms:GenerateDataKeyPair, kms:GenerateDataKeyPairWithoutPlaintext (PrivateKey
 // is then absent). Errors: as Check, ErrParameter.
 func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataKeyPair, error) {
-	return DataKeyPair{}, authz.ErrNoPermit
+	if err := k.check(mayDataKeyPair, AlgorithmSymmetricDefault); err != nil {
+		return DataKeyPair{}, err
+	}
+	if !s.asymmetric() {
+		return DataKeyPair{}, ErrParameter
+	}
+	pkcs8, spki, err := k.r.spare.take(s)
+	if err != nil {
+		return DataKeyPair{}, err
+	}
+	ciphertext, err := k.encrypt(ctx, pkcs8, ec)
+	if err != nil {
+		clear(pkcs8)
+		return DataKeyPair{}, err
+	}
+	pair := DataKeyPair{PublicKey: spki, PrivateCiphertext: ciphertext}
+	if k.act.may&mayPlaintext == 0 {
+		clear(pkcs8)
+	} else {
+		pair.PrivateKey = secret.New(pkcs8)
+	}
+	return pair, nil
 }
 
 // Sign signs a message, or its digest if digest is true: ECDSA in DER (X9.62),
 // RSASSA-PSS with a salt as long as the hash. Action: kms:Sign. Errors: as
 // Check, ErrDigestLength.
 func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool) ([]byte, error) {
-	return nil, authz.ErrNoPermit
+	if err := k.check(maySign, a); err != nil {
+		return nil, err
+	}
+	var buf [sha512.Size]byte
+	d, err := digestOf(a, message, digest, &buf)
+	if err != nil {
+		return nil, err
+	}
+	l, err := k.r.lease(ctx, k.s)
+	if err != nil {
+		return nil, err
+	}
+	defer l.end()
+	signature, err := l.key().sign(a, d)
+	if err != nil {
+		return nil, fmt.Errorf("signing with %s: %w", k.s.m.ARN, err)
+	}
+	return signature, nil
 }
 
 // Verify reports whether signature is one of the message, or of the digest if
 // digest is true. Action: kms:Verify. Errors: as Check, ErrDigestLength.
-func (k Key) Verify(ctx context.Context, a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
-	return false, authz.ErrNoPermit
+func (k Key) Verify(_ context.Context, a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
+	if err := k.check(mayVerify, a); err != nil {
+		return false, err
+	}
+	var buf [sha512.Size]byte
+	d, err := digestOf(a, message, digest, &buf)
+	if err != nil {
+		return false, err
+	}
+	p, err := k.publicKey()
+	if err != nil {
+		return false, err
+	}
+	return p.verify(a, d, signature), nil
+}
+
+// publicKey returns the parsed public key, which hangs on the Subject from then
+// on.
+func (k Key) publicKey() (*publicKey, error) {
+	if k.r.closed.Load() {
+		return nil, ErrClosed
+	}
+	if k.s.gone.Load() {
+		return nil, ErrStale
+	}
+	if p := k.s.public.Load(); p != nil {
+		return p, nil
+	}
+	p, err := parsePublic(k.s.m.Spec, k.s.m.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("public key of %s: %w", k.s.m.ARN, err)
+	}
+	k.s.public.Store(p)
+	return p, nil
 }
 
 // GenerateMAC returns the HMAC of a message. Action: kms:GenerateMac. Errors:
 // as Check.
 func (k Key) GenerateMAC(ctx context.Context, a Algorithm, message []byte) ([]byte, error) {
-	return nil, authz.ErrNoPermit
+	if err := k.check(mayGenerateMAC, a); err != nil {
+		return nil, err
+	}
+	return k.mac(ctx, a, message)
+}
+
+func (k Key) mac(ctx context.Context, a Algorithm, message []byte) ([]byte, error) {
+	l, err := k.r.lease(ctx, k.s)
+	if err != nil {
+		return nil, err
+	}
+	defer l.end()
+	return appendMAC(make([]byte, 0, sha512.Size), a, l.raw(), message), nil
 }
 
 // VerifyMAC reports whether mac is the HMAC of the message, in constant time.
 // Action: kms:VerifyMac. Errors: as Check.
 func (k Key) VerifyMAC(ctx context.Context, a Algorithm, message, mac []byte) (bool, error) {
-	return false, authz.ErrNoPermit
+	if err := k.check(mayVerifyMAC, a); err != nil {
+		return false, err
+	}
+	want, err := k.mac(ctx, a, message)
+	if err != nil {
+		return false, err
+	}
+	defer clear(want)
+	return hmac.Equal(mac, want), nil
 }
 
 // PublicKey returns the SubjectPublicKeyInfo in DER. The caller must not change
 // it. Action: kms:GetPublicKey. Error: ErrNoPublicKey.
-func (k Key) PublicKey() ([]byte, error) { return nil, authz.ErrNoPermit }
-
-// Enable enables the key; nothing is written if it is. Action: kms:EnableKey.
-// Error: ErrStale, as of all methods that change the key.
-func (k Key) Enable(ctx context.Context) error { return authz.ErrNoPermit }
-
-// Disable disables the key and wipes its material from memory; nothing is
-// written if it is disabled. Action: kms:DisableKey.
-func (k Key) Disable(ctx context.Context) error { return authz.ErrNoPermit }
-
-// SetDescription sets the description. Action: kms:UpdateKeyDescription.
-func (k Key) SetDescription(ctx context.Context, text string) error { return authz.ErrNoPermit }
-
-// Tag sets tags, replacing those of the same key. Action: kms:TagResource.
-// Errors: ErrTooManyTags, ErrStale.
-func (k Key) Tag(ctx context.Context, tags []Tag) error { return authz.ErrNoPermit }
-
-// Untag removes the tags with these keys; unknown ones are ignored. Action:
-// kms:UntagResource.
-func (k Key) Untag(ctx context.Context, keys []string) error { return authz.ErrNoPermit }
-
-// ScheduleDeletion puts the key into PendingDeletion, wipes its material from
-// memory, and returns when it will be destroyed: window after the call's time.
-// Action: kms:ScheduleKeyDeletion.
-func (k Key) ScheduleDeletion(ctx context.Context, window time.Duration) (time.Time, error) {
-	return time.Time{}, authz.ErrNoPermit
+func (k Key) PublicKey() ([]byte, error) {
+	if err := k.may(mayPublicKey); err != nil {
+		return nil, err
+	}
+	if k.s.m.PublicKey == nil {
+		return nil, ErrNoPublicKey
+	}
+	return k.s.m.PublicKey, nil
 }
 
-// CancelDeletion takes the key out of PendingDeletion; it is Disabled then.
-// Action: kms:CancelKeyDeletion.
-func (k Key) CancelDeletion(ctx context.Context) error { return authz.ErrNoPermit }
+// now returns the instant of the call, or of the system's own work.
+func (k Key) now() time.Time { return k.r.instant(k.c) }
 
-// CreateAlias makes an alias of the key. Both permits are for kms:CreateAlias:
-// the key's, and alias on the alias's ARN. Errors: ErrExists, ErrLimit, ErrStale.
-func (k Key) CreateAlias(ctx context.Context, alias authz.Permit, name string) error {
-	return authz.ErrNoPermit
-}
-
-// UpdateAlias points an alias of the key at another key, which may be the same.
-// All three permits are for kms:UpdateAlias. Errors: ErrNotFound (no such
-// alias), ErrIncompatible, ErrLimit, a *StateError for to, ErrStale (also if
-// the alias is not of k any more).
-func (k Key) UpdateAlias(ctx context.Context, alias authz.Permit, name string, to Key) error {
-	return authz.ErrNoPermit
-}
-
-// DeleteAlias removes an alias of the key. Both permits are for
-// kms:DeleteAlias. Errors: ErrNotFound (no such alias), ErrStale (also if the
-// alias is not of k any more).
-func (k Key) DeleteAlias(ctx context.Context, alias authz.Permit, name string) error {
-	return authz.ErrNoPermit
+// instant returns the instant of a call (nil for the system's own work), to the
+// millisecond that records keep.
+func (r *Ring) instant(c *call.Call) time.Time {
+	t := r.now()
+	if c != nil {
+		t = c.Time
+	}
+	return t.UTC().Truncate(time.Millisecond)
 }

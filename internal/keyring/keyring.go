@@ -21,12 +21,23 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
-	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/store"
 )
 
 // MaxTags is the largest number of tags of a key.
@@ -61,7 +72,20 @@ type Tag struct{ Key, Value string }
 
 // Subject is a key that was found, before anybody was allowed anything: it
 // says who it is, so that authorization can be decided, and no more.
-type Subject struct{ m Metadata }
+//
+// It stands for one revision of the key's record, and is what the record cache
+// holds; opened material hangs on it (material.go).
+type Subject struct {
+	m          Metadata
+	generation uint64 // of the record
+	id         identity
+
+	gone    atomic.Bool            // the cache has let go of it
+	token   atomic.Pointer[[]byte] // sealed token of the current material
+	held    atomic.Pointer[held]   // opened current material
+	public  atomic.Pointer[publicKey]
+	loading sync.Mutex // held while material is opened
+}
 
 // ARN returns the key's ARN.
 func (s *Subject) ARN() string { return s.m.ARN }
@@ -83,19 +107,216 @@ func (s *Subject) Resource() authz.Resource {
 	return authz.Resource{ARN: s.m.ARN, Account: s.m.Account, Revision: s.m.Revision}
 }
 
+// record returns the key's record without its value, as a transaction needs it.
+func (s *Subject) record() record.Record {
+	return record.Record{
+		Kind:       record.KindKey,
+		Key:        keyKey(s.m.Account, s.m.Region, s.m.ID),
+		Rev:        store.Rev(s.m.Revision),
+		Generation: s.generation,
+	}
+}
+
+// newSubject decodes the record of a key.
+func newSubject(rec record.Record) (*Subject, error) {
+	s := &Subject{generation: rec.Generation}
+	if err := decodeKey(&s.m, rec.Key, rec.Value); err != nil {
+		return nil, err
+	}
+	s.m.Revision = int64(rec.Rev)
+	var ok bool
+	if s.id, ok = newIdentity(s.m.Account, s.m.ID, s.m.MaterialID); !ok {
+		return nil, fmt.Errorf("%w: key", errRecord)
+	}
+	return s, nil
+}
+
+// alias is where an alias points.
+type alias struct {
+	rec      record.Record // without its value
+	targetID string
+	created  time.Time
+	updated  time.Time
+}
+
+func newAlias(rec record.Record) (*alias, error) {
+	a := &alias{rec: rec}
+	a.rec.Value = nil
+	var err error
+	a.targetID, a.created, a.updated, err = decodeAlias(rec.Value)
+	return a, err
+}
+
+// Options are the options of a Ring. The zero value is usable.
+type Options struct {
+	// Now is the clock of work that no call asked for; time.Now if nil.
+	Now func() time.Time
+	// Log gets what goes wrong in the background; slog.Default() if nil.
+	Log *slog.Logger
+	// Arena is the locked memory for the material of symmetric and HMAC keys.
+	// It stays the caller's: to be closed after the Ring. What has no room in
+	// it is opened anew for each call; with nil, that is everything.
+	Arena *seal.Arena
+	// Idle is how long material may be unused before it is wiped; 10 min if
+	// 0. It may stay up to a quarter longer.
+	Idle time.Duration
+	// Keys and Aliases are how many of each are cached; 65,536 if 0. A cached
+	// key takes about 700 bytes.
+	Keys, Aliases int
+	// PrivateKeys is how many parsed private keys are kept on Go's heap; 1,024
+	// if 0. An RSA key takes 3 to 6 KiB.
+	PrivateKeys int
+	// SpareRSA is how many key pairs of each RSA spec are made in advance, in
+	// the background, from the first use of the spec on; 4 if 0, none if
+	// negative.
+	SpareRSA int
+	// KeysPerRegion is the most keys that an account may have in a Region; no
+	// limit if 0. It is exact on one node.
+	KeysPerRegion int
+	// Deleted, if not nil, is told of each key whose material and aliases have
+	// been destroyed, before its record goes. If it returns an error, the
+	// record stays and the next RunDue tells again: so it is told at least once.
+	Deleted func(ctx context.Context, d Deletion) error
+}
+
 // Ring is the keys of an installation: of all its accounts and Regions. Its
 // methods may be called concurrently.
-type Ring struct{}
+type Ring struct {
+	records *record.Store
+	box     *seal.Box
+	arena   *seal.Arena
+	now     func() time.Time
+	log     *slog.Logger
+	keys    *record.Cache[*Subject]
+	aliases *record.Cache[*alias]
+	spare   *sparePairs
+	census  *census // nil without a limit
+	deleted func(ctx context.Context, d Deletion) error
+
+	slots    registry // material in the arena
+	privates registry // parsed private keys
+
+	closed atomic.Bool
+	done   chan struct{}  // closed by Close
+	work   sync.WaitGroup // background work
+	runDue sync.Mutex     // held by RunDue
+}
+
+// New returns the ring of the keys in records, whose material box seals.
+func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
+	if records == nil || box == nil {
+		return nil, errors.New("keyring: no records or no box")
+	}
+	r := &Ring{
+		records: records,
+		box:     box,
+		arena:   o.Arena,
+		now:     o.Now,
+		log:     o.Log,
+		deleted: o.Deleted,
+		done:    make(chan struct{}),
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.log == nil {
+		r.log = slog.Default()
+	}
+	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
+	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), newSubject, (*Subject).end)
+	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix, cmp.Or(max(o.Aliases, 0), 1<<16), newAlias, nil)
+	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), r.log)
+	if o.KeysPerRegion > 0 {
+		r.census = newCensus(records, o.KeysPerRegion)
+	}
+	// A sealed box must leave nothing open.
+	box.OnLock(r.forget)
+	idle := o.Idle
+	if idle <= 0 {
+		idle = 10 * time.Minute
+	}
+	r.work.Go(func() { r.sweeps(idle / idleSweeps) })
+	return r, nil
+}
+
+// forget wipes all material from memory; it is opened again when it is wanted.
+func (r *Ring) forget() {
+	r.slots.dropAll()
+	r.privates.dropAll()
+}
+
+// Close wipes all material from memory, waiting for uses under way. Keys opened
+// before can no longer be used: they return ErrClosed.
+func (r *Ring) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	close(r.done)
+	r.slots.close()
+	r.privates.close()
+	r.spare.close()
+	r.work.Wait()
+	return nil
+}
 
 // Find returns a key by its id, or ErrNotFound.
 func (r *Ring) Find(ctx context.Context, account, region, id string) (*Subject, error) {
-	return nil, ErrNotFound
+	s, err := r.find(ctx, account, region, id)
+	if err == nil && s.m.State == destroying {
+		return nil, ErrNotFound
+	}
+	return s, err
+}
+
+// find is Find, and also finds a key that is being destroyed.
+func (r *Ring) find(ctx context.Context, account, region, id string) (*Subject, error) {
+	if !validName(account, region, id) {
+		return nil, ErrNotFound
+	}
+	var buf [160]byte
+	key := append(buf[:0], keyPrefix...)
+	key = append(append(key, account...), '/')
+	key = append(append(key, region...), '/')
+	key = append(key, id...)
+	s, err := r.keys.Get(ctx, key)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	return s, nil
 }
 
 // FindAlias returns the key that an alias points to, or ErrNotFound. The name
 // begins with "alias/".
 func (r *Ring) FindAlias(ctx context.Context, account, region, name string) (*Subject, error) {
-	return nil, ErrNotFound
+	a, err := r.findAlias(ctx, account, region, name)
+	if err != nil {
+		return nil, err
+	}
+	return r.Find(ctx, account, region, a.targetID)
+}
+
+func (r *Ring) findAlias(ctx context.Context, account, region, name string) (*alias, error) {
+	if !validScope(account, region) || !validAlias(name) {
+		return nil, ErrNotFound
+	}
+	var buf [360]byte
+	key := append(buf[:0], aliasPrefix...)
+	key = append(append(key, account...), '/')
+	key = append(append(key, region...), '/')
+	key = append(key, name...)
+	a, err := r.aliases.Get(ctx, key)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	return a, nil
+}
+
+// notFound makes package record's ErrNotFound ours.
+func notFound(err error) error {
+	if errors.Is(err, record.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
 }
 
 // Open opens the key that the permit names, for call c (nil for the system's
@@ -103,79 +324,68 @@ func (r *Ring) FindAlias(ctx context.Context, account, region, name string) (*Su
 // action that is not done to a key, ErrNotFound, ErrStale if the key has
 // changed since the decision, *StateError.
 func (r *Ring) Open(ctx context.Context, c *call.Call, p authz.Permit) (Key, error) {
-	return Key{}, ErrNotFound
+	act := actions[p.Action()]
+	if act == nil || p.Check(c, p.Resource()) != nil {
+		return Key{}, authz.ErrNoPermit
+	}
+	a, err := arn.Parse(p.Resource())
+	if err != nil {
+		return Key{}, authz.ErrNoPermit
+	}
+	id, ok := strings.CutPrefix(a.Resource, "key/")
+	if !ok {
+		return Key{}, authz.ErrNoPermit
+	}
+	s, err := r.find(ctx, a.Account, a.Region, id)
+	if err != nil {
+		return Key{}, err
+	}
+	if err := p.Check(c, s.m.ARN); err != nil {
+		return Key{}, err
+	}
+	if s.m.Revision != p.Revision() {
+		return Key{}, ErrStale
+	}
+	if err := act.allows(&s.m); err != nil {
+		return Key{}, err
+	}
+	return Key{r: r, s: s, act: act, c: c}, nil
 }
 
-// CreateParams is a key to be made.
-type CreateParams struct {
-	Account     string
-	Region      string
-	Spec        Spec
-	Usage       Usage
-	Description string
-	Tags        []Tag  // names unique
-	Policy      string // empty for the default key policy
-
-	// ID and Material fix the key's id and material instead of random ones;
-	// for the system's own work only (a seed). Material is 32 bytes for
-	// SymmetricDefault, as long as the hash for HMAC, PKCS#8 DER for others.
-	ID       string
-	Material secret.Bytes
-}
-
-// Create makes a key, durably. The permit is for kms:CreateKey on "*". Errors:
-// ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags, ErrParameter.
-func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params CreateParams) (*Metadata, error) {
-	return nil, ErrParameter
-}
-
-// KeyEntry is a key in a list.
-type KeyEntry struct{ ID, ARN string }
-
-// Keys lists the keys of an account and Region by id: up to limit (1 to 1000)
-// that come after the id after, or from the first if after is empty; more says
-// that there are others. The permit is for kms:ListKeys on "*".
-func (r *Ring) Keys(ctx context.Context, c *call.Call, p authz.Permit, account, region, after string, limit int) (keys []KeyEntry, more bool, err error) {
-	return nil, false, nil
-}
-
-// Alias is an alias in a list.
-type Alias struct {
-	Name     string // begins with "alias/"
-	ARN      string
-	TargetID string // key id
-	Created  time.Time
-	Updated  time.Time
-}
-
-// Aliases lists the aliases of an account and Region by name, only those of
-// one key if keyID is not empty: up to limit (1 to 100) that come after the
-// name after, or from the first if after is empty; more says that there are
-// others. The permit is for kms:ListAliases on "*".
-func (r *Ring) Aliases(ctx context.Context, c *call.Call, p authz.Permit, account, region, keyID, after string, limit int) (aliases []Alias, more bool, err error) {
-	return nil, false, nil
-}
+// attempts is how often Attempt tries.
+const attempts = 5
 
 // Attempt runs f, and again while it returns ErrStale, up to five times with a
 // short pause before each repetition; then it returns ErrConflict. A change of
 // a key is an Attempt of: find it, decide, open it, change it.
-func Attempt(ctx context.Context, f func() error) error { return f() }
-
-// Deletion is a key that is being destroyed.
-type Deletion struct {
-	Account, Region, ID, ARN string
-	Due                      time.Time // when its waiting period ended
-	MaterialIDs              []string  // destroyed material
+func Attempt(ctx context.Context, f func() error) error {
+	for n := range attempts {
+		if n > 0 {
+			// Random, so that those who got in each other's way part.
+			pause := time.NewTimer(rand.N(time.Millisecond << n))
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return ctx.Err()
+			}
+		}
+		if err := f(); !errors.Is(err, ErrStale) {
+			return err
+		}
+	}
+	return ErrConflict
 }
 
-// RunDue destroys every key whose waiting period ended at or before now: its
-// material first, then its aliases, then the record of the key. It goes on
-// where an earlier run was stopped, and leaves what fails for the next run.
-func (r *Ring) RunDue(ctx context.Context, now time.Time) error { return nil }
+// Stats is what a ring holds in memory now.
+type Stats struct {
+	Keys        int // cached records of keys
+	Aliases     int // cached aliases
+	Materials   int // symmetric and HMAC material in locked memory
+	PrivateKeys int // parsed private keys on Go's heap
+}
 
-// NextDue returns when the next key is to be destroyed; zero if none is.
-func (r *Ring) NextDue(ctx context.Context) (time.Time, error) { return time.Time{}, nil }
-
-// Close wipes all material from memory. Keys opened before can no longer be
-// used; they return ErrClosed.
-func (r *Ring) Close() error { return nil }
+// Stats returns what the ring holds in memory now.
+func (r *Ring) Stats() Stats {
+	return Stats{Keys: r.keys.Len(), Aliases: r.aliases.Len(), Materials: r.slots.len(), PrivateKeys: r.privates.len()}
+}

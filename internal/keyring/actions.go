@@ -1,0 +1,123 @@
+package keyring
+
+// This file is the one place that says what may be done to a key under which
+// permit, and in what states of the key.
+
+// states is a set of key states.
+type states uint8
+
+const (
+	inEnabled states = 1 << iota
+	inDisabled
+	inPendingDeletion
+	inDestroying
+
+	inAny      = inEnabled | inDisabled | inPendingDeletion
+	notPending = inEnabled | inDisabled
+)
+
+func (s State) set() states {
+	switch s {
+	case Enabled:
+		return inEnabled
+	case Disabled:
+		return inDisabled
+	case PendingDeletion:
+		return inPendingDeletion
+	case destroying:
+		return inDestroying
+	}
+	return 0
+}
+
+// methods is a set of things that a Key can be asked for.
+type methods uint32
+
+const (
+	mayEncrypt methods = 1 << iota
+	mayDecrypt
+	mayDataKey
+	mayDataKeyPair
+	mayPlaintext // of a data key or data key pair
+	maySign
+	mayVerify
+	mayGenerateMAC
+	mayVerifyMAC
+	mayPublicKey
+	mayEnable
+	mayDisable
+	mayDescription
+	mayTag
+	mayUntag
+	mayScheduleDeletion
+	mayCancelDeletion
+	mayCreateAlias
+	mayUpdateAlias
+	mayDeleteAlias
+	mayDestroy
+)
+
+// action is what a permit for an action is good for.
+type action struct {
+	in    states
+	may   methods
+	usage Usage // of a key that the action uses; empty if it uses none
+}
+
+// actions is every action that is done to a key. Sources: "Key states of AWS
+// KMS keys" in the AWS KMS Developer Guide, and the API reference's pages of
+// the operations. Actions on no key at all (kms:CreateKey, kms:ListKeys,
+// kms:ListAliases) are permitted on "*" and open nothing.
+var actions = map[string]*action{
+	// These read metadata, which every open Key shows.
+	"kms:DescribeKey":      {in: inAny},
+	"kms:ListResourceTags": {in: inAny},
+
+	"kms:Encrypt":                             {in: inEnabled, may: mayEncrypt, usage: EncryptDecrypt},
+	"kms:Decrypt":                             {in: inEnabled, may: mayDecrypt, usage: EncryptDecrypt},
+	"kms:ReEncryptFrom":                       {in: inEnabled, may: mayDecrypt, usage: EncryptDecrypt},
+	"kms:ReEncryptTo":                         {in: inEnabled, may: mayEncrypt, usage: EncryptDecrypt},
+	"kms:GenerateDataKey":                     {in: inEnabled, may: mayDataKey | mayPlaintext, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyWithoutPlaintext":     {in: inEnabled, may: mayDataKey, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyPair":                 {in: inEnabled, may: mayDataKeyPair | mayPlaintext, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyPairWithoutPlaintext": {in: inEnabled, may: mayDataKeyPair, usage: EncryptDecrypt},
+	"kms:Sign":                                {in: inEnabled, may: maySign, usage: SignVerify},
+	"kms:Verify":                              {in: inEnabled, may: mayVerify, usage: SignVerify},
+	"kms:GenerateMac":                         {in: inEnabled, may: mayGenerateMAC, usage: GenerateVerifyMAC},
+	"kms:VerifyMac":                           {in: inEnabled, may: mayVerifyMAC, usage: GenerateVerifyMAC},
+	"kms:GetPublicKey":                        {in: inEnabled, may: mayPublicKey},
+
+	"kms:EnableKey":            {in: notPending, may: mayEnable},
+	"kms:DisableKey":           {in: notPending, may: mayDisable},
+	"kms:UpdateKeyDescription": {in: notPending, may: mayDescription},
+	"kms:TagResource":          {in: notPending, may: mayTag},
+	"kms:UntagResource":        {in: notPending, may: mayUntag},
+	"kms:ScheduleKeyDeletion":  {in: notPending, may: mayScheduleDeletion},
+	"kms:CancelKeyDeletion":    {in: inPendingDeletion, may: mayCancelDeletion},
+
+	"kms:CreateAlias": {in: notPending, may: mayCreateAlias},
+	// Only the key that the alias is pointed at must not be pending deletion:
+	// UpdateAlias looks at that.
+	"kms:UpdateAlias": {in: inAny, may: mayUpdateAlias},
+	"kms:DeleteAlias": {in: inAny, may: mayDeleteAlias},
+
+	// The system's own work: no call is ever permitted this.
+	actionDestroy: {in: inPendingDeletion | inDestroying, may: mayDestroy},
+}
+
+// actionDestroy ends a key whose waiting period is over.
+const actionDestroy = "keyreeve:DestroyKey"
+
+// allows returns nil if the action may be done in a state, else a *StateError,
+// or ErrNotFound for a key that is gone as far as anybody can tell.
+func (a *action) allows(m *Metadata) error {
+	switch {
+	case a.in&m.State.set() != 0:
+		return nil
+	case m.State == destroying:
+		return ErrNotFound
+	case a.in == inPendingDeletion:
+		return &StateError{ARN: m.ARN, State: m.State, Want: PendingDeletion}
+	}
+	return &StateError{ARN: m.ARN, State: m.State}
+}

@@ -1,0 +1,289 @@
+package keyring
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"fmt"
+	"hash"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+)
+
+// privateKey is a parsed private key; one of its members is set.
+type privateKey struct {
+	rsa *rsa.PrivateKey
+	ec  *ecdsa.PrivateKey
+	k1  *secp256k1.PrivateKey
+}
+
+// publicKey is a parsed public key; one of its members is set.
+type publicKey struct {
+	rsa *rsa.PublicKey
+	ec  *ecdsa.PublicKey
+	k1  *secp256k1.PublicKey
+}
+
+// rsaBits returns the size of an RSA spec, 0 for others.
+func (s Spec) rsaBits() int {
+	switch s {
+	case RSA2048:
+		return 2048
+	case RSA3072:
+		return 3072
+	case RSA4096:
+		return 4096
+	}
+	return 0
+}
+
+// curve returns the curve of a NIST ECC spec, nil for others.
+func (s Spec) curve() elliptic.Curve {
+	switch s {
+	case ECCNISTP256:
+		return elliptic.P256()
+	case ECCNISTP384:
+		return elliptic.P384()
+	case ECCNISTP521:
+		return elliptic.P521()
+	}
+	return nil
+}
+
+// asymmetric reports whether keys of the spec are key pairs.
+func (s Spec) asymmetric() bool { return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 }
+
+// rawLen returns how many bytes the material of a symmetric or HMAC key has,
+// 0 for other specs.
+func (s Spec) rawLen() int {
+	switch s {
+	case SymmetricDefault, HMAC256:
+		return 32
+	case HMAC224:
+		return 28
+	case HMAC384:
+		return 48
+	case HMAC512:
+		return 64
+	}
+	return 0
+}
+
+// generatePair makes a key pair: PKCS#8 and SubjectPublicKeyInfo, both in DER.
+// RSA takes long: see rsaPool.
+func generatePair(s Spec) (pkcs8, spki []byte, err error) {
+	var k privateKey
+	switch {
+	case s.rsaBits() > 0:
+		k.rsa, err = rsa.GenerateKey(rand.Reader, s.rsaBits())
+	case s.curve() != nil:
+		k.ec, err = ecdsa.GenerateKey(s.curve(), rand.Reader)
+	case s == ECCSECGP256K1:
+		k.k1, err = secp256k1.GeneratePrivateKey()
+	default:
+		err = ErrParameter
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("generating a key pair of %s: %w", s, err)
+	}
+	defer k.wipe()
+	if pkcs8, err = k.marshal(); err != nil {
+		return nil, nil, fmt.Errorf("encoding a private key of %s: %w", s, err)
+	}
+	p := k.public()
+	if spki, err = p.marshal(); err != nil {
+		clear(pkcs8)
+		return nil, nil, fmt.Errorf("encoding a public key of %s: %w", s, err)
+	}
+	return pkcs8, spki, nil
+}
+
+// parsePrivate parses the PKCS#8 encoding of a private key that must be of spec s.
+func parsePrivate(s Spec, pkcs8 []byte) (*privateKey, error) {
+	if s == ECCSECGP256K1 {
+		k, err := parseSECP256K1Private(pkcs8)
+		if err != nil {
+			return nil, err
+		}
+		return &privateKey{k1: k}, nil
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(pkcs8)
+	if err != nil {
+		// The text of x509's error could hold a piece of the key.
+		return nil, fmt.Errorf("%w: not a PKCS#8 private key of %s", ErrParameter, s)
+	}
+	switch k := parsed.(type) {
+	case *rsa.PrivateKey:
+		if k.N.BitLen() == s.rsaBits() && len(k.Primes) == 2 {
+			return &privateKey{rsa: k}, nil
+		}
+	case *ecdsa.PrivateKey:
+		if k.Curve == s.curve() {
+			return &privateKey{ec: k}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the private key is not of %s", ErrParameter, s)
+}
+
+// parsePublic parses the SubjectPublicKeyInfo of a key of spec s.
+func parsePublic(s Spec, spki []byte) (*publicKey, error) {
+	if s == ECCSECGP256K1 {
+		p, err := parseSECP256K1Public(spki)
+		if err != nil {
+			return nil, err
+		}
+		return &publicKey{k1: p}, nil
+	}
+	parsed, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		return nil, fmt.Errorf("parsing a public key of %s: %w", s, err)
+	}
+	switch p := parsed.(type) {
+	case *rsa.PublicKey:
+		if p.N.BitLen() == s.rsaBits() {
+			return &publicKey{rsa: p}, nil
+		}
+	case *ecdsa.PublicKey:
+		if p.Curve == s.curve() {
+			return &publicKey{ec: p}, nil
+		}
+	}
+	return nil, fmt.Errorf("parsing a public key of %s: it is of another spec", s)
+}
+
+// marshal returns the PKCS#8 encoding.
+func (k *privateKey) marshal() ([]byte, error) {
+	switch {
+	case k.rsa != nil:
+		return x509.MarshalPKCS8PrivateKey(k.rsa)
+	case k.ec != nil:
+		return x509.MarshalPKCS8PrivateKey(k.ec)
+	}
+	return marshalSECP256K1Private(k.k1)
+}
+
+// public returns the public half.
+func (k *privateKey) public() publicKey {
+	switch {
+	case k.rsa != nil:
+		return publicKey{rsa: &k.rsa.PublicKey}
+	case k.ec != nil:
+		return publicKey{ec: &k.ec.PublicKey}
+	}
+	return publicKey{k1: k.k1.PubKey()}
+}
+
+// wipe overwrites what can be reached of a key that nobody else uses. The
+// standard library keeps copies of its own, which only the garbage collector
+// ends.
+func (k *privateKey) wipe() {
+	switch {
+	case k.rsa != nil:
+		clear(k.rsa.D.Bits())
+		for _, p := range k.rsa.Primes {
+			clear(p.Bits())
+		}
+	case k.k1 != nil:
+		k.k1.Zero()
+	}
+	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
+}
+
+// marshal returns the SubjectPublicKeyInfo.
+func (p *publicKey) marshal() ([]byte, error) {
+	switch {
+	case p.rsa != nil:
+		return x509.MarshalPKIXPublicKey(p.rsa)
+	case p.ec != nil:
+		return x509.MarshalPKIXPublicKey(p.ec)
+	}
+	return marshalSECP256K1Public(p.k1)
+}
+
+// hashOf returns the hash of an asymmetric algorithm.
+func hashOf(a Algorithm) crypto.Hash {
+	switch a {
+	case RSAESOAEPSHA1:
+		return crypto.SHA1
+	case RSAESOAEPSHA256, RSASSAPKCS1V15SHA256, RSASSAPSSSHA256, ECDSASHA256:
+		return crypto.SHA256
+	case RSASSAPKCS1V15SHA384, RSASSAPSSSHA384, ECDSASHA384:
+		return crypto.SHA384
+	case RSASSAPKCS1V15SHA512, RSASSAPSSSHA512, ECDSASHA512:
+		return crypto.SHA512
+	}
+	return 0
+}
+
+// digestOf returns the digest that an algorithm signs: of the message, or the
+// message itself, which must then be as long as one. It is put into buf.
+func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) ([]byte, error) {
+	h := hashOf(a)
+	if digest {
+		if len(message) != h.Size() {
+			return nil, ErrDigestLength
+		}
+		return message, nil
+	}
+	switch h {
+	case crypto.SHA256:
+		d := sha256.Sum256(message)
+		return append(buf[:0], d[:]...), nil
+	case crypto.SHA384:
+		d := sha512.Sum384(message)
+		return append(buf[:0], d[:]...), nil
+	default:
+		d := sha512.Sum512(message)
+		return append(buf[:0], d[:]...), nil
+	}
+}
+
+// isPSS reports whether a is one of the RSASSA_PSS algorithms.
+func isPSS(a Algorithm) bool {
+	return a == RSASSAPSSSHA256 || a == RSASSAPSSSHA384 || a == RSASSAPSSSHA512
+}
+
+// sign signs a digest.
+func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
+	switch {
+	case k.rsa != nil && isPSS(a):
+		return rsa.SignPSS(rand.Reader, k.rsa, hashOf(a), digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+	case k.rsa != nil:
+		return rsa.SignPKCS1v15(nil, k.rsa, hashOf(a), digest)
+	case k.ec != nil:
+		return ecdsa.SignASN1(rand.Reader, k.ec, digest)
+	}
+	return k1ecdsa.Sign(k.k1, digest).Serialize(), nil
+}
+
+// verify reports whether signature is one of a digest.
+func (p *publicKey) verify(a Algorithm, digest, signature []byte) bool {
+	switch {
+	case p.rsa != nil && isPSS(a):
+		return rsa.VerifyPSS(p.rsa, hashOf(a), digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+	case p.rsa != nil:
+		return rsa.VerifyPKCS1v15(p.rsa, hashOf(a), digest, signature) == nil
+	case p.ec != nil:
+		return ecdsa.VerifyASN1(p.ec, digest, signature)
+	}
+	s, err := k1ecdsa.ParseDERSignature(signature)
+	return err == nil && s.Verify(digest, p.k1)
+}
+
+// newHash returns the hash of an RSAES-OAEP algorithm, also used by its MGF1.
+func newHash(a Algorithm) hash.Hash {
+	if a == RSAESOAEPSHA1 {
+		return sha1.New()
+	}
+	return sha256.New()
+}
+
+// oaepMax returns how many bytes RSAES-OAEP can encrypt: RFC 8017, 7.1.1.
+func oaepMax(s Spec, a Algorithm) int { return s.rsaBits()/8 - 2*hashOf(a).Size() - 2 }

@@ -1,0 +1,307 @@
+package keyring
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/secret"
+)
+
+// CreateParams is a key to be made.
+type CreateParams struct {
+	Account     string
+	Region      string
+	Spec        Spec
+	Usage       Usage
+	Description string
+	Tags        []Tag  // names unique
+	Policy      string // empty for the default key policy
+
+	// ID and Material fix the key's id and material instead of random ones;
+	// for the system's own work only (a seed). Material is 32 bytes for
+	// SymmetricDefault, as long as the hash for HMAC, PKCS#8 in DER for others.
+	// It stays the caller's.
+	ID       string
+	Material secret.Bytes
+}
+
+// Create makes a key, durably. The permit is for kms:CreateKey on "*". Errors:
+// ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags, ErrParameter.
+func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params CreateParams) (*Metadata, error) {
+	if p.Action() != "kms:CreateKey" || p.Check(c, "*") != nil {
+		return nil, authz.ErrNoPermit
+	}
+	fixed := params.ID != "" || !params.Material.IsNil()
+	if fixed && c != nil {
+		return nil, authz.ErrNoPermit
+	}
+	if r.closed.Load() {
+		return nil, ErrClosed
+	}
+	if !Compatible(params.Spec, params.Usage) {
+		return nil, fmt.Errorf("%w: usage %q of a key of spec %q", ErrParameter, params.Usage, params.Spec)
+	}
+	if len(params.Tags) > MaxTags {
+		return nil, ErrTooManyTags
+	}
+	id := params.ID
+	if id == "" {
+		id = newUUID()
+	}
+	if !validName(params.Account, params.Region, id) {
+		return nil, fmt.Errorf("%w: account, Region or key id", ErrParameter)
+	}
+	if r.census != nil {
+		if err := r.census.enter(ctx, params.Account, params.Region, r.instant(c)); err != nil {
+			return nil, err
+		}
+	}
+	m, err := r.create(ctx, c, id, params)
+	if r.census != nil {
+		r.census.made(params.Account, params.Region, err == nil)
+	}
+	return m, err
+}
+
+func (r *Ring) create(ctx context.Context, c *call.Call, id string, params CreateParams) (*Metadata, error) {
+	material, public, err := r.newMaterial(params.Spec, params.Material)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(material)
+	m := &Metadata{
+		Account:     params.Account,
+		Region:      params.Region,
+		ID:          id,
+		ARN:         arn.Key(params.Region, params.Account, id),
+		Spec:        params.Spec,
+		Usage:       params.Usage,
+		State:       Enabled,
+		Description: params.Description,
+		Tags:        slices.Clone(params.Tags),
+		Policy:      params.Policy,
+		Created:     r.instant(c),
+		PublicKey:   public,
+	}
+	if m.Policy == "" {
+		m.Policy = DefaultPolicy(m.Region, m.Account)
+	}
+	if m.MaterialID, err = materialID(m.Account, m.ID, material); err != nil {
+		return nil, err
+	}
+	value, err := appendKey(make([]byte, 0, 128+len(m.Description)+len(m.PublicKey)), m)
+	if err != nil {
+		return nil, err
+	}
+	token, err := r.sealToken(m.ARN, m.MaterialID, material)
+	if err != nil {
+		return nil, err
+	}
+	tx := r.records.Begin()
+	tx.Create(record.KindKey, keyKey(m.Account, m.Region, m.ID), value)
+	tx.Create(record.KindMaterial, matKey(m.Account, m.Region, m.ID, m.MaterialID), token)
+	rev, err := tx.Commit(ctx)
+	if errors.Is(err, record.ErrConflict) {
+		return nil, ErrExists
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.ARN, err)
+	}
+	m.Revision = int64(rev)
+	return m, nil
+}
+
+// newMaterial returns the material for a key of spec s, and its public key if
+// it is asymmetric: a given one, checked, or a random one.
+func (r *Ring) newMaterial(s Spec, given secret.Bytes) (material, public []byte, err error) {
+	switch {
+	case !s.asymmetric() && given.IsNil():
+		material = make([]byte, s.rawLen())
+		if _, err := rand.Read(material); err != nil {
+			return nil, nil, fmt.Errorf("reading randomness: %w", err)
+		}
+		return material, nil, nil
+	case !s.asymmetric():
+		if given.Len() != s.rawLen() {
+			return nil, nil, fmt.Errorf("%w: material of %s must have %d bytes", ErrParameter, s, s.rawLen())
+		}
+		return slices.Clone(given.Reveal()), nil, nil
+	case given.IsNil():
+		return r.spare.take(s)
+	}
+	k, err := parsePrivate(s, given.Reveal())
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: material: %w", ErrParameter, err)
+	}
+	defer k.wipe()
+	p := k.public()
+	if public, err = p.marshal(); err != nil {
+		return nil, nil, fmt.Errorf("encoding a public key of %s: %w", s, err)
+	}
+	// Encoded anew, so that one key has one encoding and one material id.
+	if material, err = k.marshal(); err != nil {
+		return nil, nil, fmt.Errorf("encoding a private key of %s: %w", s, err)
+	}
+	return material, public, nil
+}
+
+// newUUID returns a random UUID: RFC 9562, version 4.
+func newUUID() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // it does not fail: it ends the program
+	raw[6] = raw[6]&0x0f | 0x40
+	raw[8] = raw[8]&0x3f | 0x80
+	return string(appendKeyID(make([]byte, 0, 36), kindUUID, raw[:]))
+}
+
+// change changes the key's record, on condition that it is still what it was
+// when the key was opened; else ErrStale. The function with it may add steps.
+func (k Key) change(ctx context.Context, m *Metadata, with func(*record.Tx)) error {
+	value, err := appendKey(nil, m)
+	if err != nil {
+		return err
+	}
+	tx := k.r.records.Begin()
+	tx.Put(k.s.record(), value)
+	if with != nil {
+		with(tx)
+	}
+	_, err = tx.Commit(ctx)
+	if errors.Is(err, record.ErrConflict) {
+		return ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("changing %s: %w", m.ARN, err)
+	}
+	// The record cache has let go of it; but a Subject that a change overtook
+	// while it was read never was in there.
+	k.s.end()
+	return nil
+}
+
+// Enable enables the key; nothing is written if it is. Action: kms:EnableKey.
+// Error: ErrStale, as of all methods that change the key.
+func (k Key) Enable(ctx context.Context) error {
+	if err := k.may(mayEnable); err != nil {
+		return err
+	}
+	return k.setState(ctx, Enabled)
+}
+
+// Disable disables the key and wipes its material from memory; nothing is
+// written if it is disabled. Action: kms:DisableKey.
+func (k Key) Disable(ctx context.Context) error {
+	if err := k.may(mayDisable); err != nil {
+		return err
+	}
+	return k.setState(ctx, Disabled)
+}
+
+func (k Key) setState(ctx context.Context, to State) error {
+	if k.s.m.State == to {
+		return nil
+	}
+	m := k.s.m
+	m.State = to
+	return k.change(ctx, &m, nil)
+}
+
+// SetDescription sets the description. Action: kms:UpdateKeyDescription.
+func (k Key) SetDescription(ctx context.Context, text string) error {
+	if err := k.may(mayDescription); err != nil {
+		return err
+	}
+	if k.s.m.Description == text {
+		return nil
+	}
+	m := k.s.m
+	m.Description = text
+	return k.change(ctx, &m, nil)
+}
+
+// Tag sets tags, replacing those of the same key. Action: kms:TagResource.
+// Errors: ErrTooManyTags, ErrStale.
+func (k Key) Tag(ctx context.Context, tags []Tag) error {
+	if err := k.may(mayTag); err != nil {
+		return err
+	}
+	m := k.s.m
+	m.Tags = slices.Clone(m.Tags)
+	for _, t := range tags {
+		if i := slices.IndexFunc(m.Tags, func(have Tag) bool { return have.Key == t.Key }); i >= 0 {
+			m.Tags[i] = t
+		} else {
+			m.Tags = append(m.Tags, t)
+		}
+	}
+	if len(m.Tags) > MaxTags {
+		return ErrTooManyTags
+	}
+	if slices.Equal(m.Tags, k.s.m.Tags) {
+		return nil
+	}
+	return k.change(ctx, &m, nil)
+}
+
+// Untag removes the tags with these keys; unknown ones are ignored. Action:
+// kms:UntagResource.
+func (k Key) Untag(ctx context.Context, keys []string) error {
+	if err := k.may(mayUntag); err != nil {
+		return err
+	}
+	m := k.s.m
+	m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(t Tag) bool { return slices.Contains(keys, t.Key) })
+	if len(m.Tags) == len(k.s.m.Tags) {
+		return nil
+	}
+	return k.change(ctx, &m, nil)
+}
+
+// ScheduleDeletion puts the key into PendingDeletion, wipes its material from
+// memory, and returns when it will be destroyed: window after the call's time.
+// Action: kms:ScheduleKeyDeletion.
+func (k Key) ScheduleDeletion(ctx context.Context, window time.Duration) (time.Time, error) {
+	if err := k.may(mayScheduleDeletion); err != nil {
+		return time.Time{}, err
+	}
+	if window <= 0 {
+		return time.Time{}, ErrParameter
+	}
+	m := k.s.m
+	m.State = PendingDeletion
+	m.Deletion = k.now().Add(window)
+	err := k.change(ctx, &m, func(tx *record.Tx) {
+		tx.Create(record.KindDue, dueKey(m.Deletion, m.Account, m.Region, m.ID), []byte{recordVersion})
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return m.Deletion, nil
+}
+
+// CancelDeletion takes the key out of PendingDeletion; it is Disabled then.
+// Action: kms:CancelKeyDeletion.
+func (k Key) CancelDeletion(ctx context.Context) error {
+	if err := k.may(mayCancelDeletion); err != nil {
+		return err
+	}
+	m := k.s.m
+	due, err := k.r.records.Get(ctx, record.KindDue, dueKey(m.Deletion, m.Account, m.Region, m.ID))
+	if err != nil && !errors.Is(err, record.ErrNotFound) {
+		return fmt.Errorf("reading what is due: %w", err)
+	}
+	m.State, m.Deletion = Disabled, time.Time{}
+	return k.change(ctx, &m, func(tx *record.Tx) {
+		if due.Rev != 0 {
+			tx.Delete(due)
+		}
+	})
+}

@@ -1,0 +1,403 @@
+package keyring
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/store"
+)
+
+// What the records of this package hold, inside the seal of package record.
+// The first byte of each is its version. uvarint is that of encoding/binary in
+// its shortest form; text is a uvarint length and that many bytes of UTF-8;
+// bytes is the same without UTF-8; time is a uvarint of milliseconds since
+// 1970, UTC, 0 for none.
+//
+//	key, version 1 (its account, Region and id are in the storage key):
+//
+//	  1      version: 0x01
+//	  1      spec    } numbers of the tables below,
+//	  1      usage   } which are never renumbered
+//	  1      state   }
+//	  1      policy: 0 = as text below, 1 = the default key policy
+//	  32     material id
+//	  time   created
+//	  time   deletion
+//	  uvarint number of aliases
+//	  text   description
+//	  bytes  SubjectPublicKeyInfo, empty unless asymmetric
+//	  uvarint number of tags; of each: text key, text value
+//	  text   policy, only if the byte above is 0
+//
+//	material, version 1:  0x01, token (seal.Materials; AAD: tokenLabel ‖ 00 ‖ ARN ‖ 00 ‖ material id in hex)
+//	alias, version 1:     0x01, text target key id, time created, time updated
+//	alias of a key, version 1: 0x01, time created, time updated
+//	deletion that is due, version 1: 0x01
+const recordVersion = 1
+
+// tokenLabel begins the associated data of a material's token.
+const tokenLabel = "keyreeve material token v1"
+
+var (
+	specNumbers  = []Spec{1: SymmetricDefault, 2: RSA2048, 3: RSA3072, 4: RSA4096, 5: ECCNISTP256, 6: ECCNISTP384, 7: ECCNISTP521, 8: ECCSECGP256K1, 9: HMAC224, 10: HMAC256, 11: HMAC384, 12: HMAC512}
+	usageNumbers = []Usage{1: EncryptDecrypt, 2: SignVerify, 3: GenerateVerifyMAC}
+	stateNumbers = []State{1: Enabled, 2: Disabled, 3: PendingDeletion, 4: destroying}
+)
+
+// destroying is the state of a key whose waiting period is over and whose
+// material is being destroyed. Nobody finds it any more.
+const destroying State = "destroying"
+
+const (
+	policyText    = 0
+	policyDefault = 1
+)
+
+// maxStoredTags bounds what a decoder makes room for.
+const maxStoredTags = 1 << 10
+
+// errRecord says that a record, although sealed by us, does not decode.
+var errRecord = errors.New("keyring: malformed record")
+
+// number returns the index of v in a table, 0 if it is not there.
+func number[T comparable](table []T, v T) byte {
+	for i := 1; i < len(table); i++ {
+		if table[i] == v {
+			return byte(i)
+		}
+	}
+	return 0
+}
+
+// appendKey appends the record of a key.
+func appendKey(b []byte, m *Metadata) ([]byte, error) {
+	spec, usage, state := number(specNumbers, m.Spec), number(usageNumbers, m.Usage), number(stateNumbers, m.State)
+	if spec == 0 || usage == 0 || state == 0 || !Compatible(m.Spec, m.Usage) {
+		return nil, fmt.Errorf("%w: spec %q, usage %q, state %q", ErrParameter, m.Spec, m.Usage, m.State)
+	}
+	policy := byte(policyText)
+	if m.Policy == DefaultPolicy(m.Region, m.Account) {
+		policy = policyDefault
+	}
+	b = append(b, recordVersion, spec, usage, state, policy)
+	var id [32]byte
+	if !parseLowerHex(id[:], m.MaterialID) {
+		return nil, fmt.Errorf("%w: material id", ErrParameter)
+	}
+	if !utf8.ValidString(m.Description) || !utf8.ValidString(m.Policy) || len(m.Tags) > maxStoredTags {
+		return nil, fmt.Errorf("%w: description, policy or tags", ErrParameter)
+	}
+	b = append(b, id[:]...)
+	b = appendTime(b, m.Created)
+	b = appendTime(b, m.Deletion)
+	b = binary.AppendUvarint(b, uint64(m.Aliases))
+	b = appendText(b, m.Description)
+	b = binary.AppendUvarint(b, uint64(len(m.PublicKey)))
+	b = append(b, m.PublicKey...)
+	b = binary.AppendUvarint(b, uint64(len(m.Tags)))
+	for _, t := range m.Tags {
+		if !utf8.ValidString(t.Key) || !utf8.ValidString(t.Value) {
+			return nil, fmt.Errorf("%w: tag", ErrParameter)
+		}
+		b = appendText(b, t.Key)
+		b = appendText(b, t.Value)
+	}
+	if policy == policyText {
+		b = appendText(b, m.Policy)
+	}
+	return b, nil
+}
+
+// decodeKey decodes the record of a key into m, given its storage key.
+func decodeKey(m *Metadata, storageKey string, b []byte) error {
+	account, region, id, ok := splitKeyKey(storageKey)
+	if !ok {
+		return fmt.Errorf("%w: storage key", errRecord)
+	}
+	*m = Metadata{ARN: arn.Key(region, account, id)}
+	// The parts share the memory of the ARN.
+	rest := m.ARN[:len(m.ARN)-len(id)]
+	m.ID = m.ARN[len(rest):]
+	rest = rest[:len(rest)-len(":key/")]
+	m.Account = rest[len(rest)-len(account):]
+	rest = rest[:len(rest)-len(account)-len(":")]
+	m.Region = rest[len(rest)-len(region):]
+	r := recordReader{b: b}
+	if r.byte() != recordVersion {
+		r.bad = true
+	}
+	m.Spec = entry(&r, specNumbers)
+	m.Usage = entry(&r, usageNumbers)
+	m.State = entry(&r, stateNumbers)
+	policy := r.byte()
+	m.MaterialID = hex.EncodeToString(r.take(32))
+	m.Created = r.time()
+	m.Deletion = r.time()
+	m.Aliases = r.count(math.MaxInt32)
+	m.Description = r.text()
+	if spki := r.take(r.count(len(r.b))); len(spki) > 0 {
+		m.PublicKey = append([]byte(nil), spki...)
+	}
+	if n := r.count(maxStoredTags); n > 0 && !r.bad {
+		m.Tags = make([]Tag, 0, n)
+		for range n {
+			m.Tags = append(m.Tags, Tag{Key: r.text(), Value: r.text()})
+		}
+	}
+	switch policy {
+	case policyDefault:
+		m.Policy = DefaultPolicy(m.Region, m.Account)
+	case policyText:
+		m.Policy = r.text()
+		r.bad = r.bad || m.Policy == DefaultPolicy(m.Region, m.Account)
+	default:
+		r.bad = true
+	}
+	if r.bad || len(r.b) != 0 || !Compatible(m.Spec, m.Usage) {
+		return fmt.Errorf("%w: key", errRecord)
+	}
+	return nil
+}
+
+// appendAlias appends the record of an alias.
+func appendAlias(b []byte, targetID string, created, updated time.Time) []byte {
+	b = appendText(append(b, recordVersion), targetID)
+	return appendTime(appendTime(b, created), updated)
+}
+
+func decodeAlias(b []byte) (targetID string, created, updated time.Time, err error) {
+	r := recordReader{b: b}
+	if r.byte() != recordVersion {
+		r.bad = true
+	}
+	targetID, created, updated = r.text(), r.time(), r.time()
+	if _, _, ok := parseKeyID(targetID); !ok || r.bad || len(r.b) != 0 {
+		err = fmt.Errorf("%w: alias", errRecord)
+	}
+	return targetID, created, updated, err
+}
+
+// appendAliasOf appends the record of an alias among those of a key.
+func appendAliasOf(b []byte, created, updated time.Time) []byte {
+	return appendTime(appendTime(append(b, recordVersion), created), updated)
+}
+
+func decodeAliasOf(b []byte) (created, updated time.Time, err error) {
+	r := recordReader{b: b}
+	if r.byte() != recordVersion {
+		r.bad = true
+	}
+	created, updated = r.time(), r.time()
+	if r.bad || len(r.b) != 0 {
+		err = fmt.Errorf("%w: alias of a key", errRecord)
+	}
+	return created, updated, err
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(b, 0)
+	}
+	return binary.AppendUvarint(b, uint64(t.UnixMilli()))
+}
+
+// recordReader reads a record. After the first thing that is not there or not
+// as it should be, bad is set and it returns zero values.
+type recordReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *recordReader) take(n int) []byte {
+	if r.bad || n > len(r.b) {
+		r.bad = true
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *recordReader) byte() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// uvarint reads a uvarint in its shortest form.
+func (r *recordReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if r.bad || n <= 0 || n > 1 && r.b[n-1] == 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count reads a uvarint that is at most limit.
+func (r *recordReader) count(limit int) int {
+	v := r.uvarint()
+	if v > uint64(limit) {
+		r.bad = true
+		return 0
+	}
+	return int(v)
+}
+
+func (r *recordReader) text() string {
+	b := r.take(r.count(len(r.b)))
+	if !utf8.Valid(b) {
+		r.bad = true
+		return ""
+	}
+	return string(b)
+}
+
+// maxMilli is the year 9999, so that no time overflows.
+const maxMilli = 253_402_300_799_999
+
+func (r *recordReader) time() time.Time {
+	v := r.uvarint()
+	if v > maxMilli {
+		r.bad = true
+	}
+	if r.bad || v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(v)).UTC()
+}
+
+// entry reads a number and returns what it stands for in a table.
+func entry[T any](r *recordReader, table []T) T {
+	n := int(r.byte())
+	if n == 0 || n >= len(table) {
+		r.bad = true
+		n = 0
+	}
+	return table[n]
+}
+
+// The keyspace; package record has all of it.
+const (
+	keyPrefix     = "v1/key/"
+	matPrefix     = "v1/mat/"
+	aliasPrefix   = "v1/alias/"
+	aliasOfPrefix = "v1/aliasof/"
+	duePrefix     = "v1/due/"
+)
+
+// dueJob names the deletion of a key among the things that are due.
+const dueJob = "delete"
+
+// dueLayout is the time in a due record's key: RFC 3339 of fixed width, so that
+// the keys are in the order of time.
+const dueLayout = "2006-01-02T15:04:05.000Z"
+
+func keyKey(account, region, id string) string { return keyPrefix + account + "/" + region + "/" + id }
+
+func matKey(account, region, id, materialID string) string {
+	return matPrefix + account + "/" + region + "/" + id + "/" + materialID
+}
+
+func aliasKey(account, region, name string) string {
+	return aliasPrefix + account + "/" + region + "/" + name
+}
+
+func aliasOfKey(account, region, id, name string) string {
+	return aliasOfPrefix + account + "/" + region + "/" + id + "/" + name
+}
+
+func dueKey(due time.Time, account, region, id string) string {
+	return duePrefix + due.UTC().Format(dueLayout) + "/" + dueJob + "/" + account + "/" + region + "/" + id
+}
+
+// splitKeyKey takes the storage key of a key apart.
+func splitKeyKey(key string) (account, region, id string, ok bool) {
+	rest, ok := strings.CutPrefix(key, keyPrefix)
+	if !ok {
+		return "", "", "", false
+	}
+	return splitName(rest)
+}
+
+// splitDueKey takes the storage key of a due record apart; ok is false if it is
+// not that of a deletion.
+func splitDueKey(key string) (due time.Time, account, region, id string, ok bool) {
+	when, rest, _ := strings.Cut(strings.TrimPrefix(key, duePrefix), "/")
+	due, err := time.Parse(dueLayout, when)
+	if err != nil {
+		return due, "", "", "", false
+	}
+	if rest, ok = strings.CutPrefix(rest, dueJob+"/"); !ok {
+		return due, "", "", "", false
+	}
+	account, region, id, ok = splitName(rest)
+	return due, account, region, id, ok
+}
+
+// splitName takes account/region/id apart and checks them.
+func splitName(s string) (account, region, id string, ok bool) {
+	account, s, _ = strings.Cut(s, "/")
+	region, id, _ = strings.Cut(s, "/")
+	return account, region, id, validName(account, region, id)
+}
+
+// validName reports whether account, Region and key id have the form of such,
+// so that they can stand in a storage key.
+func validName(account, region, id string) bool {
+	_, _, ok := parseKeyID(id)
+	return ok && validScope(account, region)
+}
+
+func validScope(account, region string) bool {
+	return arn.IsAccount(account) && region != "" && len(region) <= 64 && strings.IndexByte(region, '/') < 0
+}
+
+// validAlias reports whether an alias name can stand in a storage key. The
+// API's stricter pattern is checked by its owner.
+func validAlias(name string) bool {
+	return strings.HasPrefix(name, "alias/") && len(name) > len("alias/") && len(name) <= 256 && len(name) < store.MaxKey/2
+}
+
+// defaultPolicies holds each account's default key policy once.
+var defaultPolicies sync.Map // partition and account → string
+
+// DefaultPolicy returns the key policy that a key gets if none is given, as the
+// API prints it: the account decides, by its IAM policies. The text is never
+// changed, since records refer to it.
+func DefaultPolicy(region, account string) string {
+	type name struct{ partition, account string }
+	n := name{arn.Partition(region), account}
+	if text, ok := defaultPolicies.Load(n); ok {
+		return text.(string)
+	}
+	n.account = strings.Clone(account)
+	text, _ := defaultPolicies.LoadOrStore(n, `{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "`+arn.Root(n.partition, account)+`"
+    },
+    "Action" : "kms:*",
+    "Resource" : "*"
+  } ]
+}`)
+	return text.(string)
+}

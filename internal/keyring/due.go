@@ -1,0 +1,232 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/record"
+)
+
+// Deletion is a key that has been destroyed.
+type Deletion struct {
+	Account, Region, ID, ARN string
+	Due                      time.Time // when its waiting period ended
+	MaterialIDs              []string  // destroyed material
+}
+
+// A key is destroyed in steps, each a transaction, so that it can be stopped
+// anywhere and goes on from there:
+//
+//	1  PendingDeletion → destroying: from here on nobody finds the key
+//	2  its material, in batches
+//	3  its aliases, in batches
+//	4  Options.Deleted is told
+//	5  the key's record and the due record
+
+// batch is how many aliases, two records each, go in one transaction, which
+// also looks at the key; and how many materials.
+const batch = 45
+
+// RunDue destroys every key whose waiting period ended at or before now: its
+// material first, then its aliases, then the record of the key. It goes on
+// where an earlier run was stopped, and leaves what fails for the next run; its
+// error is all failures together.
+func (r *Ring) RunDue(ctx context.Context, now time.Time) error {
+	r.runDue.Lock()
+	defer r.runDue.Unlock()
+	var failures []error
+	after := ""
+	for {
+		recs, err := r.records.List(ctx, record.KindDue, duePrefix, after, 100)
+		if err != nil {
+			return errors.Join(append(failures, fmt.Errorf("listing what is due: %w", err))...)
+		}
+		if len(recs) == 0 {
+			return errors.Join(failures...)
+		}
+		for _, rec := range recs {
+			after = rec.Key
+			due, account, region, id, ok := splitDueKey(rec.Key)
+			if due.After(now) {
+				return errors.Join(failures...)
+			}
+			if !ok {
+				continue // another sort of job
+			}
+			if err := r.runOne(ctx, now, rec, due, account, region, id); err != nil {
+				r.log.Error("destroying a key failed", "account", account, "region", region, "key", id, "error", err)
+				failures = append(failures, fmt.Errorf("destroying key %s: %w", id, err))
+			}
+			if ctx.Err() != nil {
+				return errors.Join(append(failures, ctx.Err())...)
+			}
+		}
+	}
+}
+
+// runOne does what one due record asks for.
+func (r *Ring) runOne(ctx context.Context, now time.Time, due record.Record, at time.Time, account, region, id string) error {
+	s, err := r.current(ctx, account, region, id)
+	if errors.Is(err, ErrNotFound) {
+		return r.settle(ctx, due, nil)
+	}
+	if err != nil {
+		return err
+	}
+	m := &s.m
+	if !m.Deletion.Equal(at) || m.State != PendingDeletion && m.State != destroying {
+		return r.settle(ctx, due, s) // canceled, or scheduled anew
+	}
+	if m.Deletion.After(now) {
+		return nil
+	}
+	p := authz.System("key deletion").Permit(actionDestroy, s.Resource())
+	k, err := r.Open(ctx, nil, p)
+	if err != nil {
+		return err
+	}
+	return k.destroy(ctx, due)
+}
+
+// current reads a key from the store rather than from the cache.
+func (r *Ring) current(ctx context.Context, account, region, id string) (*Subject, error) {
+	rec, err := r.records.Get(ctx, record.KindKey, keyKey(account, region, id))
+	if err != nil {
+		return nil, notFound(err)
+	}
+	return newSubject(rec)
+}
+
+// settle removes a due record that nothing has to be done for any more, on
+// condition that the key is still what it was found to be.
+func (r *Ring) settle(ctx context.Context, due record.Record, s *Subject) error {
+	tx := r.records.Begin()
+	if s != nil {
+		tx.Check(s.record())
+	}
+	tx.Delete(due)
+	if _, err := tx.Commit(ctx); err != nil && !errors.Is(err, record.ErrConflict) {
+		return fmt.Errorf("removing a due record: %w", err)
+	}
+	return nil
+}
+
+// destroy destroys the key, from whatever step on.
+func (k Key) destroy(ctx context.Context, due record.Record) error {
+	if err := k.may(mayDestroy); err != nil {
+		return err
+	}
+	s := k.s
+	if s.m.State != destroying {
+		m := s.m
+		m.State = destroying
+		if err := k.change(ctx, &m, nil); err != nil {
+			return err
+		}
+		var err error
+		if s, err = k.r.current(ctx, m.Account, m.Region, m.ID); err != nil {
+			return err
+		}
+	}
+	m := &s.m
+	if err := k.r.destroyMaterial(ctx, s); err != nil {
+		return err
+	}
+	if err := k.r.destroyAliases(ctx, s); err != nil {
+		return err
+	}
+	if k.r.deleted != nil {
+		d := Deletion{Account: m.Account, Region: m.Region, ID: m.ID, ARN: m.ARN, Due: m.Deletion, MaterialIDs: []string{m.MaterialID}}
+		if err := k.r.deleted(ctx, d); err != nil {
+			return fmt.Errorf("telling of the deletion: %w", err)
+		}
+	}
+	tx := k.r.records.Begin()
+	tx.Delete(s.record())
+	tx.Delete(due)
+	if _, err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("removing the record: %w", err)
+	}
+	if k.r.census != nil {
+		k.r.census.destroyed(m.Account, m.Region)
+	}
+	k.r.log.Info("destroyed a key", "arn", m.ARN, "due", m.Deletion)
+	return nil
+}
+
+// destroyMaterial removes all material of a key that is being destroyed.
+func (r *Ring) destroyMaterial(ctx context.Context, s *Subject) error {
+	m := &s.m
+	prefix := matKey(m.Account, m.Region, m.ID, "")
+	for {
+		recs, err := r.records.List(ctx, record.KindMaterial, prefix, "", batch)
+		if err != nil || len(recs) == 0 {
+			return err
+		}
+		tx := r.records.Begin()
+		tx.Check(s.record())
+		for _, rec := range recs {
+			tx.Delete(rec)
+		}
+		if _, err := tx.Commit(ctx); err != nil {
+			return fmt.Errorf("removing material: %w", err)
+		}
+	}
+}
+
+// destroyAliases removes all aliases of a key that is being destroyed.
+func (r *Ring) destroyAliases(ctx context.Context, s *Subject) error {
+	m := &s.m
+	prefix := aliasOfKey(m.Account, m.Region, m.ID, "")
+	for {
+		recs, err := r.records.List(ctx, record.KindAliasOf, prefix, "", batch)
+		if err != nil || len(recs) == 0 {
+			return err
+		}
+		tx := r.records.Begin()
+		tx.Check(s.record())
+		for _, rec := range recs {
+			tx.Delete(rec)
+			byName, err := r.records.Get(ctx, record.KindAlias, aliasKey(m.Account, m.Region, rec.Key[len(prefix):]))
+			if errors.Is(err, record.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			a, err := newAlias(byName)
+			if err != nil {
+				return err
+			}
+			if a.targetID == m.ID {
+				tx.Delete(byName)
+			}
+		}
+		if _, err := tx.Commit(ctx); err != nil {
+			return fmt.Errorf("removing aliases: %w", err)
+		}
+	}
+}
+
+// NextDue returns when the next key is to be destroyed; zero if none is.
+func (r *Ring) NextDue(ctx context.Context) (time.Time, error) {
+	after := ""
+	for {
+		recs, err := r.records.List(ctx, record.KindDue, duePrefix, after, 10)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("listing what is due: %w", err)
+		}
+		if len(recs) == 0 {
+			return time.Time{}, nil
+		}
+		for _, rec := range recs {
+			if due, _, _, _, ok := splitDueKey(rec.Key); ok {
+				return due, nil
+			}
+			after = rec.Key
+		}
+	}
+}

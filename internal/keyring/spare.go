@@ -1,0 +1,115 @@
+package keyring
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+)
+
+// sparePairs makes RSA key pairs in advance, because that takes long: tens to
+// hundreds of milliseconds. One goroutine at a time fills up what was taken;
+// none runs before the first use of an RSA spec, or when all is full.
+type sparePairs struct {
+	size int // of each spec
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	pairs   map[Spec][]pair
+	filling bool
+	closed  bool
+	work    sync.WaitGroup
+}
+
+// pair is a key pair in DER.
+type pair struct{ pkcs8, spki []byte }
+
+func newSparePairs(size int, log *slog.Logger) *sparePairs {
+	return &sparePairs{size: size, log: log, pairs: make(map[Spec][]pair)}
+}
+
+// take returns a key pair of an asymmetric spec: PKCS#8, which is the caller's
+// to wipe, and SubjectPublicKeyInfo.
+func (p *sparePairs) take(s Spec) (pkcs8, spki []byte, err error) {
+	if s.rsaBits() == 0 || p.size == 0 {
+		return generatePair(s)
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, nil, ErrClosed
+	}
+	spares := p.pairs[s]
+	if n := len(spares); n > 0 {
+		pkcs8, spki = spares[n-1].pkcs8, spares[n-1].spki
+		spares[n-1] = pair{}
+		p.pairs[s] = spares[:n-1]
+	} else if spares == nil {
+		p.pairs[s] = make([]pair, 0, p.size) // used from now on
+	}
+	if !p.filling {
+		p.filling = true
+		p.work.Go(p.fill)
+	}
+	p.mu.Unlock()
+	if pkcs8 != nil {
+		return pkcs8, spki, nil
+	}
+	return generatePair(s)
+}
+
+// fill makes pairs until there are enough of each spec in use.
+func (p *sparePairs) fill() {
+	for {
+		p.mu.Lock()
+		s := p.wanted()
+		if s == "" {
+			p.filling = false
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		pkcs8, spki, err := generatePair(s)
+		p.mu.Lock()
+		switch {
+		case err != nil:
+			p.log.Error("making a key pair in advance failed", "spec", string(s), "error", err)
+			p.filling = false
+			p.mu.Unlock()
+			return
+		case p.closed:
+			clear(pkcs8)
+		default:
+			p.pairs[s] = append(p.pairs[s], pair{pkcs8, spki})
+		}
+		p.mu.Unlock()
+	}
+}
+
+// wanted returns the spec that there are fewest pairs of, empty if all is full.
+func (p *sparePairs) wanted() Spec {
+	var want Spec
+	if p.closed {
+		return want
+	}
+	for _, s := range []Spec{RSA2048, RSA3072, RSA4096} {
+		have, used := p.pairs[s]
+		if used && len(have) < p.size && (want == "" || len(have) < len(p.pairs[want])) {
+			want = s
+		}
+	}
+	return want
+}
+
+// close wipes all pairs, and waits for the one that is being made.
+func (p *sparePairs) close() {
+	p.mu.Lock()
+	p.closed = true
+	for s, spares := range p.pairs {
+		for _, spare := range spares {
+			clear(spare.pkcs8)
+		}
+		p.pairs[s] = slices.Delete(spares, 0, len(spares))
+	}
+	p.mu.Unlock()
+	p.work.Wait()
+}
