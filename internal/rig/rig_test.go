@@ -93,8 +93,14 @@ func (in *installation) start(t testing.TB) *server {
 		"serve", "--config", filepath.Join(in.dir, "keyreeve.yaml"), "--data", in.data, "--listen", "127.0.0.1:0", "--ready-file", ready,
 	}, in.args...)
 	cmd := exec.Command(binary(t), args...)
+	cmd.Dir = in.dir // where a core would be dumped
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), in.env...)
+	for _, setting := range os.Environ() {
+		if !strings.HasPrefix(setting, "KEYREEVE_") { // which are flags of serve
+			cmd.Env = append(cmd.Env, setting)
+		}
+	}
+	cmd.Env = append(cmd.Env, in.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
