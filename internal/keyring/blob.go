@@ -230,7 +230,7 @@ func parseLowerHex(dst []byte, s string) bool {
 		return false
 	}
 	for i := range dst {
-		hi, lo := lowerHex(s[2*i]), lowerHex(s[2*i+1])
+		hi, lo := lowerHex[s[2*i]], lowerHex[s[2*i+1]]
 		if hi|lo > 15 {
 			return false
 		}
@@ -239,13 +239,13 @@ func parseLowerHex(dst []byte, s string) bool {
 	return true
 }
 
-// lowerHex returns the value of a hex digit, or 0xff.
-func lowerHex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// lowerHex is the value of each hex digit in lower case, 0xff for other bytes.
+var lowerHex = func() (table [256]byte) {
+	for i := range table {
+		table[i] = 0xff
 	}
-	return 0xff
-}
+	for i, c := range "0123456789abcdef" {
+		table[c] = byte(i)
+	}
+	return table
+}()

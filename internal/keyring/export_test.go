@@ -1,0 +1,74 @@
+package keyring
+
+// Sweep does one sweep of idle material.
+func (r *Ring) Sweep() {
+	r.slots.sweep()
+	r.privates.sweep()
+}
+
+// IdleSweeps is how many sweeps it takes to wipe what is idle.
+const IdleSweeps = idleSweeps
+
+// AppendMAC and AppendModuleMAC are the two ways to an HMAC.
+var (
+	AppendMAC       = appendMAC
+	AppendModuleMAC = appendModuleMAC
+)
+
+// AppendKeyRecord and DecodeKeyRecord are the codec of key records.
+func AppendKeyRecord(b []byte, m *Metadata) ([]byte, error) { return appendKey(b, m) }
+
+func DecodeKeyRecord(storageKey string, b []byte) (*Metadata, error) {
+	m := new(Metadata)
+	return m, decodeKey(m, storageKey, b)
+}
+
+// DecodeAliasRecords decodes both records of an alias, and encodes them again.
+func DecodeAliasRecords(b []byte) (byName, ofKey []byte) {
+	if id, created, updated, err := decodeAlias(b); err == nil {
+		byName = appendAlias(nil, id, created, updated)
+	}
+	if created, updated, err := decodeAliasOf(b); err == nil {
+		ofKey = appendAliasOf(nil, created, updated)
+	}
+	return byName, ofKey
+}
+
+// GeneratePair, ParsePrivate and ParsePublic are the encodings of key pairs;
+// the last two encode again what they have parsed.
+var GeneratePair = generatePair
+
+func ParsePrivate(s Spec, der []byte) ([]byte, error) {
+	k, err := parsePrivate(s, der)
+	if err != nil {
+		return nil, err
+	}
+	return k.marshal()
+}
+
+func ParsePublic(s Spec, der []byte) ([]byte, error) {
+	p, err := parsePublic(s, der)
+	if err != nil {
+		return nil, err
+	}
+	return p.marshal()
+}
+
+// Actions returns every action that opens a key.
+func Actions() []string {
+	var all []string
+	for name := range actions {
+		all = append(all, name)
+	}
+	return all
+}
+
+// WaitSpares waits until no key pair is being made in advance.
+func (r *Ring) WaitSpares() { r.spare.work.Wait() }
+
+// Spares returns how many key pairs of a spec are ready.
+func (r *Ring) Spares(s Spec) int {
+	r.spare.mu.Lock()
+	defer r.spare.mu.Unlock()
+	return len(r.spare.pairs[s])
+}
