@@ -170,6 +170,9 @@ func NewSnapshotReader(r io.Reader) (*SnapshotReader, error) {
 	}
 	sr.head = Rev(binary.BigEndian.Uint64(h[len(snapshotMagic)+1:]))
 	sr.count = int(binary.BigEndian.Uint64(h[len(snapshotMagic)+9:]))
+	if sr.head < 0 || sr.count < 0 {
+		return nil, fmt.Errorf("%w: revision %d, %d pairs", ErrSnapshot, sr.head, sr.count)
+	}
 	return sr, nil
 }
 

@@ -62,6 +62,8 @@ type Options struct {
 	// LockTimeout is how long to wait for another process to let go of the
 	// file; 2 s if 0.
 	LockTimeout time.Duration
+
+	commit func(*bolt.Tx) error // (*bolt.Tx).Commit if nil; tests make it fail
 }
 
 // maxBatch is the number of commits in a batch at most.
@@ -86,8 +88,9 @@ var (
 
 // Store is a store in a file. It implements [store.Store].
 type Store struct {
-	db  *bolt.DB
-	hub *store.Hub
+	db       *bolt.DB
+	hub      *store.Hub
+	commitTx func(*bolt.Tx) error
 
 	queue   chan *request
 	closing chan struct{} // closed by Close: no more commits
@@ -152,10 +155,14 @@ func Open(path string, o Options) (_ *Store, err error) {
 		}
 	}
 	s := &Store{
-		db:      db,
-		queue:   make(chan *request, maxBatch),
-		closing: make(chan struct{}),
-		stopped: make(chan struct{}),
+		db:       db,
+		commitTx: o.commit,
+		queue:    make(chan *request, maxBatch),
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	if s.commitTx == nil {
+		s.commitTx = (*bolt.Tx).Commit
 	}
 	if err := s.init(); err != nil {
 		return nil, fmt.Errorf("opening store %s: %w", path, err)
@@ -512,7 +519,7 @@ func (s *Store) commit(batch []*request) {
 		tx.Rollback() // nothing to write
 		return
 	}
-	if err := commitTx(tx); err != nil {
+	if err := s.commitTx(tx); err != nil {
 		fail(fmt.Errorf("boltstore: committing: %w", err))
 		// Was it the very last step that failed? Then it is there to be read,
 		// and watchers must hear of it.
@@ -531,9 +538,6 @@ func (s *Store) commit(batch []*request) {
 		s.hub.Publish(keys)
 	}
 }
-
-// commitTx is [bolt.Tx.Commit]; tests make it fail.
-var commitTx = (*bolt.Tx).Commit
 
 // apply gives a request its verdict and makes its changes in data, at the
 // revision after head, and returns the keys that changed.
