@@ -23,7 +23,7 @@ func AppendName(b []byte, name string) []byte {
 func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
 	b = append(b, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s, 0); i < len(s); i = plain(s, i) {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
 			i++
@@ -45,6 +45,30 @@ func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// plain returns an index from i on, before which every byte is ASCII and may
+// stand in a JSON string as it is. It looks at eight bytes at a time, so the
+// caller looks at what follows one by one.
+func plain[S ~string | ~[]byte](s S, i int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	for ; len(s)-i >= 8; i += 8 {
+		w := s[i : i+8]
+		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+			uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		// A byte's high bit is set in quote if it is '"', in slash if it is '\\',
+		// in control if it is below ' ' (or, in each, if it is above 0x7f).
+		quote := (x ^ '"'*ones) - ones
+		slash := (x ^ '\\'*ones) - ones
+		control := x - ' '*ones
+		if (x|quote|slash|control)&highs != 0 {
+			break
+		}
+	}
+	return i
 }
 
 func appendEscape(b []byte, c byte) []byte {

@@ -564,7 +564,7 @@ func (r *Reader) quoted() (raw []byte, escaped bool) {
 		b = b[:MaxString+1]
 	}
 	wide := false // beyond ASCII
-	for i := 0; i < len(b); i++ {
+	for i := plain(b, 0); i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '"':
 			raw = b[:i]

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const generatedDir = "../../internal/api/kmsapi"
+
+func TestGeneratedIsCurrent(t *testing.T) {
+	files, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := filepath.Glob(filepath.Join(generatedDir, "*_gen*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range have {
+		if _, ok := files[filepath.Base(name)]; !ok {
+			t.Errorf("%s is not generated any more", name)
+		}
+	}
+	for name, want := range files {
+		path := filepath.Join(generatedDir, name)
+		if name == ownTable {
+			path = name
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what the generator makes: run make gen", path)
+		}
+	}
+}
+
+func TestGenerateIsDeterministic(t *testing.T) {
+	first, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		again, err := generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(first, again) {
+			t.Fatal("two runs differ")
+		}
+	}
+}
+
+func TestGoName(t *testing.T) {
+	for name, want := range map[string]string{
+		"KeyId": "KeyID", "AWSAccountId": "AWSAccountID", "DestinationKeyId": "DestinationKeyID", "Arn": "ARN", "AliasArn": "AliasARN",
+		"Id": "ID", "KeyIds": "KeyIDs", "XksProxyUriEndpoint": "XksProxyURIEndpoint", "IdxName": "IdxName", "MacAlgorithm": "MacAlgorithm",
+		"CloudTrailEventId": "CloudTrailEventID", "Identity": "Identity", "ArnIdUri": "ARNIDURI", "Mac": "Mac", "ValidTo": "ValidTo",
+	} {
+		if got := goName(name); got != want {
+			t.Errorf("goName(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestNoDocumentationIsCopied(t *testing.T) {
+	files, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentence := regexp.MustCompile(`//.*(Amazon Web Services|For more information|Developer Guide|KMS key)`)
+	for name, text := range files {
+		for line := range strings.Lines(string(text)) {
+			if sentence.MatchString(line) {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+}
