@@ -1,0 +1,313 @@
+package kms_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/kms"
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/store"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+const (
+	testRegion = "eu-central-1"
+	ours       = "111122223333"
+	theirs     = "444455556666"
+)
+
+// Those who call in these tests.
+var (
+	alice = administrator(ours, "alice") // of the account whose keys these are
+	bob   = administrator(theirs, "bob") // of another account
+	carol = principal(ours, "carol")     // of the account, without any policy
+	dave  = principal(theirs, "dave")    // of another account, without any policy
+	root  = &call.Principal{Kind: call.Root, Account: ours, ARN: arn.Root("aws", ours), ID: ours, AccessKeyID: "AKIAROOT"}
+	cast  = map[string]*call.Principal{"alice": alice, "bob": bob, "carol": carol, "dave": dave, "root": root}
+)
+
+func principal(account, name string, policies ...string) *call.Principal {
+	return &call.Principal{
+		Kind: call.User, Account: account, ARN: arn.User("aws", account, "/", name),
+		ID: "AIDA" + strings.ToUpper(name), Name: name, AccessKeyID: "AKIA" + strings.ToUpper(name), Policies: policies,
+	}
+}
+
+func administrator(account, name string) *call.Principal {
+	return principal(account, name, call.AdministratorAccess)
+}
+
+// env is the operations over a real keyring on a store in memory.
+type env struct {
+	t       testing.TB
+	store   store.Store
+	ring    *keyring.Ring
+	service *kms.Service
+	ops     map[string]*call.Operation
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newEnv(t testing.TB) *env { return newEnvOn(t, store.NewMem()) }
+
+// newEnvOn starts on a given store, which it closes.
+func newEnvOn(t testing.TB, st store.Store) *env {
+	t.Helper()
+	ctx := context.Background()
+	e := &env{t: t, store: st, now: time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)}
+	box, err := seal.Open(ctx, st, seal.Options{Provider: seal.Memory(), Now: e.clock})
+	if err != nil {
+		t.Fatalf("seal.Open: %v", err)
+	}
+	records, err := record.Open(ctx, st, box, record.Options{Now: e.clock})
+	if err != nil {
+		t.Fatalf("record.Open: %v", err)
+	}
+	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock})
+	if err != nil {
+		t.Fatalf("keyring.New: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = e.ring.Close()
+		_ = records.Close()
+		_ = st.Close()
+	})
+	e.service = kms.New(e.ring, new(authz.Authorizer), kms.Options{Box: box})
+	e.ops = kmsapi.Operations(e.service)
+	return e
+}
+
+func (e *env) clock() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.now
+}
+
+func (e *env) advance(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = e.now.Add(d)
+}
+
+// answer is how a call ended.
+type answer struct {
+	call *call.Call
+	body []byte      // of a success
+	err  *wire.Error // of a failure
+}
+
+// code returns the error code, or "" for a success.
+func (a answer) code() string {
+	if a.err == nil {
+		return ""
+	}
+	return a.err.Code
+}
+
+// text returns code and message of an error, as in "Code: message".
+func (a answer) text() string {
+	switch {
+	case a.err == nil:
+		return ""
+	case a.err.Message == "":
+		return a.err.Code
+	}
+	return a.err.Code + ": " + a.err.Message
+}
+
+// call sends one request, as who, in the Region that all tests are in.
+func (e *env) call(who *call.Principal, operation, body string) answer {
+	e.t.Helper()
+	return e.callIn(testRegion, who, operation, body)
+}
+
+func (e *env) callIn(region string, who *call.Principal, operation, body string) answer {
+	e.t.Helper()
+	op := e.ops[operation]
+	if op == nil {
+		e.t.Fatalf("operation %s is not routed", operation)
+	}
+	c := &call.Call{
+		ID: "4d2b7e56-3c1f-4f4e-9a51-0e9a3f1c2b7d", Time: e.clock(), Region: region, Service: "kms",
+		Source: netip.MustParseAddrPort("192.0.2.7:50000"), Operation: op, Caller: who,
+	}
+	out, err := op.Invoke(context.Background(), c, []byte(body), nil)
+	return answer{call: c, body: out, err: wire.AsError(err)}
+}
+
+// must sends a request that has to succeed and returns the decoded answer.
+func (e *env) must(who *call.Principal, operation string, request any) object {
+	e.t.Helper()
+	a := e.call(who, operation, encode(e.t, request))
+	if a.err != nil {
+		e.t.Fatalf("%s(%s) = %v", operation, encode(e.t, request), a.err)
+	}
+	return decode(e.t, a.body)
+}
+
+// fails sends a request that has to fail with this "Code: message".
+func (e *env) fails(who *call.Principal, operation string, request any, want string) {
+	e.t.Helper()
+	a := e.call(who, operation, encode(e.t, request))
+	if got := a.text(); got != want {
+		e.t.Errorf("%s(%.200s)\n got %s\nwant %s", operation, encode(e.t, request), or(got, "success"), or(want, "success"))
+	}
+	if a.err != nil && a.err.Status != 400 {
+		e.t.Errorf("%s: HTTP status %d: %v", operation, a.err.Status, a.err)
+	}
+}
+
+// createKey makes a key as alice and returns its id.
+func (e *env) createKey(spec, usage string) string {
+	e.t.Helper()
+	return e.createKeyAs(alice, spec, usage)
+}
+
+func (e *env) createKeyAs(who *call.Principal, spec, usage string) string {
+	e.t.Helper()
+	out := e.must(who, "CreateKey", object{"KeySpec": spec, "KeyUsage": usage})
+	return out.object("KeyMetadata").str("KeyId")
+}
+
+// dump returns everything in the store, sealed as it is.
+func (e *env) dump() string {
+	e.t.Helper()
+	var b bytes.Buffer
+	from := "v1/"
+	for {
+		kvs, _, err := e.store.Range(context.Background(), from, "v2", 0)
+		if err != nil {
+			e.t.Fatalf("Range: %v", err)
+		}
+		if len(kvs) == 0 {
+			return b.String()
+		}
+		for _, kv := range kvs {
+			b.WriteString(kv.Key)
+			b.WriteByte(' ')
+			b.Write(kv.Val)
+			b.WriteByte('\n')
+		}
+		from = kvs[len(kvs)-1].Key + "\x00"
+	}
+}
+
+// object is a JSON object.
+type object map[string]any
+
+func (o object) str(name string) string {
+	s, _ := o[name].(string)
+	return s
+}
+
+func (o object) object(name string) object {
+	m, _ := o[name].(map[string]any)
+	return m
+}
+
+func (o object) list(name string) []any {
+	l, _ := o[name].([]any)
+	return l
+}
+
+// with returns a copy of o with more members; a nil value removes one.
+func (o object) with(more object) object {
+	merged := make(object, len(o)+len(more))
+	for k, v := range o {
+		merged[k] = v
+	}
+	for k, v := range more {
+		if v == nil {
+			delete(merged, k)
+			continue
+		}
+		merged[k] = v
+	}
+	return merged
+}
+
+func encode(t testing.TB, v any) string {
+	t.Helper()
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatalf("encoding a request: %v", err)
+	}
+	return string(b)
+}
+
+func decode(t testing.TB, b []byte) object {
+	t.Helper()
+	if len(b) == 0 {
+		return nil
+	}
+	var o object
+	if err := json.Unmarshal(b, &o); err != nil {
+		t.Fatalf("decoding %q: %v", b, err)
+	}
+	return o
+}
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func unb64(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatalf("decoding base64: %v", err)
+	}
+	return b
+}
+
+func blob(n int) string { return b64(bytes.Repeat([]byte{'a'}, n)) }
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func keyARN(id string) string     { return arn.Key(testRegion, ours, id) }
+func aliasARN(name string) string { return arn.Alias(testRegion, ours, name) }
+
+// The texts of a denial.
+func denied(who *call.Principal, action, resource string) string {
+	return "AccessDeniedException: User: " + who.ARN + " is not authorized to perform: " + action +
+		" on resource: " + resource + " because no identity-based policy allows the " + action + " action"
+}
+
+const crossAccount = " because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+
+func deniedAbroad(who *call.Principal, action string) string {
+	return "AccessDeniedException: User: " + who.ARN + " is not authorized to perform: " + action + " on this resource" + crossAccount
+}
+
+func deniedByCiphertext(who *call.Principal, action string) string {
+	return "AccessDeniedException: User: " + who.ARN + " is not authorized to perform: " + action +
+		" on the resource associated with this ciphertext" + crossAccount
+}
+
+const (
+	dryRun    = "DryRunOperationException: The request would have succeeded, but the DryRun option is set."
+	noSuchID  = "0e9a3f1c-4d2b-4f4e-9a51-3c1f7e562b7d"
+	digest32  = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	anyToken  = "AQpAM2RhZTk1MGMyNTk2ZmZmMzEyYWVhOWViN2I1MWM4Mzc0MWFiYjc0ZDE1ODkyNGFlNTIzODZhMzgyZjBlNGY3NiKIAgEBAgB4Pa6VDCWW"
+	malformed = "arn:aws:kms:" + testRegion
+)
