@@ -61,17 +61,20 @@ func Parse(r *http.Request) (Authorization, error) {
 // parameters reads the list after the scheme. Parameters are separated by
 // commas, spaces or both; each of the three may stand once, and no other.
 func (a *Authorization) parameters(header, rest string) (credential, signature string, err error) {
-	for rest != "" {
-		end := strings.IndexAny(rest, ", \t")
+	for {
+		for rest != "" && (rest[0] == ',' || rest[0] == ' ' || rest[0] == '\t') {
+			rest = rest[1:]
+		}
+		if rest == "" {
+			return credential, signature, nil
+		}
 		piece := rest
-		if end >= 0 {
-			piece, rest = rest[:end], rest[end+1:]
-		} else {
-			rest = ""
+		for _, separator := range [...]byte{',', ' ', '\t'} {
+			if i := strings.IndexByte(piece, separator); i >= 0 {
+				piece = piece[:i]
+			}
 		}
-		if piece == "" {
-			continue
-		}
+		rest = rest[len(piece):]
 		name, value, ok := strings.Cut(piece, "=")
 		if !ok {
 			return "", "", incomplete("'" + piece + "' not a valid key=value pair (missing equal-sign) in Authorization header: '" + header + "'.")
@@ -90,7 +93,6 @@ func (a *Authorization) parameters(header, rest string) (credential, signature s
 		}
 		*to = value
 	}
-	return credential, signature, nil
 }
 
 // missing says what a request lacks, all of it at once as AWS does.
@@ -274,18 +276,21 @@ func signable(name string) bool {
 		return false
 	}
 	for i := range len(name) {
-		if c := name[i]; !isNameByte(c) {
+		if !nameByte[name[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-// isNameByte reports whether c may stand in a signed header's name: a token
-// character (RFC 9110, 5.6.2) that is not an upper-case letter.
-func isNameByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+// nameByte has the bytes that may stand in a signed header's name: the token
+// characters (RFC 9110, 5.6.2) without the upper-case letters.
+var nameByte = func() (ok [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~") {
+		ok[c] = true
+	}
+	return ok
+}()
 
 // maxName bounds a signed header's name, in bytes.
 const maxName = 128
