@@ -401,8 +401,8 @@ func TestRekeyPassphrase(t *testing.T) {
 	b := open(t, st, passphrase(phrase))
 	other := open(t, st, passphrase(phrase)) // another node
 	v := sealed(t, b, seal.Records, "", "text")
-	if err := b.Rekey(t.Context(), passphrase("too short")); err == nil {
-		t.Fatal("Rekey took a short passphrase")
+	if err := b.Rekey(t.Context(), passphrase("too short")); !errors.Is(err, seal.ErrWeakPassphrase) {
+		t.Fatalf("Rekey with a short passphrase: %v, want ErrWeakPassphrase", err)
 	}
 	if err := b.Rekey(t.Context(), passphrase("a quite different phrase")); err != nil {
 		t.Fatal(err)
@@ -458,8 +458,8 @@ func TestRekeyFile(t *testing.T) {
 	// Another store's key file is not overwritten.
 	foreign := filepath.Join(dir, "foreign.key")
 	open(t, store.NewMem(), seal.KeyFile(foreign))
-	if err := b.Rekey(t.Context(), seal.KeyFile(foreign)); err == nil {
-		t.Error("Rekey overwrote another store's key file")
+	if err := b.Rekey(t.Context(), seal.KeyFile(foreign)); !errors.Is(err, seal.ErrKeyFileTaken) {
+		t.Errorf("Rekey over another store's key file: %v, want ErrKeyFileTaken", err)
 	}
 	// To a passphrase and back.
 	if err := b.Rekey(t.Context(), passphrase(phrase)); err != nil {

@@ -22,6 +22,10 @@ var (
 	ErrWrongProvider = errors.New("seal: the store is sealed in another way")
 	// ErrNoPassphrase: a passphrase is needed and was not given.
 	ErrNoPassphrase = errors.New("seal: a passphrase is needed")
+	// ErrWeakPassphrase: a new passphrase is too short, too long, or not text.
+	ErrWeakPassphrase = errors.New("seal: the passphrase cannot be used")
+	// ErrKeyFileTaken: the place of a new key file has another store's key.
+	ErrKeyFileTaken = errors.New("seal: another store's root key is there")
 	// ErrConflict: the seal state was changed by somebody else meanwhile.
 	ErrConflict = errors.New("seal: changed meanwhile; try again")
 )

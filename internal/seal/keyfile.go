@@ -98,7 +98,7 @@ func (k *keyFile) Renew(_ context.Context, current []byte) (secret.Bytes, []byte
 		ours := subtle.ConstantTimeCompare(rootID(have), current) == 1
 		have.Wipe()
 		if !ours {
-			return secret.Bytes{}, nil, hint(fmt.Errorf("seal: %s has another store's root key", k.path), "name a file that does not exist")
+			return secret.Bytes{}, nil, hint(fmt.Errorf("%w: %s", ErrKeyFileTaken, k.path), "name a file that does not exist")
 		}
 	}
 	if err := os.Remove(k.path + nextSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -242,7 +242,7 @@ func parseKeyFile(text []byte) (secret.Bytes, bool) {
 // ReadPassphraseFile returns the passphrase in a file, without the line end
 // after it. The file is held to the same rules as a key file.
 func ReadPassphraseFile(path string) (secret.Bytes, error) {
-	text, err := readPrivate(path, maxPassphrase+2)
+	text, err := readPrivate(path, MaxPassphrase+2)
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("reading the passphrase file: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -16,8 +15,8 @@ import (
 // MinPassphrase is the fewest characters of a new passphrase.
 const MinPassphrase = 12
 
-// maxPassphrase is the largest passphrase, in bytes.
-const maxPassphrase = 1024
+// MaxPassphrase is the largest passphrase, in bytes.
+const MaxPassphrase = 1024
 
 // Cost is what it costs to try a passphrase: the parameters of Argon2id
 // (RFC 9106). The zero value means DefaultCost.
@@ -57,6 +56,20 @@ const saltSize = 16
 //	bytes 10-25  salt
 const paramsSize = 10 + saltSize
 
+// CheckPassphrase returns what keeps a passphrase from being a new one, an
+// ErrWeakPassphrase.
+func CheckPassphrase(phrase secret.Bytes) error {
+	switch {
+	case !utf8.Valid(phrase.Reveal()):
+		return fmt.Errorf("%w: it is not valid UTF-8", ErrWeakPassphrase)
+	case utf8.RuneCount(phrase.Reveal()) < MinPassphrase:
+		return hint(fmt.Errorf("%w: it has fewer than %d characters", ErrWeakPassphrase, MinPassphrase), "use several random words")
+	case phrase.Len() > MaxPassphrase:
+		return fmt.Errorf("%w: it has more than %d bytes", ErrWeakPassphrase, MaxPassphrase)
+	}
+	return nil
+}
+
 type passphrase struct {
 	phrase secret.Bytes
 	cost   Cost
@@ -80,15 +93,8 @@ func (p *passphrase) Create(ctx context.Context) (secret.Bytes, []byte, error) {
 	if p.phrase.Len() == 0 {
 		return secret.Bytes{}, nil, hint(ErrNoPassphrase, "a new store needs its passphrase at the first start: give it in a file of mode 0600 (seal.passphrase_file)")
 	}
-	if !utf8.Valid(p.phrase.Reveal()) {
-		return secret.Bytes{}, nil, errors.New("seal: the passphrase is not valid UTF-8")
-	}
-	if utf8.RuneCount(p.phrase.Reveal()) < MinPassphrase {
-		return secret.Bytes{}, nil, hint(fmt.Errorf("seal: the passphrase has fewer than %d characters", MinPassphrase),
-			"use several random words")
-	}
-	if p.phrase.Len() > maxPassphrase {
-		return secret.Bytes{}, nil, fmt.Errorf("seal: the passphrase has more than %d bytes", maxPassphrase)
+	if err := CheckPassphrase(p.phrase); err != nil {
+		return secret.Bytes{}, nil, err
 	}
 	if err := p.cost.check(); err != nil {
 		return secret.Bytes{}, nil, err
@@ -116,7 +122,7 @@ func (p *passphrase) Open(ctx context.Context, params []byte) (secret.Bytes, err
 	if p.phrase.Len() == 0 {
 		return secret.Bytes{}, hint(ErrNoPassphrase, "run: keyreeve seal unseal")
 	}
-	if p.phrase.Len() > maxPassphrase {
+	if p.phrase.Len() > MaxPassphrase {
 		return secret.Bytes{}, ErrWrongRoot
 	}
 	if err := ctx.Err(); err != nil {

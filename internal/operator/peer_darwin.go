@@ -1,0 +1,31 @@
+package operator
+
+import (
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const knowsPeers = true
+
+// peerOf asks the kernel who is at the other end.
+func peerOf(conn *net.UnixConn) (peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return peer{}, err
+	}
+	var cred *unix.Xucred
+	var credErr error
+	pid := 0
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+		pid, _ = unix.GetsockoptInt(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERPID)
+	}); err != nil {
+		return peer{}, err
+	}
+	if credErr != nil {
+		return peer{}, os.NewSyscallError("getsockopt", credErr)
+	}
+	return peer{int(cred.Uid), pid}, nil
+}
