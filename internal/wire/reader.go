@@ -67,9 +67,6 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// Failed reports whether there was a problem.
-func (r *Reader) Failed() bool { return r.err != nil }
-
 const (
 	textNotJSON = "The request body is not valid JSON."
 	textDeep    = "The request body is nested too deeply."

@@ -14,9 +14,6 @@ import (
 // replaced by "…".
 const MaxEcho = 1024
 
-// NoMax stands for a length without an upper bound.
-const NoMax = 1<<31 - 1
-
 // Violations collects which constraints of the API a request breaks, and makes
 // one ValidationException of them. The zero value is ready to use. As long as
 // nothing is violated it allocates nothing.

@@ -25,30 +25,46 @@ func TestViolations(t *testing.T) {
 			wire.ItemLengths(v, "a", []string{"x"}, 1, 1, pattern)
 			v.SecretString("a", secret.New([]byte("x")), 1, 1, pattern)
 		}, ""},
-		{"missing", func(v *wire.Violations) { v.Missing("keyId") },
-			"1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null"},
-		{"short", func(v *wire.Violations) { v.Length("keyId", "", 1, 2048) },
-			"1 validation error detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1"},
-		{"characters, not bytes", func(v *wire.Violations) { v.Length("a", "äö", 3, 9) },
-			"1 validation error detected: Value 'äö' at 'a' failed to satisfy constraint: Member must have length greater than or equal to 3"},
+		{
+			"missing", func(v *wire.Violations) { v.Missing("keyId") },
+			"1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null",
+		},
+		{
+			"short", func(v *wire.Violations) { v.Length("keyId", "", 1, 2048) },
+			"1 validation error detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1",
+		},
+		{
+			"characters, not bytes", func(v *wire.Violations) { v.Length("a", "äö", 3, 9) },
+			"1 validation error detected: Value 'äö' at 'a' failed to satisfy constraint: Member must have length greater than or equal to 3",
+		},
 		{"two", func(v *wire.Violations) {
 			v.Range("limit", 0, 1, 1000)
 			v.Range("limit", 1001, 1, 1000)
 		}, "2 validation errors detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1; " +
 			"Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000"},
-		{"pattern", func(v *wire.Violations) { v.Pattern("marker", "x\u0100", pattern) },
+		{
+			"pattern", func(v *wire.Violations) { v.Pattern("marker", "x\u0100", pattern) },
 			"1 validation error detected: Value 'x\u0100' at 'marker' failed to satisfy constraint: Member must satisfy regular expression pattern: " +
-				`[\u0020-\u00FF]*|cluster`},
-		{"blob", func(v *wire.Violations) { v.BlobLength("mac", make([]byte, 3), 1, 2) },
-			"1 validation error detected: Value at 'mac' failed to satisfy constraint: Member must have length less than or equal to 2"},
-		{"secret string", func(v *wire.Violations) { v.SecretString("p", secret.New([]byte("hunter2\u0100")), 9, 9, pattern) },
+				`[\u0020-\u00FF]*|cluster`,
+		},
+		{
+			"blob", func(v *wire.Violations) { v.BlobLength("mac", make([]byte, 3), 1, 2) },
+			"1 validation error detected: Value at 'mac' failed to satisfy constraint: Member must have length less than or equal to 2",
+		},
+		{
+			"secret string", func(v *wire.Violations) { v.SecretString("p", secret.New([]byte("hunter2\u0100")), 9, 9, pattern) },
 			"2 validation errors detected: Value at 'p' failed to satisfy constraint: Member must have length greater than or equal to 9; " +
-				"Value at 'p' failed to satisfy constraint: Member must satisfy regular expression pattern: " + `[\u0020-\u00FF]*|cluster`},
-		{"list", func(v *wire.Violations) { wire.ListLength(v, "l", []string{"a", "b"}, 0, 1) },
-			"1 validation error detected: Value '[a, b]' at 'l' failed to satisfy constraint: Member must have length less than or equal to 1"},
-		{"items", func(v *wire.Violations) { wire.ItemLengths(v, "l", []string{"a", ""}, 1, 8, nil) },
+				"Value at 'p' failed to satisfy constraint: Member must satisfy regular expression pattern: " + `[\u0020-\u00FF]*|cluster`,
+		},
+		{
+			"list", func(v *wire.Violations) { wire.ListLength(v, "l", []string{"a", "b"}, 0, 1) },
+			"1 validation error detected: Value '[a, b]' at 'l' failed to satisfy constraint: Member must have length less than or equal to 1",
+		},
+		{
+			"items", func(v *wire.Violations) { wire.ItemLengths(v, "l", []string{"a", ""}, 1, 8, nil) },
 			"1 validation error detected: Value '[a, ]' at 'l' failed to satisfy constraint: Member must satisfy constraint: " +
-				"[Member must have length less than or equal to 8, Member must have length greater than or equal to 1]"},
+				"[Member must have length less than or equal to 8, Member must have length greater than or equal to 1]",
+		},
 		{"nested", func(v *wire.Violations) {
 			outer := v.EnterItem("tags", 0)
 			v.Missing("tagKey")

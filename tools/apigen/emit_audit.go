@@ -98,7 +98,7 @@ func (r rule) emit(p *printer, self string) {
 	name := lowerFirst(r.member.name)
 	cond := present(field, s)
 	if r.unless != nil {
-		cond += " && !(" + present(self+"."+goName(r.unless.name), r.unless.target) + ")"
+		cond += " && " + absent(self+"."+goName(r.unless.name), r.unless.target)
 	}
 	switch {
 	case r.always:

@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // hasSecret reports whether a value of this shape holds anything sensitive.
 func (s *shape) hasSecret() bool {
 	if s.sensitive {
@@ -184,6 +186,18 @@ func present(field string, s *shape) string {
 		return "!" + field + ".IsZero()"
 	}
 	return field + " != nil"
+}
+
+// absent is the opposite of present.
+func absent(field string, s *shape) string {
+	is := present(field, s)
+	if positive, ok := strings.CutPrefix(is, "!"); ok {
+		return positive
+	}
+	if strings.Contains(is, " != ") {
+		return strings.Replace(is, " != ", " == ", 1)
+	}
+	return "!" + is
 }
 
 // emitAppend emits the appending of one member, for an answer or for audit.

@@ -999,7 +999,7 @@ func (out *ScheduleKeyDeletionOutput) AppendAudit(b []byte) []byte {
 	if !out.DeletionDate.IsZero() {
 		b = wire.AppendTimeText(wire.AppendName(b, "deletionDate"), out.DeletionDate)
 	}
-	if out.PendingWindowInDays != nil && !(!out.DeletionDate.IsZero()) {
+	if out.PendingWindowInDays != nil && out.DeletionDate.IsZero() {
 		b = wire.AppendInt(wire.AppendName(b, "pendingWindowInDays"), *out.PendingWindowInDays)
 	}
 	return closeAudit(b, start)

@@ -208,14 +208,18 @@ func TestRequestParameters(t *testing.T) {
 		{"ListKeys", `{"Limit":3,"Marker":"m"}`, `{"limit":3,"marker":"m"}`},
 		{"CreateKey", `{}`, `{"description":"","keyUsage":"ENCRYPT_DECRYPT","origin":"AWS_KMS","bypassPolicyLockoutSafetyCheck":false,` +
 			`"customerMasterKeySpec":"SYMMETRIC_DEFAULT","keySpec":"SYMMETRIC_DEFAULT"}`},
-		{"CreateKey", `{"CustomerMasterKeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`,
+		{
+			"CreateKey", `{"CustomerMasterKeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`,
 			`{"description":"","keyUsage":"GENERATE_VERIFY_MAC","origin":"AWS_KMS","bypassPolicyLockoutSafetyCheck":false,` +
-				`"customerMasterKeySpec":"HMAC_256","keySpec":"HMAC_256"}`},
+				`"customerMasterKeySpec":"HMAC_256","keySpec":"HMAC_256"}`,
+		},
 		{"Encrypt", `{"KeyId":"alias/a","Plaintext":"YQ==","DryRun":true}`, `{"keyId":"alias/a","encryptionAlgorithm":"SYMMETRIC_DEFAULT","dryRun":true}`},
 		{"Sign", `{"KeyId":"k","Message":"YQ==","SigningAlgorithm":"ECDSA_SHA_256"}`, `{"keyId":"k","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`},
 		{"GenerateDataKey", `{"KeyId":"k","NumberOfBytes":128}`, `{"keyId":"k","numberOfBytes":128}`},
-		{"ReEncrypt", `{"CiphertextBlob":"YQ==","DestinationKeyId":"k","SourceEncryptionContext":{}}`,
-			`{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","sourceEncryptionContext":{},"destinationKeyId":"k","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`},
+		{
+			"ReEncrypt", `{"CiphertextBlob":"YQ==","DestinationKeyId":"k","SourceEncryptionContext":{}}`,
+			`{"sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","sourceEncryptionContext":{},"destinationKeyId":"k","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+		},
 		{"UntagResource", `{"KeyId":"k","TagKeys":["a","b"]}`, `{"keyId":"k","tagKeys":["a","b"]}`},
 		{"ImportKeyMaterial", `{"KeyId":"k","ValidTo":1660171107.5}`, `{"keyId":"k","validTo":"Aug 10, 2022, 10:38:27 PM"}`},
 		{"Decrypt", `{"CiphertextBlob":"YQ==","KeyId":"<\"\n"}`, `{"keyId":"<\"\n","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`},

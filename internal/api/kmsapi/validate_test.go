@@ -115,8 +115,10 @@ func TestValidationTexts(t *testing.T) {
 			"CreateAlias", `{"AliasName":"alias/a b","TargetKeyId":"k"}`,
 			one + "Value 'alias/a b' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$",
 		},
-		{"CreateAlias", `{"AliasName":"alias/a\n","TargetKeyId":"k"}`,
-			one + "Value 'alias/a\n' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"},
+		{
+			"CreateAlias", `{"AliasName":"alias/a\n","TargetKeyId":"k"}`,
+			one + "Value 'alias/a\n' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$",
+		},
 		{"UpdateKeyDescription", `{"KeyId":"k"}`, one + "Value null at 'description'" + null},
 		{"UpdateKeyDescription", `{"KeyId":"k","Description":""}`, ""},
 		{
