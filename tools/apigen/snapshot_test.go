@@ -8,24 +8,9 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	apigen "github.com/keyreeve/keyreeve/tools/apigen"
 )
-
-type message interface {
-	DecodeJSON(b []byte) error
-	AppendJSON(b []byte) []byte
-}
-
-type (
-	input  = message
-	output = message
-)
-
-type operation struct {
-	name   string
-	input  func() input
-	output func() output
-}
 
 // TestSnapshots sends the requests and answers that the Go SDK keeps for its
 // own tests, one full message for each operation, through our codec.
@@ -34,13 +19,13 @@ func TestSnapshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(operations) != 56 {
-		t.Fatalf("%d operations, want 56", len(operations))
+	if len(kmsapi.Messages()) != 56 {
+		t.Fatalf("%d operations, want 56", len(kmsapi.Messages()))
 	}
-	for _, op := range operations {
-		for path, m := range map[string]message{
-			"request_snapshot/" + op.name + ".request.snap":   op.input(),
-			"response_snapshot/" + op.name + ".response.snap": op.output(),
+	for _, op := range kmsapi.Messages() {
+		for path, m := range map[string]kmsapi.Message{
+			"request_snapshot/" + op.Name + ".request.snap":   op.Input(),
+			"response_snapshot/" + op.Name + ".response.snap": op.Output(),
 		} {
 			text, err := os.ReadFile(filepath.Join(dir, path))
 			if err != nil {

@@ -17,24 +17,13 @@ import (
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
-type message interface {
-	DecodeJSON(b []byte) error
-	AppendJSON(b []byte) []byte
-	AppendAudit(b []byte) []byte
-}
+type (
+	message = kmsapi.Message
+	input   = kmsapi.Input
+	output  = kmsapi.Output
+)
 
-type input interface {
-	message
-	Validate() error
-}
-
-type output = message
-
-type operation struct {
-	name   string
-	input  func() input
-	output func() output
-}
+var operations = kmsapi.Messages()
 
 const planted = "pl4nted-s3cret-do-not-print"
 
@@ -115,8 +104,8 @@ func each(t *testing.T, f func(t *testing.T, name string, make func() message)) 
 		t.Fatalf("the API has %d operations, want 56", len(operations))
 	}
 	for _, op := range operations {
-		f(t, op.name+"Input", func() message { return op.input() })
-		f(t, op.name+"Output", func() message { return op.output() })
+		f(t, op.Name+"Input", func() message { return op.Input() })
+		f(t, op.Name+"Output", func() message { return op.Output() })
 	}
 }
 
@@ -140,22 +129,22 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 
 func TestEveryInputDecodesAnEmptyObject(t *testing.T) {
 	for _, op := range operations {
-		in := op.input()
+		in := op.Input()
 		if err := in.DecodeJSON([]byte("{}")); err != nil {
-			t.Errorf("%s: %v", op.name, err)
+			t.Errorf("%s: %v", op.Name, err)
 		}
 		if got := string(in.AppendJSON(nil)); got != "{}" {
-			t.Errorf("%s: {} became %s", op.name, got)
+			t.Errorf("%s: {} became %s", op.Name, got)
 		}
 		if err := in.Validate(); err != nil && !strings.Contains(err.Error(), "Member must not be null") {
-			t.Errorf("%s: %v", op.name, err)
+			t.Errorf("%s: %v", op.Name, err)
 		}
 		if err := in.DecodeJSON([]byte(`{"Unknown":[{"a":1}],"KeyIdX":2}`)); err != nil {
-			t.Errorf("%s: unknown members: %v", op.name, err)
+			t.Errorf("%s: unknown members: %v", op.Name, err)
 		}
 		for _, body := range []string{"", "null", "[]", "{", `"x"`, "{}{}", "\xff"} {
 			if e := wire.AsError(in.DecodeJSON([]byte(body))); e == nil || e.Code != "SerializationException" {
-				t.Errorf("%s: %q: %v, want SerializationException", op.name, body, e)
+				t.Errorf("%s: %q: %v, want SerializationException", op.Name, body, e)
 			}
 		}
 	}
@@ -164,7 +153,7 @@ func TestEveryInputDecodesAnEmptyObject(t *testing.T) {
 func TestWrongTypeOfEachMember(t *testing.T) {
 	// Each value is wrong for every member that does not want just that.
 	for _, op := range operations {
-		full := op.input()
+		full := op.Input()
 		fill(reflect.ValueOf(full).Elem())
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(full.AppendJSON(nil), &members); err != nil {
@@ -176,13 +165,13 @@ func TestWrongTypeOfEachMember(t *testing.T) {
 					right[0] == 't' && wrong == "true" || right[0] == '{' && strings.HasPrefix(wrong, "{") {
 					continue
 				}
-				e := wire.AsError(op.input().DecodeJSON([]byte(`{"` + name + `":` + wrong + `}`)))
+				e := wire.AsError(op.Input().DecodeJSON([]byte(`{"` + name + `":` + wrong + `}`)))
 				if e == nil || e.Code != "SerializationException" {
-					t.Errorf("%s: %s is %.20s: %v, want SerializationException", op.name, name, wrong, e)
+					t.Errorf("%s: %s is %.20s: %v, want SerializationException", op.Name, name, wrong, e)
 				}
 			}
-			if err := op.input().DecodeJSON([]byte(`{"` + name + `":null}`)); err != nil {
-				t.Errorf("%s: %s is null: %v", op.name, name, err)
+			if err := op.Input().DecodeJSON([]byte(`{"` + name + `":null}`)); err != nil {
+				t.Errorf("%s: %s is null: %v", op.Name, name, err)
 			}
 		}
 	}

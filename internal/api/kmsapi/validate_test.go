@@ -170,8 +170,8 @@ func TestValidationTexts(t *testing.T) {
 func newInput(t *testing.T, name string) input {
 	t.Helper()
 	for _, op := range operations {
-		if op.name == name {
-			return op.input()
+		if op.Name == name {
+			return op.Input()
 		}
 	}
 	t.Fatalf("no operation %s", name)
