@@ -203,6 +203,10 @@ func (s *Store) Close() error {
 	return err
 }
 
+// Flush empties the caches, as when the box has been locked: what they held is
+// evicted, and read again only if it can be opened.
+func (s *Store) Flush() { s.flushCaches(0) }
+
 // Get returns the record of that kind at key: ErrNotFound, or ErrTampered if it
 // does not open there or is older than it should be. It sees every change that
 // was acknowledged before, by whatever node.
