@@ -20,13 +20,13 @@ type commands struct {
 	Env     envCommand     `cmd:"" help:"Print what AWS clients need to reach the running service."`
 	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
-	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 // env is what a command may use of the process around it.
 type env struct {
 	ctx            context.Context
+	program        string // as it was called
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -39,11 +39,11 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs one command and returns the exit status: 0, 1 for a failure, 2 for
 // a mistake in the command line.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(program string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var cmd commands
 	exit := -1
 	parser, err := kong.New(&cmd,
@@ -65,7 +65,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := k.Run(&env{ctx, stdin, stdout, stderr}); err != nil {
+	if err := k.Run(&env{ctx, program, stdin, stdout, stderr}); err != nil {
 		return report(stderr, err, 1)
 	}
 	return 0

@@ -39,7 +39,8 @@ type Config struct {
 
 	// The address of the private listener for /healthz, /readyz and /metrics,
 	// without TLS and without authentication: keep it where only operators
-	// reach it. "off" for none. Default: 127.0.0.1:4598.
+	// reach it. "off" for none. Default: 127.0.0.1:4598, or a free port if
+	// listen asks for one.
 	Private string `yaml:"private"`
 
 	// The address of an additional listener without TLS, for tests. It must be
@@ -235,6 +236,9 @@ func (c *Config) SetDefaults() {
 	}
 	set(&c.Data, "keyreeve-data")
 	set(&c.Listen, "127.0.0.1:4599")
+	if strings.HasSuffix(c.Listen, ":0") {
+		set(&c.Private, "127.0.0.1:0")
+	}
 	set(&c.Private, "127.0.0.1:4598")
 	set(&c.Region, "us-east-1")
 	if len(c.Regions) == 0 {

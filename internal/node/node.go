@@ -1,0 +1,480 @@
+// Package node is one running server, wired from a Config: [Open], [Node.Serve],
+// [Node.Close].
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/operator"
+	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/server"
+	"github.com/keyreeve/keyreeve/internal/store"
+	"github.com/keyreeve/keyreeve/internal/store/boltstore"
+	"github.com/keyreeve/keyreeve/internal/tlscert"
+)
+
+// What the development mode uses. The access key is the one that AWS's
+// documentation uses for examples: known to everybody, and to secret scanners
+// as no secret.
+const (
+	DevAccount     = "000000000000"
+	DevAccessKeyID = "AKIAIOSFODNN7EXAMPLE"
+	DevSecretKey   = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+// Config is what a node is made from: its settings, and how it was started.
+type Config struct {
+	config.Config // with defaults, checked
+
+	// Ephemeral keeps everything in memory: store, root key, audit records and
+	// certificate. Data is not used.
+	Ephemeral bool
+	// Dev is the mode for development and CI: Ephemeral, plain HTTP on the
+	// main listener, and the account and access key above.
+	Dev bool
+
+	Seed           string       // seed file, or empty
+	ReadyFile      string       // to be written when the node answers, or empty
+	AcceptRollback bool         // take a store that is older than its mark
+	Passphrase     secret.Bytes // for the passphrase provider; absent: start sealed
+	Version        string       // of the program
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil means none
+}
+
+// Node is one running server.
+type Node struct {
+	c   Config
+	log *slog.Logger
+
+	// Open for the whole life of the node.
+	store   store.Store
+	arena   *seal.Arena
+	box     *seal.Box
+	audit   *audit.Log
+	cert    *tlscert.Source // nil without TLS
+	certDir string          // to be removed at the end, or empty
+	server  *server.Server
+	control *operator.Control // nil if the node is ephemeral
+	started time.Time
+	main    net.Listener
+	plain   net.Listener // nil if there is none
+	private net.Listener // nil if there is none
+
+	// Open while the node is unsealed.
+	mu   sync.Mutex
+	open *unsealed // nil while sealed
+	shut bool      // Close has begun
+}
+
+// storeFile and auditDir are where the data directory has its store and the
+// audit records.
+const (
+	storeFile = "store.db"
+	auditDir  = "audit"
+)
+
+// Open opens the node's data, which it makes on the first start, and its
+// listeners. It does not answer before [Node.Serve]. A node whose passphrase
+// is missing is opened sealed.
+func Open(ctx context.Context, c Config) (_ *Node, err error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Ephemeral = c.Ephemeral || c.Dev
+	n := &Node{c: c, log: c.Log, started: c.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if err := seal.DisableCoreDumps(); err != nil {
+		return nil, fmt.Errorf("keeping the process from leaving a core: %w", err)
+	}
+	if err := n.openData(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.openServer(); err != nil {
+		return nil, err
+	}
+	if !n.box.Sealed() {
+		if err := n.unseal(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if n.control, err = n.openControl(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// openData opens the store and what seals it.
+func (n *Node) openData(ctx context.Context) (err error) {
+	c := &n.c
+	if c.Ephemeral {
+		n.store = store.NewMem()
+		n.audit, err = audit.Open("", audit.Options{Logger: n.log})
+	} else {
+		if err := makePrivate(c.Data); err != nil {
+			return err
+		}
+		// The store's lock keeps a second node out of the directory.
+		path := filepath.Join(c.Data, storeFile)
+		if n.store, err = openStore(path); err != nil {
+			return err
+		}
+		if w := boltstore.Warning(path); w != "" {
+			n.log.Warn(w)
+		}
+		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Logger: n.log})
+	}
+	if err != nil {
+		return fmt.Errorf("opening the audit log: %w", err)
+	}
+	n.arena, err = seal.NewArena(seal.ArenaOptions{Size: int(c.Memory.Size), Required: c.Memory.Lock == "required", Log: n.log})
+	if err != nil {
+		return fmt.Errorf("taking memory for key material: %w", err)
+	}
+	n.box, err = seal.Open(ctx, n.store, seal.Options{Provider: n.provider(), Arena: n.arena, Now: c.Now, Log: n.log})
+	if err != nil {
+		return fmt.Errorf("opening the seal: %w", err)
+	}
+	return nil
+}
+
+// openStore returns an untyped nil with its error, which a *boltstore.Store
+// would not be.
+func openStore(path string) (store.Store, error) {
+	s, err := boltstore.Open(path, boltstore.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	return s, nil
+}
+
+func (n *Node) provider() seal.Provider {
+	switch {
+	case n.c.Ephemeral:
+		return seal.Memory()
+	case n.c.Seal.Provider == seal.KindPassphrase:
+		return seal.Passphrase(n.c.Passphrase, seal.Cost{})
+	}
+	return seal.KeyFile(n.c.Seal.File)
+}
+
+// makePrivate makes a directory for the owner alone. One that is there must
+// already be so.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the data directory: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("others can look into the data directory %s (mode %#o): chmod 700 it", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// openServer makes the sealed server, its certificate and its listeners.
+func (n *Node) openServer() (err error) {
+	c := &n.c
+	registry := newRegistry(n)
+	n.server, err = server.New(server.Config{
+		Regions: c.Regions,
+		Limits:  server.Limits{Requests: c.MaxRequests},
+		Now:     c.Now, Log: n.log, Metrics: registry, Ready: n.ready,
+	})
+	if err != nil {
+		return fmt.Errorf("making the server: %w", err)
+	}
+	if !c.Dev {
+		if err := n.openCertificate(); err != nil {
+			return fmt.Errorf("opening the certificate: %w", err)
+		}
+	}
+	if n.main, err = net.Listen("tcp", c.Listen); err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	if c.Plain != "" {
+		if n.plain, err = net.Listen("tcp", c.Plain); err != nil {
+			return fmt.Errorf("listening without TLS: %w", err)
+		}
+	}
+	if c.Private != "off" {
+		if n.private, err = net.Listen("tcp", c.Private); err != nil {
+			return fmt.Errorf("listening privately: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) openCertificate() (err error) {
+	c := &n.c
+	o := tlscert.Options{Names: c.TLS.Names, Now: c.Now, Log: n.log}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil {
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+			o.Names = append([]string{host}, o.Names...)
+		}
+	}
+	switch {
+	case c.TLS.Certificate != "":
+		n.cert, err = tlscert.Files(c.TLS.Certificate, c.TLS.Key, o)
+	case c.Ephemeral:
+		if n.certDir, err = os.MkdirTemp("", "keyreeve-"); err != nil {
+			return err
+		}
+		n.cert, err = tlscert.Local(n.certDir, o)
+	default:
+		n.cert, err = tlscert.Local(c.Data, o)
+	}
+	return err
+}
+
+// newRegistry returns the node's metrics that are not the server's.
+func newRegistry(n *Node) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, f func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+	}
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	gauge("keyreeve_dev_mode", "1 if the node runs in development mode, which keeps nothing and protects nothing.", func() float64 { return flag(n.c.Dev) })
+	gauge("keyreeve_memory_locked", "1 if all memory for key material is locked.", func() float64 { return flag(n.arena.Locked()) })
+	gauge("keyreeve_memory_slots_used", "Slots of the memory for key material in use.", func() float64 { return float64(n.arena.Stats().Used) })
+	gauge("keyreeve_memory_slots", "Slots that the memory for key material may grow to.", func() float64 { return float64(n.arena.Stats().Capacity) })
+	gauge("keyreeve_staleness_seconds", "Bound on how far cached records are behind the store.", func() float64 { return n.staleness().Seconds() })
+	gauge("keyreeve_certificate_expiry_timestamp_seconds", "When the server's certificate expires.", func() float64 {
+		if n.cert == nil {
+			return 0
+		}
+		return float64(n.cert.NotAfter().Unix())
+	})
+	return r
+}
+
+// ready says why the node can't serve although it is not sealed.
+func (n *Node) ready() error { return n.audit.Err() }
+
+// Endpoint returns the URL that clients are given.
+func (n *Node) Endpoint() string {
+	scheme := "https://"
+	if n.cert == nil {
+		scheme = "http://"
+	}
+	return scheme + reachable(n.main.Addr())
+}
+
+// PlainEndpoint returns the URL of the listener without TLS, or "".
+func (n *Node) PlainEndpoint() string {
+	if n.plain == nil {
+		return ""
+	}
+	return "http://" + reachable(n.plain.Addr())
+}
+
+// PrivateAddress returns the address of the private listener, or "".
+func (n *Node) PrivateAddress() string {
+	if n.private == nil {
+		return ""
+	}
+	return reachable(n.private.Addr())
+}
+
+// reachable is an address for a client on this machine: a listener on all
+// interfaces is reached over loopback.
+func reachable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(tcp.Port))
+}
+
+// AuthorityFile returns the absolute path of the certificate that clients must
+// trust, or "" if the certificate was given, or there is no TLS.
+func (n *Node) AuthorityFile() string {
+	if n.cert == nil {
+		return ""
+	}
+	file := n.cert.AuthorityFile()
+	if abs, err := filepath.Abs(file); file != "" && err == nil {
+		return abs
+	}
+	return file
+}
+
+// Sealed reports whether the node is sealed.
+func (n *Node) Sealed() bool { return n.server.Sealed() }
+
+// Administrator returns the first access key of the management account.
+func (n *Node) Administrator(ctx context.Context) (identity.AccessKey, error) {
+	n.mu.Lock()
+	u := n.open
+	n.mu.Unlock()
+	if u == nil {
+		return identity.AccessKey{}, seal.ErrSealed
+	}
+	i, err := u.directory.Installation(ctx)
+	if err != nil {
+		return identity.AccessKey{}, err
+	}
+	return u.directory.AccessKey(ctx, i.AccessKeyID)
+}
+
+// stopTimeout is how long calls may take to end when the node stops.
+const stopTimeout = 15 * time.Second
+
+// Serve answers until ctx ends, then lets the calls that have begun end. It
+// returns nil, or why it could not go on.
+func (n *Node) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	failed := make(chan error, 4)
+	run := func(f func() error) {
+		running.Go(func() {
+			if err := f(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	run(func() error {
+		if n.cert == nil {
+			return n.server.Serve(n.main, nil)
+		}
+		return n.server.Serve(n.main, server.TLSConfig(n.cert.GetCertificate))
+	})
+	if n.plain != nil {
+		run(func() error { return n.server.Serve(n.plain, nil) })
+	}
+	if n.private != nil {
+		run(func() error { return n.server.ServePrivate(n.private) })
+	}
+	if n.control != nil {
+		run(n.control.Serve)
+	}
+	if n.cert != nil {
+		running.Go(func() { n.cert.Run(ctx) })
+	}
+	if err := n.writeReadyFile(); err != nil {
+		failed <- err
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer done()
+	if e := n.server.Shutdown(stop); e != nil {
+		n.log.Warn("some calls did not end in time", "error", e)
+	}
+	if n.control != nil {
+		err = errors.Join(err, n.control.Close())
+	}
+	running.Wait()
+	return err
+}
+
+// readiness is what a ready file says.
+type readiness struct {
+	Endpoint string `json:"endpoint"`          // URL
+	Plain    string `json:"plain,omitempty"`   // URL
+	Private  string `json:"private,omitempty"` // host:port
+	CA       string `json:"ca,omitempty"`      // path
+	Sealed   bool   `json:"sealed"`
+	PID      int    `json:"pid"`
+}
+
+func (n *Node) writeReadyFile() error {
+	if n.c.ReadyFile == "" {
+		return nil
+	}
+	text, err := json.Marshal(readiness{
+		Endpoint: n.Endpoint(), Plain: n.PlainEndpoint(), Private: n.PrivateAddress(), CA: n.AuthorityFile(),
+		Sealed: n.Sealed(), PID: os.Getpid(),
+	})
+	if err != nil {
+		return fmt.Errorf("writing the ready file: %w", err)
+	}
+	// Whoever waits for the file must not find half of it.
+	next := n.c.ReadyFile + ".next"
+	if err := os.WriteFile(next, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("writing the ready file: %w", err)
+	}
+	if err := os.Rename(next, n.c.ReadyFile); err != nil {
+		return fmt.Errorf("writing the ready file: %w", err)
+	}
+	return nil
+}
+
+// Close closes everything that Open opened. Serve must have returned.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	n.shut = true
+	n.mu.Unlock()
+	var errs []error
+	for _, l := range []net.Listener{n.main, n.plain, n.private} {
+		if l == nil {
+			continue
+		}
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if n.control != nil {
+		errs = append(errs, n.control.Close())
+	}
+	errs = append(errs, n.seal())
+	if n.audit != nil {
+		errs = append(errs, n.audit.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.arena != nil {
+		n.arena.Close()
+	}
+	if n.certDir != "" {
+		errs = append(errs, os.RemoveAll(n.certDir))
+	}
+	if n.c.ReadyFile != "" {
+		if err := os.Remove(n.c.ReadyFile); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
