@@ -23,7 +23,6 @@ import (
 type Announcement struct {
 	URL string `json:"url"`
 	CA  string `json:"ca"` // PEM
-	PID int    `json:"pid,omitempty"`
 }
 
 // bareAnswer is what the bare server answers: as many bytes as an answer of

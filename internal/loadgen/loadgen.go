@@ -92,10 +92,12 @@ type Config struct {
 	Show     io.Writer // gets the server's first answer; nil for nobody
 }
 
+const defaultRegion = "us-east-1"
+
 // check fills in defaults and refuses what cannot be run.
 func (c *Config) check() error {
 	l, r := &c.Load, &c.Requests
-	c.Target.Region = cmp.Or(c.Target.Region, "us-east-1")
+	c.Target.Region = cmp.Or(c.Target.Region, defaultRegion)
 	l.Concurrency = cmp.Or(l.Concurrency, 8)
 	l.Duration = cmp.Or(l.Duration, 5*time.Second)
 	l.Runs = cmp.Or(l.Runs, 1)

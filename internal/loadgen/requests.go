@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 const opRaw = "Raw"
@@ -196,18 +197,38 @@ func (r *Requests) keyIDs(ctx context.Context, cn *conn, o operation) ([]string,
 		}
 		return ids, err
 	}
-	ids := make([]string, 0, r.Keys)
-	for range r.Keys {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	return createKeys(ctx, cn, r.Keys, o)
+}
+
+// createKeys creates n keys for o over several connections like cn.
+func createKeys(ctx context.Context, cn *conn, n int, o operation) ([]string, error) {
+	ids := make([]string, n)
+	var next atomic.Int64
+	create := func(cn *conn) error {
+		for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var out createKeyAnswer
+			if err := cn.callKMS("CreateKey", createBody(o.keySpec, o.usage), &out); err != nil {
+				return fmt.Errorf("creating a key: %w", err)
+			}
+			ids[i] = out.KeyMetadata.KeyID
 		}
-		var out createKeyAnswer
-		if err := cn.callKMS("CreateKey", createBody(o.keySpec, o.usage), &out); err != nil {
-			return nil, fmt.Errorf("creating a key: %w", err)
-		}
-		ids = append(ids, out.KeyMetadata.KeyID)
+		return nil
 	}
-	return ids, nil
+	errs := make([]error, min(n, 32))
+	var wg sync.WaitGroup
+	for i := 1; i < len(errs); i++ {
+		wg.Go(func() {
+			more := &conn{ep: cn.ep, sign: cn.sign, timeout: cn.timeout}
+			defer more.close()
+			errs[i] = create(more)
+		})
+	}
+	errs[0] = create(cn)
+	wg.Wait()
+	return ids, errors.Join(errs...)
 }
 
 type createKeyAnswer struct {
