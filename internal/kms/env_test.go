@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -73,11 +74,11 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 	if err != nil {
 		t.Fatalf("seal.Open: %v", err)
 	}
-	records, err := record.Open(ctx, st, box, record.Options{Now: e.clock})
+	records, err := record.Open(ctx, st, box, record.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("record.Open: %v", err)
 	}
-	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock})
+	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("keyring.New: %v", err)
 	}
