@@ -48,6 +48,8 @@ func (d directory) Credential(_ context.Context, id, token string) (*call.Princi
 	switch {
 	case id == "AKIABROKEN":
 		return nil, nil, errors.New("the store is on fire")
+	case id == "AKIAPANIC":
+		panic("with " + id)
 	case id == "ASIAEXPIRED":
 		return nil, nil, sigv4.ErrExpiredToken
 	case id != accessKey || token != "":

@@ -92,9 +92,12 @@ type alarm struct {
 const alarmRate = 10
 
 // ring reports whether to log what happened now, and how much went unlogged
-// since the last time. Near the end of a second it may ring once too often.
+// since the last time. Around the end of a second it may ring once too often.
 func (a *alarm) ring(now time.Time) (missed int64, ok bool) {
-	if second := now.Unix(); a.second.Swap(second) != second {
+	second, last := now.Unix(), a.second.Load()
+	// Not for the second before, which others may still be in; further back,
+	// the clock was set.
+	if (second > last || second < last-1) && a.second.CompareAndSwap(last, second) {
 		a.rung.Store(0)
 	}
 	if a.rung.Add(1) > alarmRate {

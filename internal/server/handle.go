@@ -72,15 +72,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := buffers.Get().(*buffer)
 	defer b.release()
 
-	answer, route, e := s.serve(c, r, b)
+	answer, rt, e := s.serve(c, r, b)
 	if e != nil {
 		answer = wire.AppendError(b.out[:0], e)
 		b.grew(answer)
 	}
 	write(w, c.ID, answer, e)
-	if route != nil {
+	if rt != nil {
 		took := s.now().Sub(begun)
-		route.meter.add(took, e)
+		rt.meter.add(took, e)
 		if s.log.Enabled(s.ctx, slog.LevelDebug) {
 			s.logCall(c, took)
 		}
@@ -128,7 +128,15 @@ func newID() string {
 
 // serve does all but the writing. The route is nil if the request was refused
 // at the door, and is no call.
-func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) ([]byte, *route, *wire.Error) {
+func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte, rt *route, e *wire.Error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err := panicked(v)
+			s.log.Error("the door panicked", "request_id", c.ID, "error", err, "stack", string(debug.Stack()))
+			b.spoiled = true
+			answer, rt, e = nil, nil, s.refuse(wire.Internal(err))
+		}
+	}()
 	if r.Method != http.MethodPost || r.URL.Path != "/" || !isJSON(r) {
 		return nil, nil, s.refuse(notAPI)
 	}
@@ -142,13 +150,12 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) ([]byte, *route
 		return nil, nil, e
 	}
 	c.Target = name
-	route := svc.routes[name]
-	if route == nil || prefix != svc.prefix {
-		route = svc.unknown
+	rt = svc.routes[name]
+	if rt == nil || prefix != svc.prefix {
+		rt = svc.unknown
 	}
 
-	var answer []byte
-	if c.Operation = route.operation; c.Operation != nil {
+	if c.Operation = rt.operation; c.Operation != nil {
 		answer, e = s.invoke(c, b)
 	} else {
 		e = wire.UnknownOperation()
@@ -160,9 +167,9 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) ([]byte, *route
 	if err := s.record(back.audit, c); err != nil {
 		s.metrics.auditFailures.Inc()
 		s.log.Error("a call could not be recorded and is refused", "request_id", c.ID, "error", err)
-		return nil, route, wire.Internal(err)
+		return nil, rt, wire.Internal(err)
 	}
-	return answer, route, e
+	return answer, rt, e
 }
 
 // isJSON reports whether the body is said to be of the protocol.

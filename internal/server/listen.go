@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,9 +88,24 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 		ReadTimeout:       s.limits.Read,
 		WriteTimeout:      s.limits.Write,
 		IdleTimeout:       s.limits.Idle,
-		// What clients do wrong below HTTP is not our operators' concern.
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(httpLog{s.log}, "", 0),
 	}
+}
+
+// httpLog takes what net/http logs. What clients do wrong below HTTP is for
+// debugging; the rest, such as a lack of file descriptors, is for operators.
+type httpLog struct{ log *slog.Logger }
+
+func (l httpLog) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	level := slog.LevelWarn
+	for _, prefix := range []string{"http: TLS handshake error", "http2: "} {
+		if strings.HasPrefix(text, prefix) {
+			level = slog.LevelDebug
+		}
+	}
+	l.log.Log(context.Background(), level, "serving HTTP", "error", text)
+	return len(p), nil
 }
 
 // add keeps h, to be shut down, unless that has already begun.

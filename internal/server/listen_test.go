@@ -131,6 +131,9 @@ func TestTLS(t *testing.T) {
 				if err == nil || !errors.As(err, &alert) && !strings.Contains(err.Error(), "remote error: tls: ") {
 					t.Errorf("got %v, want the server's alert", err)
 				}
+				if log := p.log.String(); strings.Contains(log, "level=WARN") {
+					t.Errorf("a client's handshake is logged as a warning: %s", log)
+				}
 				return
 			}
 			if err != nil {

@@ -209,6 +209,7 @@ func TestDoor(t *testing.T) {
 		{"an unwanted token", resigned(func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "t") }), 400, "UnrecognizedClientException", "The security token included in the request is invalid."},
 		{"an expired session", by("ASIAEXPIRED"), 400, "ExpiredTokenException", "The security token included in the request is expired"},
 		{"a broken directory", by("AKIABROKEN"), 500, "KMSInternalException", ""},
+		{"a panicking directory", by("AKIAPANIC"), 500, "KMSInternalException", ""},
 
 		{"another body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("[]")) }, 400, "InvalidSignatureException", mismatch},
 		{"another target", func(r *http.Request) { r.Header.Set("X-Amz-Target", "TrentService.Echo") }, 400, "InvalidSignatureException", mismatch},
