@@ -137,9 +137,7 @@ func Compare(ctx context.Context, c CompareConfig, out io.Writer) (err error) {
 			}
 		}
 	}
-	// Both get the same requests, signed alike.
 	target.Region = cmp.Or(target.Region, defaultRegion)
-	bare.Region, bare.Credentials = target.Region, target.Credentials
 	m := &match{config: &c, bare: bare, server: target}
 	if m.serverEnd, err = newEndpoint(m.server, false); err != nil {
 		return err
@@ -173,7 +171,7 @@ type contest struct {
 	name         string
 	config       Config
 	reqs         []*request // to the server
-	bareReqs     []*request // the same to the bare one
+	bareReqs     []*request // to the bare one: the same body, and no header that it does not need
 	server, bare []*Result
 	signatures   []float64
 	sign         func() error // the signature alone; nil for none
@@ -279,7 +277,7 @@ func (m *match) contest(ctx context.Context, name string, keys int) (*contest, e
 		return nil, err
 	}
 	r := ct.reqs[0]
-	ct.bareReqs = []*request{{method: r.method, path: r.path, header: r.header, body: r.body}}
+	ct.bareReqs = []*request{{method: r.method, path: r.path, body: r.body}}
 	warm := ct.config
 	warm.Load.Duration /= 4
 	if len(ct.reqs) > 1 {
@@ -294,7 +292,7 @@ func (m *match) contest(ctx context.Context, name string, keys int) (*contest, e
 
 func (m *match) runBare(ctx context.Context, ct *contest, d time.Duration) (*Result, error) {
 	c := ct.config
-	c.Target, c.Load.Duration = *m.bare, d
+	c.Target, c.Load.Duration, c.Load.Sign = *m.bare, d, signNone
 	return drive(ctx, &c, m.bareEnd, ct.bareReqs, nil)
 }
 

@@ -3,8 +3,8 @@
 // [Run] sends one kind of request over keep-alive connections and prints
 // throughput, latency percentiles and, where the server's process id is known,
 // the server's CPU time for each operation. [Compare] does so for several
-// operations, each beside a bare net/http server ([ServeBare]) that answers
-// the same bodies in the same minutes on the same core: on a machine that is
+// operations, each beside a bare net/http server ([ServeBare]) that is sent
+// the same bodies, unsigned, in the same seconds on the same core: where it is
 // not quiet, only such a ratio means something.
 //
 // The load is a closed loop unless [Load.Rate] is set: each worker has one
