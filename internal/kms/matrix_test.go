@@ -242,50 +242,54 @@ func run(t *testing.T, operations []keyOperation, f func(t *testing.T, e *env, o
 func TestKeyStates(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"Enabled", "Disabled", "PendingDeletion"} {
-		run(t, append(keyOperations[:len(keyOperations):len(keyOperations)], cancelKeyDeletion), func(t *testing.T, e *env, o *keyOperation) {
-			id := e.createKey(o.spec, o.usage)
-			request := o.on(e, id, id)
-			want := ""
-			switch state {
-			case "Enabled":
-				if o.name == "CancelKeyDeletion" {
-					want = isntPending
-				}
-			case "Disabled":
-				e.must(alice, "DisableKey", object{"KeyId": id})
-				want = o.disabled
-			case "PendingDeletion":
-				e.must(alice, "ScheduleKeyDeletion", object{"KeyId": id})
-				want = o.pending
-			}
-			want = strings.ReplaceAll(want, "KEY", keyARN(id))
-			before := e.must(alice, "DescribeKey", object{"KeyId": id})
-			if want != "" && o.dryRun {
-				e.fails(alice, o.name, request.with(object{"DryRun": true}), want)
-			}
-			e.fails(alice, o.name, request, want)
-			if want != "" {
-				after := e.must(alice, "DescribeKey", object{"KeyId": id})
-				if encode(t, before) != encode(t, after) {
-					t.Errorf("a failed %s changed the key\nfrom %v\n  to %v", o, before, after)
-				}
-			}
-			// Whoever may not use the key learns nothing about its state.
-			resource, action := keyARN(id), o.actions[0]
-			if action == "ALIAS" {
-				name := request.str("AliasName")
-				if o.name == "DeleteAlias" { // it is gone; any other will do
-					other := e.createKey(o.spec, o.usage)
-					e.must(alice, "CreateAlias", object{"AliasName": name, "TargetKeyId": other})
-				}
-				resource, action = aliasARN(name), o.actions[1]
-			}
-			if o.variant == "destination" {
-				resource, action = keyARN(sourceOf(e, request)), "kms:ReEncryptFrom"
-			}
-			e.fails(carol, o.name, request, denied(carol, action, resource))
-		})
+		t.Run(state, func(t *testing.T) { t.Parallel(); testKeyState(t, state) })
 	}
+}
+
+func testKeyState(t *testing.T, state string) {
+	run(t, append(keyOperations[:len(keyOperations):len(keyOperations)], cancelKeyDeletion), func(t *testing.T, e *env, o *keyOperation) {
+		id := e.createKey(o.spec, o.usage)
+		request := o.on(e, id, id)
+		want := ""
+		switch state {
+		case "Enabled":
+			if o.name == "CancelKeyDeletion" {
+				want = isntPending
+			}
+		case "Disabled":
+			e.must(alice, "DisableKey", object{"KeyId": id})
+			want = o.disabled
+		case "PendingDeletion":
+			e.must(alice, "ScheduleKeyDeletion", object{"KeyId": id})
+			want = o.pending
+		}
+		want = strings.ReplaceAll(want, "KEY", keyARN(id))
+		before := e.must(alice, "DescribeKey", object{"KeyId": id})
+		if want != "" && o.dryRun {
+			e.fails(alice, o.name, request.with(object{"DryRun": true}), want)
+		}
+		e.fails(alice, o.name, request, want)
+		if want != "" {
+			after := e.must(alice, "DescribeKey", object{"KeyId": id})
+			if encode(t, before) != encode(t, after) {
+				t.Errorf("a failed %s changed the key\nfrom %v\n  to %v", o, before, after)
+			}
+		}
+		// Whoever may not use the key learns nothing about its state.
+		resource, action := keyARN(id), o.actions[0]
+		if action == "ALIAS" {
+			name := request.str("AliasName")
+			if o.name == "DeleteAlias" { // it is gone; any other will do
+				other := e.createKey(o.spec, o.usage)
+				e.must(alice, "CreateAlias", object{"AliasName": name, "TargetKeyId": other})
+			}
+			resource, action = aliasARN(name), o.actions[1]
+		}
+		if o.variant == "destination" {
+			resource, action = keyARN(sourceOf(e, request)), "kms:ReEncryptFrom"
+		}
+		e.fails(carol, o.name, request, denied(carol, action, resource))
+	})
 }
 
 // sourceOf returns the id of the key that made a request's ciphertext.
