@@ -25,7 +25,9 @@ type Key struct {
 }
 
 // NewKey returns the key that signs with a secret access key, such as
-// "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", which it keeps.
+// "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", which it keeps. It should have
+// 40 bytes as AWS's have; with fewer than ten, Go panics where only FIPS 140
+// is allowed, for HMAC keys must have 112 bits there.
 func NewKey(secretAccessKey secret.Bytes) *Key { return &Key{secret: secretAccessKey} }
 
 // A signingKey is good for one date, Region and service.
