@@ -1,0 +1,122 @@
+package keyring_test
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/keyreeve/keyreeve/internal/keyring"
+)
+
+const (
+	someID  = "1234abcd-12ab-34cd-56ef-1234567890ab"
+	someKey = "v1/key/" + account + "/" + region + "/" + someID
+)
+
+func someMetadata() *keyring.Metadata {
+	return &keyring.Metadata{
+		Account: account, Region: region, ID: someID, ARN: "arn:aws:kms:" + region + ":" + account + ":key/" + someID,
+		Spec: keyring.RSA2048, Usage: keyring.SignVerify, State: keyring.PendingDeletion,
+		Description: "x", Tags: []keyring.Tag{{Key: "a", Value: "b"}, {Key: "c"}}, Policy: `{"Version":"2012-10-17"}`,
+		Created: start, Deletion: start.Add(time.Hour), MaterialID: strings.Repeat("0a", 32),
+		PublicKey: []byte{1, 2, 3}, Aliases: 300,
+	}
+}
+
+func TestKeyRecord(t *testing.T) {
+	plain := someMetadata()
+	plain.Spec, plain.Usage, plain.State = keyring.SymmetricDefault, keyring.EncryptDecrypt, keyring.Enabled
+	plain.Tags, plain.Deletion, plain.PublicKey, plain.Description, plain.Aliases = nil, time.Time{}, nil, "", 0
+	plain.Policy = keyring.DefaultPolicy(region, account)
+	for _, m := range []*keyring.Metadata{someMetadata(), plain} {
+		b, err := keyring.AppendKeyRecord(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := keyring.DecodeKeyRecord(someKey, b)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("it comes back as %+v, %v", got, err)
+		}
+		for n := range b {
+			if _, err := keyring.DecodeKeyRecord(someKey, b[:n]); err == nil {
+				t.Errorf("the first %d of %d bytes decode", n, len(b))
+			}
+		}
+		if _, err := keyring.DecodeKeyRecord(someKey, append(bytes.Clone(b), 0)); err == nil {
+			t.Error("a byte after it is taken")
+		}
+		for _, key := range []string{"", "v1/key/", "v1/mat/" + someKey[7:], someKey[:len(someKey)-1], "v1/key/1/" + region + "/" + someID, "v1/key/" + account + "//" + someID, someKey + "/x"} {
+			if _, err := keyring.DecodeKeyRecord(key, b); err == nil {
+				t.Errorf("decodes under %q", key)
+			}
+		}
+	}
+	b, _ := keyring.AppendKeyRecord(nil, plain)
+	if len(b) > 60 {
+		t.Errorf("a plain key takes %d bytes", len(b))
+	}
+	for name, edit := range map[string]func(*keyring.Metadata){
+		"state":       func(m *keyring.Metadata) { m.State = "Unavailable" },
+		"spec":        func(m *keyring.Metadata) { m.Spec = "SM2" },
+		"usage":       func(m *keyring.Metadata) { m.Usage = keyring.EncryptDecrypt; m.Spec = keyring.HMAC256 },
+		"material id": func(m *keyring.Metadata) { m.MaterialID = strings.Repeat("0A", 32) },
+		"tag":         func(m *keyring.Metadata) { m.Tags = []keyring.Tag{{Key: "\xff"}} },
+		"policy":      func(m *keyring.Metadata) { m.Policy = "\xff" },
+	} {
+		m := someMetadata()
+		edit(m)
+		if _, err := keyring.AppendKeyRecord(nil, m); err == nil {
+			t.Errorf("bad %s is encoded", name)
+		}
+	}
+}
+
+// Keys with the default policy share its text.
+func TestDefaultPolicyIsShared(t *testing.T) {
+	m := someMetadata()
+	m.Policy = keyring.DefaultPolicy(region, account)
+	b, err := keyring.AppendKeyRecord(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := keyring.DecodeKeyRecord(someKey, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := keyring.DecodeKeyRecord("v1/key/"+account+"/us-east-1/"+someID, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unsafe.StringData(one.Policy) != unsafe.StringData(two.Policy) {
+		t.Error("two keys have a text each")
+	}
+}
+
+func FuzzKeyRecord(f *testing.F) {
+	b, err := keyring.AppendKeyRecord(nil, someMetadata())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	m := someMetadata()
+	m.Policy, m.Tags = keyring.DefaultPolicy(region, account), nil
+	if b, err = keyring.AppendKeyRecord(nil, m); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := keyring.DecodeKeyRecord(someKey, b); err == nil {
+			again, err := keyring.AppendKeyRecord(nil, m)
+			if err != nil || !bytes.Equal(again, b) {
+				t.Fatalf("%x comes back as %x, %v", b, again, err)
+			}
+		}
+		byName, ofKey := keyring.DecodeAliasRecords(b)
+		if byName != nil && !bytes.Equal(byName, b) || ofKey != nil && !bytes.Equal(ofKey, b) {
+			t.Fatalf("%x comes back as %x and %x", b, byName, ofKey)
+		}
+	})
+}
