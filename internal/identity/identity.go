@@ -182,7 +182,8 @@ func (u *User) Check() error {
 // ErrInvalid that does not show the secret.
 func CheckAccessKey(id string, secretAccessKey secret.Bytes) error {
 	if !isAccessKeyID(id) {
-		return fmt.Errorf("%w: access key id %q; an id has 16 to 128 letters, digits and _", ErrInvalid, id)
+		// Not shown: it may be a secret that was put in the wrong place.
+		return fmt.Errorf("%w: an access key id of %d bytes; an id has 16 to 128 letters, digits and _", ErrInvalid, len(id))
 	}
 	if !secretKey.Match(secretAccessKey.Reveal()) {
 		return fmt.Errorf("%w: the secret of access key %s; a secret has 1 to 128 printable ASCII characters, usually 40", ErrInvalid, id)
@@ -355,7 +356,7 @@ func (d *Directory) AccessKey(ctx context.Context, id string) (AccessKey, error)
 
 func (d *Directory) loadAccessKey(ctx context.Context, id string) (*AccessKey, record.Record, error) {
 	if !isAccessKeyID(id) {
-		return nil, record.Record{}, fmt.Errorf("%w: access key %q", ErrNotFound, id)
+		return nil, record.Record{}, fmt.Errorf("%w: an access key with such an id", ErrNotFound)
 	}
 	return load(ctx, d.rs, record.KindAccessKey, accessKeyKey(id), "access key "+id, decodeAccessKey)
 }

@@ -85,7 +85,8 @@ type Box struct {
 	root     secret.Bytes // absent while sealed
 	slot     *Slot        // holds root, if there is an arena
 	state    *state       // as last read; verified unless the Box is sealed
-	onLock   []func()
+	onLock   map[int]func()
+	hooks    int // that were ever registered
 }
 
 // keyset is the domain keys in use. It is never changed.
@@ -369,11 +370,22 @@ func (b *Box) Lock() {
 }
 
 // OnLock registers f to be run whenever the Box is locked, to forget what was
-// opened with it. f must not call the Box.
-func (b *Box) OnLock(f func()) {
+// opened with it. f must not call the Box. What OnLock returns undoes it, and
+// does not wait for an f that is running.
+func (b *Box) OnLock(f func()) (remove func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.onLock = append(b.onLock, f)
+	b.hooks++
+	id := b.hooks
+	if b.onLock == nil {
+		b.onLock = make(map[int]func())
+	}
+	b.onLock[id] = f
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.onLock, id)
+	}
 }
 
 // Sealed reports whether the Box is sealed.

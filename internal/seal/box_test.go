@@ -271,6 +271,7 @@ func TestPassphrase(t *testing.T) {
 
 	forgot := 0
 	b.OnLock(func() { forgot++ })
+	b.OnLock(func() { t.Error("a hook that was removed was run") })()
 	b.Lock()
 	b.Lock()
 	if forgot != 1 || !b.Sealed() {

@@ -1,0 +1,163 @@
+// Package seed makes what a seed file names and is not there.
+//
+// A seed file is YAML: accounts, users with access keys, keys with fixed ids
+// and material, and aliases; docs/seed.md describes it. [Read] or [Parse] reads
+// one and checks all that can be said of the file alone; [File.Apply] checks
+// the rest, and only then makes what is missing. What exists is never changed,
+// so that a node may be started with the same file again and again.
+package seed
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/secret"
+)
+
+// TagKey and TagValue are the tag that every key of a seed file carries.
+const (
+	TagKey   = "keyreeve:seeded"
+	TagValue = "true"
+)
+
+// maxFile is the largest seed file, and the most that references in it may
+// grow it to, in bytes.
+const maxFile = 4 << 20
+
+// File is a seed file that was read and is right in itself.
+type File struct {
+	accounts []account
+	users    []user
+	keys     []key
+	aliases  []alias
+}
+
+type account struct {
+	line       int
+	id         string
+	name       string
+	management bool
+}
+
+type user struct {
+	line       int
+	account    string
+	name       string
+	path       string
+	policies   []string // ARNs
+	accessKeys []accessKey
+}
+
+type accessKey struct {
+	line   int
+	id     string
+	secret secret.Bytes
+}
+
+type key struct {
+	line        int
+	account     string
+	region      string
+	id          string
+	spec        keyring.Spec
+	usage       keyring.Usage
+	description string
+	disabled    bool
+	material    secret.Bytes
+	tags        []keyring.Tag
+}
+
+type alias struct {
+	line    int
+	account string
+	region  string
+	name    string // with alias/ before it
+	key     string // the id of the key
+}
+
+// Read reads the seed file at path, which nobody but its owner may read, and
+// takes ${NAME} in it from the environment.
+func Read(path string) (*File, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	f, err := Parse(text, os.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// What is checked is the open file, whatever links led to it.
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	if err := checkOwner(path, info); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return text, nil
+}
+
+// ManagementAccount returns the id of the account that the file says is the
+// management account, or "".
+func (f *File) ManagementAccount() string {
+	for _, a := range f.accounts {
+		if a.management {
+			return a.id
+		}
+	}
+	return ""
+}
+
+// CheckRegions returns what in the file is in a Region that is not one of
+// these.
+func (f *File) CheckRegions(regions []string) error {
+	var errs []error
+	check := func(line int, region string) {
+		if !slices.Contains(regions, region) {
+			errs = append(errs, at(line, "Region %s is not enabled", region))
+		}
+	}
+	for _, k := range f.keys {
+		check(k.line, k.region)
+	}
+	for _, a := range f.aliases {
+		check(a.line, a.region)
+	}
+	return errors.Join(errs...)
+}
+
+// at is an error about a line of the file.
+func at(line int, format string, args ...any) error {
+	return fmt.Errorf("line %d: %w", line, fmt.Errorf(format, args...))
+}
+
+// hinted is an error with a sentence for people on what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint returns what to do about the error.
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
