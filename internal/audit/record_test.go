@@ -18,8 +18,10 @@ var (
 	decrypt   = &call.Operation{Name: "Decrypt", Service: "kms", EventSource: "kms.amazonaws.com", ReadOnly: true}
 	createKey = &call.Operation{Name: "CreateKey", Service: "kms", EventSource: "kms.amazonaws.com"}
 
-	alice = &call.Principal{Kind: call.User, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/alice",
-		ID: "AIDACKCEVSQ6C2EXAMPLE", Name: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE"}
+	alice = &call.Principal{
+		Kind: call.User, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/alice",
+		ID: "AIDACKCEVSQ6C2EXAMPLE", Name: "alice", AccessKeyID: "AKIAIOSFODNN7EXAMPLE",
+	}
 )
 
 const keyARN = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -132,8 +134,10 @@ func TestRecord(t *testing.T) {
 		{"additional data", func(c *call.Call) {
 			c.Additional = []call.Pair{{Name: "keyMaterialId", Value: "m"}, {Name: "b", Value: "\""}}
 		}, head + user + event + parameters + `,"additionalEventData":{"keyMaterialId":"m","b":"\""}` + ids + resources + tail},
-		{"no resources", func(c *call.Call) { c.Resources, c.Parameters = nil, auditable("") },
-			head + user + event + `,"requestParameters":null,"responseElements":null` + ids + `,"resources":[]` + tail},
+		{
+			"no resources", func(c *call.Call) { c.Resources, c.Parameters = nil, auditable("") },
+			head + user + event + `,"requestParameters":null,"responseElements":null` + ids + `,"resources":[]` + tail,
+		},
 		{"two resources", func(c *call.Call) {
 			c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
 		}, head + user + event + parameters + ids + strings.TrimSuffix(resources, "]") +
@@ -190,18 +194,24 @@ func TestLongRecord(t *testing.T) {
 		change func(c *call.Call)
 		want   []string
 	}{
-		{"parameters", func(c *call.Call) { c.Parameters = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
-			[]string{`"requestParameters":{"omitted":true,"originalSize":102413,"reason":"requestParameters too large"},"responseElements":null`}},
-		{"elements", func(c *call.Call) { c.Elements = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
-			[]string{`"responseElements":{"omitted":true,"originalSize":102413,"reason":"responseElements too large"}`, `"a":"b"`}},
+		{
+			"parameters", func(c *call.Call) { c.Parameters = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
+			[]string{`"requestParameters":{"omitted":true,"originalSize":102413,"reason":"requestParameters too large"},"responseElements":null`},
+		},
+		{
+			"elements", func(c *call.Call) { c.Elements = auditable(`{"policy":"` + strings.Repeat("x", 100<<10) + `"}`) },
+			[]string{`"responseElements":{"omitted":true,"originalSize":102413,"reason":"responseElements too large"}`, `"a":"b"`},
+		},
 		{"all but too long together", func(c *call.Call) {
 			c.Parameters = auditable(`"` + strings.Repeat("x", 99<<10) + `"`)
 			c.Elements = auditable(`"` + strings.Repeat("x", 99<<10) + `"`)
 			c.Additional = []call.Pair{{Name: "a", Value: strings.Repeat("\x01", 20<<10)}}
 		}, []string{`"requestParameters":{"omitted":true`, `"responseElements":{"omitted":true`, `"additionalEventData":{"omitted":true}`}},
 		{"additional data", func(c *call.Call) { c.Additional = []call.Pair{{Name: "a", Value: long}} }, []string{`"additionalEventData":{"omitted":true}`, `"a":"b"`}},
-		{"user agent", func(c *call.Call) { c.UserAgent = "x" + long },
-			[]string{`"userAgent":"x` + strings.Repeat(`é\u0001`, 341) + `"`}}, // 1 + 3×341 bytes: the next é does not fit
+		{
+			"user agent", func(c *call.Call) { c.UserAgent = "x" + long },
+			[]string{`"userAgent":"x` + strings.Repeat(`é\u0001`, 341) + `"`},
+		}, // 1 + 3×341 bytes: the next é does not fit
 		{"two lines", func(c *call.Call) { c.Parameters = auditable("{\n}") }, []string{`"reason":"requestParameters not in one line"`}},
 		{"everything", func(c *call.Call) {
 			c.ID, c.Region, c.Service, c.UserAgent, c.Host, c.Target = long, long, long, long, long, strings.Repeat("a", 1<<20)

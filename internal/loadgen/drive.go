@@ -73,7 +73,7 @@ func drive(ctx context.Context, c *Config, ep *endpoint, reqs []*request, sink *
 func (w *worker) loop(ctx context.Context, l *Load, cn *conn, reqs []*request, sink *keySink,
 	index int, start, deadline time.Time, issued *atomic.Int64,
 ) {
-	rng := rand.New(rand.NewPCG(uint64(index), uint64(start.UnixNano()))) //nolint:gosec // which key comes next is no secret
+	rng := rand.New(rand.NewPCG(uint64(index), uint64(start.UnixNano())))
 	var interval time.Duration
 	next := start
 	if l.Rate > 0 {

@@ -63,7 +63,7 @@ func (h *histogram) quantile(q float64) time.Duration {
 	var seen uint64
 	for i, n := range h.counts {
 		if seen += n; n > 0 && seen >= rank {
-			return min(time.Duration(min(upper(i), math.MaxInt64)), h.max) //nolint:gosec // bounded just here
+			return min(time.Duration(min(upper(i), math.MaxInt64)), h.max)
 		}
 	}
 	return h.max
