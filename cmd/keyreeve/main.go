@@ -9,9 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/keyreeve/keyreeve/internal/loadgen"
 )
 
 // commands are the commands of the binary; kong reads the tags.
@@ -20,6 +23,7 @@ type commands struct {
 	Env     envCommand     `cmd:"" help:"Print what AWS clients need to reach the running service."`
 	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
+	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -50,6 +54,7 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 		kong.Name("keyreeve"),
 		kong.Description("A key management service that you run yourself and that speaks AWS KMS."),
 		kong.Writers(stdout, stderr),
+		kong.Vars{"operations": strings.Join(loadgen.Operations(), ", ")},
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)

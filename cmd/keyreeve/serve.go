@@ -193,4 +193,3 @@ type dataDirectory struct {
 func withTimeout(e *env) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(e.ctx, commandTimeout)
 }
-
