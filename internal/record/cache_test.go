@@ -113,6 +113,37 @@ func TestCacheReadsOwnWrites(t *testing.T) {
 	}
 }
 
+// TestWatchOfOwnChange: the watch tells a node of its own changes, too, and
+// that does not cost it what it has read since.
+func TestWatchOfOwnChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := store.NewMem()
+		defer mem.Close()
+		late := make(chan store.Batch)
+		st := &hooked{Store: mem}
+		st.watch = func(context.Context, string, store.Rev) (<-chan store.Batch, error) { return late, nil }
+		s, err := record.Open(t.Context(), st, newBox(t, mem), record.Options{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCache(s, 100, nil)
+		rec := create(t, s, keyA, "a")
+		wantCached(t, c, keyA, "a")
+		late <- store.Batch{Rev: rec.Rev, Keys: []string{keyA}}
+		synctest.Wait()
+		if c.Len() != 1 {
+			t.Error("a change that was already seen emptied the cache")
+		}
+		late <- store.Batch{Rev: rec.Rev + 1, Keys: []string{keyA}}
+		synctest.Wait()
+		if c.Len() != 0 {
+			t.Error("a change that was not seen left the cache as it was")
+		}
+		close(late)
+		s.Close()
+	})
+}
+
 func TestConflictRefreshes(t *testing.T) {
 	st := &hooked{Store: store.NewMem()}
 	st.watch = func(ctx context.Context, _ string, _ store.Rev) (<-chan store.Batch, error) {

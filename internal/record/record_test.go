@@ -296,6 +296,10 @@ func TestTampering(t *testing.T) {
 	}{
 		{"deleted", func(t *testing.T, e env) { rawPut(t, e.st, keyA, nil) }, record.ErrNotFound},
 		{"another's value", func(t *testing.T, e env) { rawPut(t, e.st, keyA, raw(t, e.st, keyB)) }, record.ErrTampered},
+		{"another's newer value", func(t *testing.T, e env) {
+			put(t, e.s, keyB, "b")
+			rawPut(t, e.st, keyA, raw(t, e.st, keyB))
+		}, record.ErrTampered},
 		{"another kind's byte", func(t *testing.T, e env) {
 			b := raw(t, e.st, keyA)
 			b[1] = byte(record.KindMaterial)
@@ -383,6 +387,32 @@ func TestTampering(t *testing.T) {
 				t.Errorf("the record beside it = %q, %v", rec.Value, err)
 			}
 		})
+	}
+}
+
+// TestSwapped: what stands at a key opens there alone, also for one who has
+// never seen it, and whatever the lengths of the keys.
+func TestSwapped(t *testing.T) {
+	st := store.NewMem()
+	box := newBox(t, st)
+	s := openStore(t, st, box, record.Options{})
+	keys := []string{"v1/key/a", "v1/key/b", "v1/key/ab", "v1/key/a/"}
+	stored := map[string][]byte{}
+	for _, key := range keys {
+		create(t, s, key, "same")
+		stored[key] = raw(t, st, key)
+	}
+	for _, key := range keys {
+		for _, from := range keys {
+			rawPut(t, st, key, stored[from])
+			rec, err := openStore(t, st, box, record.Options{}).Get(t.Context(), record.KindKey, key)
+			if from == key && (err != nil || string(rec.Value) != "same") {
+				t.Errorf("%s: %q, %v", key, rec.Value, err)
+			}
+			if from != key && !errors.Is(err, record.ErrTampered) {
+				t.Errorf("what stood at %s, at %s: %q, %v", from, key, rec.Value, err)
+			}
+		}
 	}
 }
 
