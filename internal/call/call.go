@@ -53,7 +53,9 @@ type Call struct {
 	resources [2]Resource
 
 	// Additional becomes the record's additionalEventData, in this order.
+	// AddAdditional appends up to two without allocating.
 	Additional []Pair
+	additional [2]Pair
 
 	// DecisionText says in one line why authorization ended as it did.
 	DecisionText string
@@ -103,6 +105,14 @@ func (c *Call) AddResource(r Resource) {
 		}
 	}
 	c.Resources = append(c.Resources, r)
+}
+
+// AddAdditional appends to the record's additionalEventData.
+func (c *Call) AddAdditional(name, value string) {
+	if c.Additional == nil {
+		c.Additional = c.additional[:0]
+	}
+	c.Additional = append(c.Additional, Pair{name, value})
 }
 
 // AddKey records that the call touched the KMS key (or alias) with this ARN.

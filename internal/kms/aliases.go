@@ -23,7 +23,7 @@ var (
 
 // CreateAlias implements [kmsapi.Handler].
 func (s *Service) CreateAlias(ctx context.Context, c *call.Call, in *kmsapi.CreateAliasInput, out *kmsapi.CreateAliasOutput) error {
-	return serve(ctx, c, in, out, s.createAlias)
+	return serve(ctx, s, c, in, out, (*Service).createAlias)
 }
 
 func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.CreateAliasInput, _ *kmsapi.CreateAliasOutput) error {
@@ -65,7 +65,7 @@ func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.Crea
 
 // UpdateAlias implements [kmsapi.Handler].
 func (s *Service) UpdateAlias(ctx context.Context, c *call.Call, in *kmsapi.UpdateAliasInput, out *kmsapi.UpdateAliasOutput) error {
-	return serve(ctx, c, in, out, s.updateAlias)
+	return serve(ctx, s, c, in, out, (*Service).updateAlias)
 }
 
 func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.UpdateAliasInput, _ *kmsapi.UpdateAliasOutput) error {
@@ -116,7 +116,7 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.Upda
 
 // DeleteAlias implements [kmsapi.Handler].
 func (s *Service) DeleteAlias(ctx context.Context, c *call.Call, in *kmsapi.DeleteAliasInput, out *kmsapi.DeleteAliasOutput) error {
-	return serve(ctx, c, in, out, s.deleteAlias)
+	return serve(ctx, s, c, in, out, (*Service).deleteAlias)
 }
 
 func (s *Service) deleteAlias(ctx context.Context, c *call.Call, in *kmsapi.DeleteAliasInput, _ *kmsapi.DeleteAliasOutput) error {
@@ -150,7 +150,7 @@ func (s *Service) deleteAlias(ctx context.Context, c *call.Call, in *kmsapi.Dele
 
 // ListAliases implements [kmsapi.Handler].
 func (s *Service) ListAliases(ctx context.Context, c *call.Call, in *kmsapi.ListAliasesInput, out *kmsapi.ListAliasesOutput) error {
-	return serve(ctx, c, in, out, s.listAliases)
+	return serve(ctx, s, c, in, out, (*Service).listAliases)
 }
 
 func (s *Service) listAliases(ctx context.Context, c *call.Call, in *kmsapi.ListAliasesInput, out *kmsapi.ListAliasesOutput) error {

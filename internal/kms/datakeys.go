@@ -18,7 +18,7 @@ var (
 
 // GenerateDataKey implements [kmsapi.Handler].
 func (s *Service) GenerateDataKey(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyInput, out *kmsapi.GenerateDataKeyOutput) error {
-	return serve(ctx, c, in, out, s.generateDataKey)
+	return serve(ctx, s, c, in, out, (*Service).generateDataKey)
 }
 
 func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyInput, out *kmsapi.GenerateDataKeyOutput) error {
@@ -37,7 +37,7 @@ func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *kmsapi.
 
 // GenerateDataKeyWithoutPlaintext implements [kmsapi.Handler].
 func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyWithoutPlaintextInput, out *kmsapi.GenerateDataKeyWithoutPlaintextOutput) error {
-	return serve(ctx, c, in, out, s.generateDataKeyWithoutPlaintext)
+	return serve(ctx, s, c, in, out, (*Service).generateDataKeyWithoutPlaintext)
 }
 
 func (s *Service) generateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyWithoutPlaintextInput, out *kmsapi.GenerateDataKeyWithoutPlaintextOutput) error {
@@ -117,7 +117,7 @@ func (s *Service) makeDataKey(ctx context.Context, c *call.Call, r *dataKeyReque
 
 // GenerateDataKeyPair implements [kmsapi.Handler].
 func (s *Service) GenerateDataKeyPair(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairInput, out *kmsapi.GenerateDataKeyPairOutput) error {
-	return serve(ctx, c, in, out, s.generateDataKeyPair)
+	return serve(ctx, s, c, in, out, (*Service).generateDataKeyPair)
 }
 
 func (s *Service) generateDataKeyPair(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairInput, out *kmsapi.GenerateDataKeyPairOutput) error {
@@ -138,7 +138,7 @@ func (s *Service) generateDataKeyPair(ctx context.Context, c *call.Call, in *kms
 
 // GenerateDataKeyPairWithoutPlaintext implements [kmsapi.Handler].
 func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput, out *kmsapi.GenerateDataKeyPairWithoutPlaintextOutput) error {
-	return serve(ctx, c, in, out, s.generateDataKeyPairWithoutPlaintext)
+	return serve(ctx, s, c, in, out, (*Service).generateDataKeyPairWithoutPlaintext)
 }
 
 func (s *Service) generateDataKeyPairWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput, out *kmsapi.GenerateDataKeyPairWithoutPlaintextOutput) error {

@@ -18,7 +18,7 @@ var (
 
 // Encrypt implements [kmsapi.Handler].
 func (s *Service) Encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptInput, out *kmsapi.EncryptOutput) error {
-	return serve(ctx, c, in, out, s.encrypt)
+	return serve(ctx, s, c, in, out, (*Service).encrypt)
 }
 
 func (s *Service) encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptInput, out *kmsapi.EncryptOutput) error {
@@ -45,7 +45,7 @@ func (s *Service) encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptI
 
 // Decrypt implements [kmsapi.Handler].
 func (s *Service) Decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptInput, out *kmsapi.DecryptOutput) error {
-	return serve(ctx, c, in, out, s.decrypt)
+	return serve(ctx, s, c, in, out, (*Service).decrypt)
 }
 
 func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptInput, out *kmsapi.DecryptOutput) error {
@@ -203,6 +203,6 @@ func checkContext(ec wire.StringMap) error {
 // addMaterial records which key material a call has used.
 func addMaterial(c *call.Call, name, id string) {
 	if id != "" {
-		c.Additional = append(c.Additional, call.Pair{Name: name, Value: id})
+		c.AddAdditional(name, id)
 	}
 }

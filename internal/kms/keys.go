@@ -20,7 +20,7 @@ var (
 
 // CreateKey implements [kmsapi.Handler].
 func (s *Service) CreateKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
-	return serve(ctx, c, in, out, s.createKey)
+	return serve(ctx, s, c, in, out, (*Service).createKey)
 }
 
 func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
@@ -124,7 +124,7 @@ func agrees(s keyring.Spec) bool {
 
 // DescribeKey implements [kmsapi.Handler].
 func (s *Service) DescribeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
-	return serve(ctx, c, in, out, s.describeKey)
+	return serve(ctx, s, c, in, out, (*Service).describeKey)
 }
 
 func (s *Service) describeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
@@ -138,7 +138,7 @@ func (s *Service) describeKey(ctx context.Context, c *call.Call, in *kmsapi.Desc
 
 // ListKeys implements [kmsapi.Handler].
 func (s *Service) ListKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKeysInput, out *kmsapi.ListKeysOutput) error {
-	return serve(ctx, c, in, out, s.listKeys)
+	return serve(ctx, s, c, in, out, (*Service).listKeys)
 }
 
 func (s *Service) listKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKeysInput, out *kmsapi.ListKeysOutput) error {
@@ -171,7 +171,7 @@ func (s *Service) listKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKey
 
 // UpdateKeyDescription implements [kmsapi.Handler].
 func (s *Service) UpdateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, out *kmsapi.UpdateKeyDescriptionOutput) error {
-	return serve(ctx, c, in, out, s.updateKeyDescription)
+	return serve(ctx, s, c, in, out, (*Service).updateKeyDescription)
 }
 
 func (s *Service) updateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, _ *kmsapi.UpdateKeyDescriptionOutput) error {
@@ -184,7 +184,7 @@ func (s *Service) updateKeyDescription(ctx context.Context, c *call.Call, in *km
 
 // GetPublicKey implements [kmsapi.Handler].
 func (s *Service) GetPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {
-	return serve(ctx, c, in, out, s.getPublicKey)
+	return serve(ctx, s, c, in, out, (*Service).getPublicKey)
 }
 
 func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {

@@ -51,13 +51,13 @@ func New(ring *keyring.Ring, az *authz.Authorizer, o Options) *Service {
 
 // serve runs an operation and puts its error into the API's terms. A key that
 // changed under it makes it start anew.
-func serve[I, O any](ctx context.Context, c *call.Call, in *I, out *O, operation func(context.Context, *call.Call, *I, *O) error) error {
-	err := operation(ctx, c, in, out)
+func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *O, operation func(*Service, context.Context, *call.Call, *I, *O) error) error {
+	err := operation(s, ctx, c, in, out)
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, keyring.ErrStale) {
-		err = keyring.Attempt(ctx, func() error { return operation(ctx, c, in, out) })
+		err = keyring.Attempt(ctx, func() error { return operation(s, ctx, c, in, out) })
 	}
 	return answer(c, err)
 }

@@ -27,7 +27,7 @@ const (
 
 // EnableKey implements [kmsapi.Handler].
 func (s *Service) EnableKey(ctx context.Context, c *call.Call, in *kmsapi.EnableKeyInput, out *kmsapi.EnableKeyOutput) error {
-	return serve(ctx, c, in, out, s.enableKey)
+	return serve(ctx, s, c, in, out, (*Service).enableKey)
 }
 
 func (s *Service) enableKey(ctx context.Context, c *call.Call, in *kmsapi.EnableKeyInput, _ *kmsapi.EnableKeyOutput) error {
@@ -40,7 +40,7 @@ func (s *Service) enableKey(ctx context.Context, c *call.Call, in *kmsapi.Enable
 
 // DisableKey implements [kmsapi.Handler].
 func (s *Service) DisableKey(ctx context.Context, c *call.Call, in *kmsapi.DisableKeyInput, out *kmsapi.DisableKeyOutput) error {
-	return serve(ctx, c, in, out, s.disableKey)
+	return serve(ctx, s, c, in, out, (*Service).disableKey)
 }
 
 func (s *Service) disableKey(ctx context.Context, c *call.Call, in *kmsapi.DisableKeyInput, _ *kmsapi.DisableKeyOutput) error {
@@ -53,7 +53,7 @@ func (s *Service) disableKey(ctx context.Context, c *call.Call, in *kmsapi.Disab
 
 // ScheduleKeyDeletion implements [kmsapi.Handler].
 func (s *Service) ScheduleKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.ScheduleKeyDeletionInput, out *kmsapi.ScheduleKeyDeletionOutput) error {
-	return serve(ctx, c, in, out, s.scheduleKeyDeletion)
+	return serve(ctx, s, c, in, out, (*Service).scheduleKeyDeletion)
 }
 
 func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.ScheduleKeyDeletionInput, out *kmsapi.ScheduleKeyDeletionOutput) error {
@@ -82,7 +82,7 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kms
 
 // CancelKeyDeletion implements [kmsapi.Handler].
 func (s *Service) CancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.CancelKeyDeletionInput, out *kmsapi.CancelKeyDeletionOutput) error {
-	return serve(ctx, c, in, out, s.cancelKeyDeletion)
+	return serve(ctx, s, c, in, out, (*Service).cancelKeyDeletion)
 }
 
 func (s *Service) cancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.CancelKeyDeletionInput, out *kmsapi.CancelKeyDeletionOutput) error {

@@ -15,7 +15,7 @@ var (
 
 // GenerateMac implements [kmsapi.Handler].
 func (s *Service) GenerateMac(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
-	return serve(ctx, c, in, out, s.generateMAC)
+	return serve(ctx, s, c, in, out, (*Service).generateMAC)
 }
 
 func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
@@ -38,7 +38,7 @@ func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.Gene
 
 // VerifyMac implements [kmsapi.Handler].
 func (s *Service) VerifyMac(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {
-	return serve(ctx, c, in, out, s.verifyMAC)
+	return serve(ctx, s, c, in, out, (*Service).verifyMAC)
 }
 
 func (s *Service) verifyMAC(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {

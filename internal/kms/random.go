@@ -12,7 +12,7 @@ import (
 
 // GenerateRandom implements [kmsapi.Handler].
 func (s *Service) GenerateRandom(ctx context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {
-	return serve(ctx, c, in, out, s.generateRandom)
+	return serve(ctx, s, c, in, out, (*Service).generateRandom)
 }
 
 func (s *Service) generateRandom(_ context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {

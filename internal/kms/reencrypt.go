@@ -15,7 +15,7 @@ var (
 
 // ReEncrypt implements [kmsapi.Handler].
 func (s *Service) ReEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncryptInput, out *kmsapi.ReEncryptOutput) error {
-	return serve(ctx, c, in, out, s.reEncrypt)
+	return serve(ctx, s, c, in, out, (*Service).reEncrypt)
 }
 
 func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncryptInput, out *kmsapi.ReEncryptOutput) error {

@@ -17,7 +17,7 @@ var (
 
 // Sign implements [kmsapi.Handler].
 func (s *Service) Sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
-	return serve(ctx, c, in, out, s.sign)
+	return serve(ctx, s, c, in, out, (*Service).sign)
 }
 
 func (s *Service) sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
@@ -45,7 +45,7 @@ func (s *Service) sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, 
 
 // Verify implements [kmsapi.Handler].
 func (s *Service) Verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {
-	return serve(ctx, c, in, out, s.verify)
+	return serve(ctx, s, c, in, out, (*Service).verify)
 }
 
 func (s *Service) verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {

@@ -19,7 +19,7 @@ var (
 
 // TagResource implements [kmsapi.Handler].
 func (s *Service) TagResource(ctx context.Context, c *call.Call, in *kmsapi.TagResourceInput, out *kmsapi.TagResourceOutput) error {
-	return serve(ctx, c, in, out, s.tagResource)
+	return serve(ctx, s, c, in, out, (*Service).tagResource)
 }
 
 func (s *Service) tagResource(ctx context.Context, c *call.Call, in *kmsapi.TagResourceInput, _ *kmsapi.TagResourceOutput) error {
@@ -40,7 +40,7 @@ func (s *Service) tagResource(ctx context.Context, c *call.Call, in *kmsapi.TagR
 
 // UntagResource implements [kmsapi.Handler].
 func (s *Service) UntagResource(ctx context.Context, c *call.Call, in *kmsapi.UntagResourceInput, out *kmsapi.UntagResourceOutput) error {
-	return serve(ctx, c, in, out, s.untagResource)
+	return serve(ctx, s, c, in, out, (*Service).untagResource)
 }
 
 func (s *Service) untagResource(ctx context.Context, c *call.Call, in *kmsapi.UntagResourceInput, _ *kmsapi.UntagResourceOutput) error {
@@ -56,7 +56,7 @@ func (s *Service) untagResource(ctx context.Context, c *call.Call, in *kmsapi.Un
 
 // ListResourceTags implements [kmsapi.Handler].
 func (s *Service) ListResourceTags(ctx context.Context, c *call.Call, in *kmsapi.ListResourceTagsInput, out *kmsapi.ListResourceTagsOutput) error {
-	return serve(ctx, c, in, out, s.listResourceTags)
+	return serve(ctx, s, c, in, out, (*Service).listResourceTags)
 }
 
 func (s *Service) listResourceTags(ctx context.Context, c *call.Call, in *kmsapi.ListResourceTagsInput, out *kmsapi.ListResourceTagsOutput) error {

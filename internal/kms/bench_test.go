@@ -1,0 +1,86 @@
+package kms_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+// warmDecrypt returns a Decrypt through this package, and the same steps taken
+// by hand below it.
+func warmDecrypt(tb testing.TB) (through, below func()) {
+	e := newEnv(tb)
+	id := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	ec := wire.NewStringMap(wire.Pair{Name: "purpose", Value: "test"})
+	made := e.must(alice, "Encrypt", object{"KeyId": id, "Plaintext": blob(32), "EncryptionContext": object{"purpose": "test"}})
+	source := unb64(tb, made.str("CiphertextBlob"))
+	ctx := context.Background()
+	in, out := &kmsapi.DecryptInput{CiphertextBlob: source, EncryptionContext: ec}, new(kmsapi.DecryptOutput)
+	operation := e.ops["Decrypt"]
+
+	through = func() {
+		c := call.Call{Time: e.now, Region: testRegion, Caller: alice, Operation: operation}
+		if err := e.service.Decrypt(ctx, &c, in, out); err != nil {
+			tb.Fatalf("Decrypt: %v", err)
+		}
+	}
+	var az authz.Authorizer
+	below = func() {
+		c := call.Call{Time: e.now, Region: testRegion, Caller: alice, Operation: operation}
+		h, err := keyring.Inspect(source)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		subject, err := e.ring.Find(ctx, h.Account, testRegion, h.KeyID)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		permit, err := az.Decide(&c, "kms:Decrypt", subject.Resource())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c.AddKey(subject.ARN(), subject.Account())
+		key, err := e.ring.Open(ctx, &c, permit)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if _, _, err := key.Decrypt(ctx, keyring.AlgorithmSymmetricDefault, source, ec); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return through, below
+}
+
+// What this package adds to a warm Decrypt is nothing; the test allows for what
+// pools lose under the race detector.
+func TestDecryptAllocations(t *testing.T) {
+	through, below := warmDecrypt(t)
+	through()
+	below()
+	added := testing.AllocsPerRun(200, through) - testing.AllocsPerRun(200, below)
+	t.Logf("%.0f allocations added", added)
+	if added > 2 {
+		t.Errorf("a warm Decrypt makes %.0f allocations of its own, want at most 2", added)
+	}
+}
+
+func BenchmarkDecrypt(b *testing.B) {
+	through, below := warmDecrypt(b)
+	b.Run("through", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			through()
+		}
+	})
+	b.Run("below", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			below()
+		}
+	})
+}
