@@ -97,7 +97,7 @@ func (k Key) Encrypt(ctx context.Context, a Algorithm, plaintext []byte, ec Cont
 	if most := oaepMax(m.Spec, a); len(plaintext) > most {
 		return nil, &LengthError{Algorithm: a, Spec: m.Spec, Max: most}
 	}
-	p, err := k.publicKey()
+	p, err := k.publicKey(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +291,7 @@ func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool)
 
 // Verify reports whether signature is one of the message, or of the digest if
 // digest is true. Action: kms:Verify. Errors: as Check, ErrDigestLength.
-func (k Key) Verify(_ context.Context, a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
+func (k Key) Verify(ctx context.Context, a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
 	if err := k.check(mayVerify, a); err != nil {
 		return false, err
 	}
@@ -300,7 +300,7 @@ func (k Key) Verify(_ context.Context, a Algorithm, message []byte, digest bool,
 	if err != nil {
 		return false, err
 	}
-	p, err := k.publicKey()
+	p, err := k.publicKey(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -309,12 +309,14 @@ func (k Key) Verify(_ context.Context, a Algorithm, message []byte, digest bool,
 
 // publicKey returns the parsed public key, which hangs on the Subject from then
 // on.
-func (k Key) publicKey() (*publicKey, error) {
+func (k Key) publicKey(ctx context.Context) (*publicKey, error) {
 	if k.r.closed.Load() {
 		return nil, ErrClosed
 	}
 	if k.s.gone.Load() {
-		return nil, ErrStale
+		if err := k.r.still(ctx, k.s); err != nil {
+			return nil, err
+		}
 	}
 	if p := k.s.public.Load(); p != nil {
 		return p, nil

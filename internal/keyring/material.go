@@ -22,7 +22,9 @@ import (
 //	free     when refs is dead alone: slot wiped and given back
 //
 // A Subject itself ends when the record cache lets go of it, because its record
-// changed or for want of room: it is gone then, and so is what hangs on it.
+// changed or for want of room: it is gone then, and so is what hangs on it. Who
+// still has it looks whether the record has changed, and if it has not, opens
+// the material for one use.
 
 // held is opened material: raw in a slot of locked memory, or a parsed private key.
 type held struct {
@@ -42,6 +44,14 @@ type held struct {
 
 // dead is a bit of held.refs.
 const dead = 1 << 30
+
+// newHeld returns a held that is in use once.
+func newHeld(s *Subject) *held {
+	h := &held{s: s, index: -1}
+	h.refs.Store(1)
+	h.used.Store(true)
+	return h
+}
 
 // hold begins a use; false if h is dead.
 func (h *held) hold() bool {
@@ -265,12 +275,18 @@ func (r *Ring) load(ctx context.Context, s *Subject) (lease, error) {
 	if r.closed.Load() {
 		return lease{}, ErrClosed
 	}
-	if s.gone.Load() {
-		return lease{}, ErrStale
+	gone := s.gone.Load()
+	if gone {
+		if err := r.still(ctx, s); err != nil {
+			return lease{}, err
+		}
 	}
 	token, err := r.token(ctx, s)
 	if err != nil {
 		return lease{}, err
+	}
+	if gone {
+		return r.once(s, token)
 	}
 	// One at a time, so that a key wanted by many at once is opened once.
 	s.loading.Lock()
@@ -297,16 +313,40 @@ func (r *Ring) load(ctx context.Context, s *Subject) (lease, error) {
 	return l, nil
 }
 
-// loadRaw opens the material of a symmetric or HMAC key.
+// still returns nil if the record that a Subject was made of is still the
+// current one, although the cache has let go of the Subject, else ErrStale.
+func (r *Ring) still(ctx context.Context, s *Subject) error {
+	now, err := r.find(ctx, s.m.Account, s.m.Region, s.m.ID)
+	if errors.Is(err, ErrNotFound) || err == nil && now.m.Revision != s.m.Revision {
+		return ErrStale
+	}
+	return err
+}
+
+// once opens the current material of a key for one use.
+func (r *Ring) once(s *Subject, token []byte) (lease, error) {
+	raw, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
+	if err != nil {
+		return lease{}, err
+	}
+	if s.m.Spec.asymmetric() {
+		defer clear(raw)
+		k, err := parseMaterial(s, raw)
+		return lease{private: k}, err
+	}
+	if len(raw) != s.m.Spec.rawLen() {
+		clear(raw)
+		return lease{}, fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
+	}
+	return lease{once: raw}, nil
+}
+
+// loadRaw opens the material of a symmetric or HMAC key, and holds it if there
+// is room.
 func (r *Ring) loadRaw(s *Subject, token []byte) (lease, error) {
 	slot := r.slot()
 	if slot == nil {
-		raw, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
-		if err == nil && len(raw) != s.m.Spec.rawLen() {
-			clear(raw)
-			err = fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
-		}
-		return lease{once: raw}, err
+		return r.once(s, token)
 	}
 	raw, err := r.openToken(slot.Bytes()[:0], s.m.ARN, s.m.MaterialID, token)
 	if err == nil && len(raw) != s.m.Spec.rawLen() {
@@ -316,9 +356,8 @@ func (r *Ring) loadRaw(s *Subject, token []byte) (lease, error) {
 		slot.Free()
 		return lease{}, err
 	}
-	h := &held{s: s, slot: slot, raw: raw}
-	h.refs.Store(1)
-	h.used.Store(true)
+	h := newHeld(s)
+	h.slot, h.raw = slot, raw
 	if err := r.slots.add(h); err != nil {
 		slot.Free()
 		return lease{}, err
@@ -341,27 +380,34 @@ func (r *Ring) slot() *seal.Slot {
 	return slot
 }
 
-// loadPrivate opens and parses the private key of an asymmetric key.
+// loadPrivate opens and parses the private key of an asymmetric key, and holds
+// it if there is room.
 func (r *Ring) loadPrivate(s *Subject, token []byte) (lease, error) {
+	if r.privates.full() && !r.privates.evict() {
+		return r.once(s, token)
+	}
 	pkcs8, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
 	if err != nil {
 		return lease{}, err
 	}
 	defer clear(pkcs8)
-	k, err := parsePrivate(s.m.Spec, pkcs8)
-	if err != nil {
-		return lease{}, fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
+	h := newHeld(s)
+	if h.private, err = parseMaterial(s, pkcs8); err != nil {
+		return lease{}, err
 	}
-	if r.privates.full() && !r.privates.evict() {
-		return lease{private: k}, nil
-	}
-	h := &held{s: s, private: k}
-	h.refs.Store(1)
-	h.used.Store(true)
 	if err := r.privates.add(h); err != nil {
 		return lease{}, err
 	}
 	return lease{h: h}, nil
+}
+
+// parseMaterial parses the material of an asymmetric key.
+func parseMaterial(s *Subject, pkcs8 []byte) (*privateKey, error) {
+	k, err := parsePrivate(s.m.Spec, pkcs8)
+	if err != nil {
+		return nil, fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
+	}
+	return k, nil
 }
 
 // token returns the sealed token of a key's current material, from the store

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
@@ -406,5 +407,39 @@ func TestSpareKeyPairs(t *testing.T) {
 	g.ring.Close()
 	if n := g.ring.Spares(keyring.RSA2048); n != 0 {
 		t.Errorf("%d after Close", n)
+	}
+}
+
+// Caches that may not answer by themselves let go of a Subject at each call,
+// and caches that are too small nearly so: keys can be used all the same.
+func TestUseWithoutACache(t *testing.T) {
+	for name, o := range map[string]record.Options{"strict": {StaleLimit: -1}, "small": {}} {
+		t.Run(name, func(t *testing.T) {
+			recordOptions = o
+			defer func() { recordOptions = record.Options{} }()
+			g := newRig(t, nil, keyring.Options{Keys: 1, PrivateKeys: 1})
+			var wg sync.WaitGroup
+			for range 2 {
+				symmetric := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt).ID
+				signing := g.create(t, keyring.ECCNISTP256, keyring.SignVerify).ID
+				for range 4 {
+					wg.Go(func() {
+						for range 100 {
+							if err := g.encrypt(t, symmetric); err != nil {
+								t.Error(err)
+							}
+							sig, err := g.mustOpen(t, signing, "kms:Sign").Sign(context.Background(), keyring.ECDSASHA256, []byte("m"), false)
+							if err != nil {
+								t.Error(err)
+							}
+							if ok, err := g.mustOpen(t, signing, "kms:Verify").Verify(context.Background(), keyring.ECDSASHA256, []byte("m"), false, sig); !ok || err != nil {
+								t.Errorf("Verify = %t, %v", ok, err)
+							}
+						}
+					})
+				}
+			}
+			wg.Wait()
+		})
 	}
 }

@@ -47,7 +47,7 @@ func newRig(t testing.TB, st store.Store, o keyring.Options) *rig {
 	if g.box, err = seal.Open(t.Context(), st, seal.Options{Provider: provider}); err != nil {
 		t.Fatal(err)
 	}
-	if g.records, err = record.Open(t.Context(), st, g.box, record.Options{}); err != nil {
+	if g.records, err = record.Open(t.Context(), st, g.box, recordOptions); err != nil {
 		t.Fatal(err)
 	}
 	if o.Arena == nil {
@@ -71,6 +71,9 @@ func newRig(t testing.TB, st store.Store, o keyring.Options) *rig {
 	})
 	return g
 }
+
+// recordOptions are those of a rig's records.
+var recordOptions record.Options
 
 // provider is shared, so that a second rig opens the store of the first.
 var provider = seal.Memory()
