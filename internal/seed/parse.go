@@ -373,6 +373,10 @@ func (p *parser) tags(n *yaml.Node) []keyring.Tag {
 		return nil
 	}
 	p.anchors(n)
+	if len(n.Content)/2 > keyring.MaxTags {
+		p.fail(n, "a key has up to %d tags", keyring.MaxTags)
+		return nil
+	}
 	var tags []keyring.Tag
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
