@@ -170,7 +170,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("Get after Put = %+v, before %+v", second, first)
 	}
 	empty := put(t, s, keyA, "")
-	if empty.Value != nil && len(empty.Value) != 0 || empty.Generation <= second.Generation {
+	if len(empty.Value) != 0 || empty.Generation <= second.Generation {
 		t.Errorf("Get of an empty record = %+v", empty)
 	}
 	remove(t, s, keyA)
