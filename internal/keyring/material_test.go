@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -374,8 +375,12 @@ func TestAllocations(t *testing.T) {
 	g, _, blob := sealed(t, nil)
 	c := newCall()
 	_ = decryptWarm(t, g, blob, c)
-	if n := testing.AllocsPerRun(200, func() { decryptWarm(t, g, blob, c) }); n > 6 {
-		t.Errorf("a warm Decrypt allocates %.0f times, want at most 6", n)
+	most := 6.0
+	if fips140.Enabled() {
+		most = 10 // the module's HMAC
+	}
+	if n := testing.AllocsPerRun(200, func() { decryptWarm(t, g, blob, c) }); n > most {
+		t.Errorf("a warm Decrypt allocates %.0f times, want at most %.0f", n, most)
 	}
 }
 
