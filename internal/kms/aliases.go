@@ -15,10 +15,10 @@ import (
 )
 
 var (
-	naming         = access{action: "kms:CreateAlias"}
-	renaming       = access{action: "kms:UpdateAlias"}
-	unnaming       = access{action: "kms:DeleteAlias"}
-	listingAliases = access{action: "kms:ListAliases", arnErrors: true}
+	toCreateAlias = access{action: "kms:CreateAlias"}
+	toUpdateAlias = access{action: "kms:UpdateAlias"}
+	toDeleteAlias = access{action: "kms:DeleteAlias"}
+	toListAliases = access{action: "kms:ListAliases", arnErrors: true}
 )
 
 // CreateAlias implements [kmsapi.Handler].
@@ -36,15 +36,15 @@ func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.Crea
 	case !isAliasName(in.AliasName):
 		return kmsapi.InvalidAliasNameException(in.AliasName + " contains invalid characters for an alias")
 	}
-	target, err := s.findTarget(ctx, c, &naming, in.TargetKeyID)
+	target, err := s.findTarget(ctx, c, &toCreateAlias, in.TargetKeyID)
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, naming.action, in.AliasName)
+	alias, err := s.decideAlias(c, toCreateAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, naming.action, target)
+	permit, err := s.decide(c, toCreateAlias.action, target)
 	if err != nil {
 		return err
 	}
@@ -76,19 +76,19 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.Upda
 	if err != nil {
 		return err
 	}
-	target, err := s.findTarget(ctx, c, &renaming, in.TargetKeyID)
+	target, err := s.findTarget(ctx, c, &toUpdateAlias, in.TargetKeyID)
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, renaming.action, in.AliasName)
+	alias, err := s.decideAlias(c, toUpdateAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permitCurrent, err := s.decide(c, renaming.action, current)
+	permitCurrent, err := s.decide(c, toUpdateAlias.action, current)
 	if err != nil {
 		return err
 	}
-	permitTarget, err := s.decide(c, renaming.action, target)
+	permitTarget, err := s.decide(c, toUpdateAlias.action, target)
 	if err != nil {
 		return err
 	}
@@ -127,11 +127,11 @@ func (s *Service) deleteAlias(ctx context.Context, c *call.Call, in *kmsapi.Dele
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, unnaming.action, in.AliasName)
+	alias, err := s.decideAlias(c, toDeleteAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, unnaming.action, current)
+	permit, err := s.decide(c, toDeleteAlias.action, current)
 	if err != nil {
 		return err
 	}
@@ -160,16 +160,16 @@ func (s *Service) listAliases(ctx context.Context, c *call.Call, in *kmsapi.List
 	}
 	var keyID string
 	if in.KeyID != "" {
-		f, err := s.find(ctx, c, &listingAliases, in.KeyID)
+		f, err := s.find(ctx, c, &toListAliases, in.KeyID)
 		if err != nil {
 			return err
 		}
 		if f.subject == nil {
-			return authz.DenyUnknown(c, listingAliases.action, false)
+			return authz.DenyUnknown(c, toListAliases.action, false)
 		}
 		keyID = f.subject.ID()
 	}
-	permit, err := s.decideAll(c, listingAliases.action)
+	permit, err := s.decideAll(c, toListAliases.action)
 	if err != nil {
 		return err
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 var (
-	makingDataKey          = access{action: "kms:GenerateDataKey", shared: true}
-	makingDataKeyBlind     = access{action: "kms:GenerateDataKeyWithoutPlaintext", shared: true}
-	makingDataKeyPair      = access{action: "kms:GenerateDataKeyPair", shared: true}
-	makingDataKeyPairBlind = access{action: "kms:GenerateDataKeyPairWithoutPlaintext", shared: true}
+	toGenerateDataKey                     = access{action: "kms:GenerateDataKey", shared: true}
+	toGenerateDataKeyWithoutPlaintext     = access{action: "kms:GenerateDataKeyWithoutPlaintext", shared: true}
+	toGenerateDataKeyPair                 = access{action: "kms:GenerateDataKeyPair", shared: true}
+	toGenerateDataKeyPairWithoutPlaintext = access{action: "kms:GenerateDataKeyPairWithoutPlaintext", shared: true}
 )
 
 // GenerateDataKey implements [kmsapi.Handler].
@@ -23,7 +23,7 @@ func (s *Service) GenerateDataKey(ctx context.Context, c *call.Call, in *kmsapi.
 
 func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyInput, out *kmsapi.GenerateDataKeyOutput) error {
 	made, err := s.makeDataKey(ctx, c, &dataKeyRequest{
-		access: &makingDataKey, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
+		access: &toGenerateDataKey, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
 		context: in.EncryptionContext, recipient: in.Recipient != nil, dryRun: in.DryRun,
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, c *call.C
 
 func (s *Service) generateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyWithoutPlaintextInput, out *kmsapi.GenerateDataKeyWithoutPlaintextOutput) error {
 	made, err := s.makeDataKey(ctx, c, &dataKeyRequest{
-		access: &makingDataKeyBlind, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
+		access: &toGenerateDataKeyWithoutPlaintext, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
 		context: in.EncryptionContext, dryRun: in.DryRun,
 	})
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, c *call.Call, in *kms
 
 func (s *Service) generateDataKeyPair(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairInput, out *kmsapi.GenerateDataKeyPairOutput) error {
 	made, err := s.makeDataKeyPair(ctx, c, &dataKeyPairRequest{
-		access: &makingDataKeyPair, keyID: in.KeyID, spec: in.KeyPairSpec,
+		access: &toGenerateDataKeyPair, keyID: in.KeyID, spec: in.KeyPairSpec,
 		context: in.EncryptionContext, recipient: in.Recipient != nil, dryRun: in.DryRun,
 	})
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, c *ca
 
 func (s *Service) generateDataKeyPairWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput, out *kmsapi.GenerateDataKeyPairWithoutPlaintextOutput) error {
 	made, err := s.makeDataKeyPair(ctx, c, &dataKeyPairRequest{
-		access: &makingDataKeyPairBlind, keyID: in.KeyID, spec: in.KeyPairSpec,
+		access: &toGenerateDataKeyPairWithoutPlaintext, keyID: in.KeyID, spec: in.KeyPairSpec,
 		context: in.EncryptionContext, dryRun: in.DryRun,
 	})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	encrypting = access{action: "kms:Encrypt", shared: true}
-	decrypting = access{action: "kms:Decrypt", shared: true}
+	toEncrypt = access{action: "kms:Encrypt", shared: true}
+	toDecrypt = access{action: "kms:Decrypt", shared: true}
 )
 
 // Encrypt implements [kmsapi.Handler].
@@ -25,7 +25,7 @@ func (s *Service) encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptI
 	if err := checkContext(in.EncryptionContext); err != nil {
 		return err
 	}
-	key, err := s.use(ctx, c, &encrypting, in.KeyID)
+	key, err := s.use(ctx, c, &toEncrypt, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *Service) Decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 
 func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptInput, out *kmsapi.DecryptOutput) error {
 	src := source{
-		access:      &decrypting,
+		access:      &toDecrypt,
 		keyIDMember: "KeyId",
 		keyID:       in.KeyID,
 		blob:        in.CiphertextBlob,
@@ -64,7 +64,7 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, decrypting.action, f)
+	permit, err := s.decide(c, toDecrypt.action, f)
 	if err != nil {
 		return err
 	}

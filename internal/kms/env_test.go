@@ -78,7 +78,7 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 	if err != nil {
 		t.Fatalf("record.Open: %v", err)
 	}
-	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler)})
+	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler), Keys: 256, Aliases: 256, SpareRSA: -1})
 	if err != nil {
 		t.Fatalf("keyring.New: %v", err)
 	}
@@ -147,7 +147,9 @@ func (e *env) callIn(region string, who *call.Principal, operation, body string)
 		Source: netip.MustParseAddrPort("192.0.2.7:50000"), Operation: op, Caller: who,
 	}
 	out, err := op.Invoke(context.Background(), c, []byte(body), nil)
-	return answer{call: c, body: out, err: wire.AsError(err)}
+	a := answer{call: c, body: out, err: wire.AsError(err)}
+	checkModelled(e.t, operation, a.code())
+	return a
 }
 
 // must sends a request that has to succeed and returns the decoded answer.

@@ -18,7 +18,8 @@ import (
 type faultyStore struct {
 	store.Store
 	mode    atomic.Int32
-	commits atomic.Int32 // that failed
+	commits atomic.Int32           // that failed
+	between atomic.Pointer[func()] // runs once, before the next commit
 }
 
 const (
@@ -30,6 +31,9 @@ const (
 var errDisk = errors.New("the disk is on fire")
 
 func (s *faultyStore) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	if f := s.between.Swap(nil); f != nil {
+		(*f)()
+	}
 	mode := s.mode.Load()
 	if mode == healthy {
 		return s.Store.Commit(ctx, conds, ops)
@@ -293,5 +297,48 @@ func TestAliasRace(t *testing.T) {
 		if got := e.first(name); got != winner.Load() {
 			t.Errorf("%s points to %s, want %s", name, got, winner.Load())
 		}
+	}
+}
+
+// A key that changes between the decision and the commit is decided on again,
+// as it is then.
+func TestChangeUnderneath(t *testing.T) {
+	t.Parallel()
+	st := &faultyStore{Store: store.NewMem()}
+	e := newEnvOn(t, st)
+	id := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	other := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	between := func(operation string, request object) {
+		f := func() { e.must(alice, operation, request) }
+		st.between.Store(&f)
+	}
+
+	between("TagResource", object{"KeyId": id, "Tags": []object{{"TagKey": "a", "TagValue": "b"}}})
+	e.must(alice, "UpdateKeyDescription", object{"KeyId": id, "Description": "new"})
+	m := e.must(alice, "DescribeKey", object{"KeyId": id}).object("KeyMetadata")
+	if got := tagList(e, fixture{id: id}); m.str("Description") != "new" || got != "[map[TagKey:a TagValue:b]]" {
+		t.Errorf("of two changes are left: description %q, tags %s", m.str("Description"), got)
+	}
+
+	between("ScheduleKeyDeletion", object{"KeyId": id})
+	e.fails(alice, "DisableKey", object{"KeyId": id}, "KMSInvalidStateException: "+keyARN(id)+" is pending deletion.")
+	if got := keyState(e, fixture{id: id}); got != "PendingDeletion" {
+		t.Errorf("a key that was scheduled for deletion is %s", got)
+	}
+	e.must(alice, "CancelKeyDeletion", object{"KeyId": id})
+
+	between("ScheduleKeyDeletion", object{"KeyId": id})
+	e.fails(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": id}, "KMSInvalidStateException: "+keyARN(id)+" is pending deletion.")
+	e.must(alice, "CancelKeyDeletion", object{"KeyId": id})
+
+	e.must(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": id})
+	between("DeleteAlias", object{"AliasName": "alias/x"})
+	e.fails(alice, "UpdateAlias", object{"AliasName": "alias/x", "TargetKeyId": other}, "NotFoundException: Alias "+aliasARN("alias/x")+" is not found.")
+
+	e.must(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": id})
+	between("UpdateAlias", object{"AliasName": "alias/x", "TargetKeyId": other})
+	e.must(alice, "DeleteAlias", object{"AliasName": "alias/x"})
+	if got := aliasTarget(e, fixture{id, other}); got != "none" {
+		t.Errorf("the deleted alias points to %s", got)
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	describing    = access{action: "kms:DescribeKey", shared: true, arnErrors: true}
-	redescribing  = access{action: "kms:UpdateKeyDescription", arnErrors: true}
-	readingPublic = access{action: "kms:GetPublicKey", shared: true, arnErrors: true}
+	toDescribeKey          = access{action: "kms:DescribeKey", shared: true, arnErrors: true}
+	toUpdateKeyDescription = access{action: "kms:UpdateKeyDescription", arnErrors: true}
+	toGetPublicKey         = access{action: "kms:GetPublicKey", shared: true, arnErrors: true}
 )
 
 // CreateKey implements [kmsapi.Handler].
@@ -30,8 +30,9 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 		return err
 	}
 	if len(in.Tags) > 0 {
-		any := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
-		if _, err := s.az.Decide(c, "kms:TagResource", any); err != nil {
+		// What the tags will be on has no id yet.
+		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
+		if _, err := s.az.Decide(c, toTagResource.action, anyKey); err != nil {
 			return err
 		}
 	}
@@ -128,7 +129,7 @@ func (s *Service) DescribeKey(ctx context.Context, c *call.Call, in *kmsapi.Desc
 }
 
 func (s *Service) describeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
-	key, err := s.use(ctx, c, &describing, in.KeyID)
+	key, err := s.use(ctx, c, &toDescribeKey, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (s *Service) UpdateKeyDescription(ctx context.Context, c *call.Call, in *km
 }
 
 func (s *Service) updateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, _ *kmsapi.UpdateKeyDescriptionOutput) error {
-	key, err := s.use(ctx, c, &redescribing, in.KeyID)
+	key, err := s.use(ctx, c, &toUpdateKeyDescription, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -188,7 +189,7 @@ func (s *Service) GetPublicKey(ctx context.Context, c *call.Call, in *kmsapi.Get
 }
 
 func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {
-	key, err := s.use(ctx, c, &readingPublic, in.KeyID)
+	key, err := s.use(ctx, c, &toGetPublicKey, in.KeyID)
 	if err != nil {
 		return err
 	}

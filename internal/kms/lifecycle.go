@@ -12,10 +12,10 @@ import (
 )
 
 var (
-	enabling   = access{action: "kms:EnableKey", arnErrors: true}
-	disabling  = access{action: "kms:DisableKey", arnErrors: true}
-	scheduling = access{action: "kms:ScheduleKeyDeletion", arnErrors: true}
-	cancelling = access{action: "kms:CancelKeyDeletion", arnErrors: true}
+	toEnableKey           = access{action: "kms:EnableKey", arnErrors: true}
+	toDisableKey          = access{action: "kms:DisableKey", arnErrors: true}
+	toScheduleKeyDeletion = access{action: "kms:ScheduleKeyDeletion", arnErrors: true}
+	toCancelKeyDeletion   = access{action: "kms:CancelKeyDeletion", arnErrors: true}
 )
 
 // The waiting period before a key is destroyed, in days.
@@ -31,7 +31,7 @@ func (s *Service) EnableKey(ctx context.Context, c *call.Call, in *kmsapi.Enable
 }
 
 func (s *Service) enableKey(ctx context.Context, c *call.Call, in *kmsapi.EnableKeyInput, _ *kmsapi.EnableKeyOutput) error {
-	key, err := s.use(ctx, c, &enabling, in.KeyID)
+	key, err := s.use(ctx, c, &toEnableKey, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *Service) DisableKey(ctx context.Context, c *call.Call, in *kmsapi.Disab
 }
 
 func (s *Service) disableKey(ctx context.Context, c *call.Call, in *kmsapi.DisableKeyInput, _ *kmsapi.DisableKeyOutput) error {
-	key, err := s.use(ctx, c, &disabling, in.KeyID)
+	key, err := s.use(ctx, c, &toDisableKey, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kms
 		return wire.Validation("PendingWindowInDays should be between " + strconv.Itoa(minWindow) + " and " +
 			strconv.Itoa(maxWindow) + ", but it is " + strconv.Itoa(int(days)))
 	}
-	key, err := s.use(ctx, c, &scheduling, in.KeyID)
+	key, err := s.use(ctx, c, &toScheduleKeyDeletion, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsap
 }
 
 func (s *Service) cancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.CancelKeyDeletionInput, out *kmsapi.CancelKeyDeletionOutput) error {
-	key, err := s.use(ctx, c, &cancelling, in.KeyID)
+	key, err := s.use(ctx, c, &toCancelKeyDeletion, in.KeyID)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	makingMAC    = access{action: "kms:GenerateMac", shared: true}
-	verifyingMAC = access{action: "kms:VerifyMac", shared: true}
+	toGenerateMAC = access{action: "kms:GenerateMac", shared: true}
+	toVerifyMAC   = access{action: "kms:VerifyMac", shared: true}
 )
 
 // GenerateMac implements [kmsapi.Handler].
@@ -19,7 +19,7 @@ func (s *Service) GenerateMac(ctx context.Context, c *call.Call, in *kmsapi.Gene
 }
 
 func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
-	key, err := s.use(ctx, c, &makingMAC, in.KeyID)
+	key, err := s.use(ctx, c, &toGenerateMAC, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Service) VerifyMac(ctx context.Context, c *call.Call, in *kmsapi.Verify
 }
 
 func (s *Service) verifyMAC(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {
-	key, err := s.use(ctx, c, &verifyingMAC, in.KeyID)
+	key, err := s.use(ctx, c, &toVerifyMAC, in.KeyID)
 	if err != nil {
 		return err
 	}

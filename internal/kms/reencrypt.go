@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	reencryptingFrom = access{action: "kms:ReEncryptFrom", shared: true}
-	reencryptingTo   = access{action: "kms:ReEncryptTo", shared: true}
+	toReEncryptFrom = access{action: "kms:ReEncryptFrom", shared: true}
+	toReEncryptTo   = access{action: "kms:ReEncryptTo", shared: true}
 )
 
 // ReEncrypt implements [kmsapi.Handler].
@@ -20,7 +20,7 @@ func (s *Service) ReEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncr
 
 func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncryptInput, out *kmsapi.ReEncryptOutput) error {
 	src := source{
-		access:      &reencryptingFrom,
+		access:      &toReEncryptFrom,
 		keyIDMember: "SourceKeyId",
 		keyID:       in.SourceKeyID,
 		blob:        in.CiphertextBlob,
@@ -37,15 +37,15 @@ func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncr
 	if err != nil {
 		return err
 	}
-	toFound, err := s.find(ctx, c, &reencryptingTo, in.DestinationKeyID)
+	toFound, err := s.find(ctx, c, &toReEncryptTo, in.DestinationKeyID)
 	if err != nil {
 		return err
 	}
-	permitFrom, err := s.decide(c, reencryptingFrom.action, fromFound)
+	permitFrom, err := s.decide(c, toReEncryptFrom.action, fromFound)
 	if err != nil {
 		return err
 	}
-	permitTo, err := s.decide(c, reencryptingTo.action, toFound)
+	permitTo, err := s.decide(c, toReEncryptTo.action, toFound)
 	if err != nil {
 		return err
 	}

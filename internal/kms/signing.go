@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	signing   = access{action: "kms:Sign", shared: true}
-	verifying = access{action: "kms:Verify", shared: true}
+	toSign   = access{action: "kms:Sign", shared: true}
+	toVerify = access{action: "kms:Verify", shared: true}
 )
 
 // Sign implements [kmsapi.Handler].
@@ -21,7 +21,7 @@ func (s *Service) Sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, 
 }
 
 func (s *Service) sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
-	key, err := s.use(ctx, c, &signing, in.KeyID)
+	key, err := s.use(ctx, c, &toSign, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *Service) Verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInp
 }
 
 func (s *Service) verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {
-	key, err := s.use(ctx, c, &verifying, in.KeyID)
+	key, err := s.use(ctx, c, &toVerify, in.KeyID)
 	if err != nil {
 		return err
 	}

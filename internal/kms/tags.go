@@ -12,9 +12,9 @@ import (
 )
 
 var (
-	tagging     = access{action: "kms:TagResource", arnErrors: true}
-	untagging   = access{action: "kms:UntagResource", arnErrors: true}
-	listingTags = access{action: "kms:ListResourceTags", arnErrors: true}
+	toTagResource      = access{action: "kms:TagResource", arnErrors: true}
+	toUntagResource    = access{action: "kms:UntagResource", arnErrors: true}
+	toListResourceTags = access{action: "kms:ListResourceTags", arnErrors: true}
 )
 
 // TagResource implements [kmsapi.Handler].
@@ -23,7 +23,7 @@ func (s *Service) TagResource(ctx context.Context, c *call.Call, in *kmsapi.TagR
 }
 
 func (s *Service) tagResource(ctx context.Context, c *call.Call, in *kmsapi.TagResourceInput, _ *kmsapi.TagResourceOutput) error {
-	key, err := s.use(ctx, c, &tagging, in.KeyID)
+	key, err := s.use(ctx, c, &toTagResource, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *Service) UntagResource(ctx context.Context, c *call.Call, in *kmsapi.Un
 }
 
 func (s *Service) untagResource(ctx context.Context, c *call.Call, in *kmsapi.UntagResourceInput, _ *kmsapi.UntagResourceOutput) error {
-	key, err := s.use(ctx, c, &untagging, in.KeyID)
+	key, err := s.use(ctx, c, &toUntagResource, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Service) listResourceTags(ctx context.Context, c *call.Call, in *kmsapi
 	if err != nil {
 		return err
 	}
-	key, err := s.use(ctx, c, &listingTags, in.KeyID)
+	key, err := s.use(ctx, c, &toListResourceTags, in.KeyID)
 	if err != nil {
 		return err
 	}
