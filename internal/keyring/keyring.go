@@ -197,6 +197,7 @@ type Ring struct {
 	privates registry // parsed private keys
 
 	closed atomic.Bool
+	unhook func()         // undoes the box's OnLock
 	done   chan struct{}  // closed by Close
 	work   sync.WaitGroup // background work
 	runDue sync.Mutex     // held by RunDue
@@ -230,7 +231,7 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		r.census = newCensus(records, o.KeysPerRegion)
 	}
 	// A sealed box must leave nothing open.
-	box.OnLock(r.forget)
+	r.unhook = box.OnLock(r.forget)
 	idle := o.Idle
 	if idle <= 0 {
 		idle = 10 * time.Minute
@@ -252,6 +253,7 @@ func (r *Ring) Close() error {
 		return nil
 	}
 	close(r.done)
+	r.unhook()
 	r.slots.close()
 	r.privates.close()
 	r.spare.close()
