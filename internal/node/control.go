@@ -35,7 +35,7 @@ func (n *Node) operatorService(az *authz.Authorizer, account string) server.Serv
 	c := &n.c
 	o := operator.Options{
 		Account: account, Box: n.box, Store: n.store, Engine: "bbolt", Arena: n.arena, KeyFile: c.Seal.File,
-		Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
+		Cost: c.PassphraseCost, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
 	}
 	if c.Ephemeral {
 		o.Engine, o.KeyFile = "memory", ""
@@ -45,6 +45,17 @@ func (n *Node) operatorService(az *authz.Authorizer, account string) server.Serv
 		Operations: keyreeveapi.Operations(operator.NewService(az, o)),
 	}
 }
+
+// sealedError is what is said to whom a sealed node can't serve.
+type sealedError struct{}
+
+var errSealed = sealedError{}
+
+func (sealedError) Error() string { return "the node is sealed" }
+func (sealedError) Unwrap() error { return seal.ErrSealed }
+
+// Hint returns what to do about it.
+func (sealedError) Hint() string { return "run: keyreeve seal unseal" }
 
 // controlled is the node as the control socket sees it.
 type controlled struct{ n *Node }
@@ -58,20 +69,16 @@ func (c controlled) Status() operator.Status {
 }
 
 func (c controlled) Seal(context.Context) error {
+	err := c.n.seal()
 	c.n.log.Info("sealed by the operator")
-	return c.n.seal()
+	return err
 }
 
 func (c controlled) Unseal(ctx context.Context, passphrase secret.Bytes) error {
 	n := c.n
-	provider := n.provider()
-	if n.c.Seal.Provider == seal.KindPassphrase {
-		if passphrase.Len() == 0 {
-			return seal.ErrNoPassphrase
-		}
-		provider = seal.Passphrase(passphrase, seal.Cost{})
-	}
-	if err := n.box.Unlock(ctx, provider); err != nil {
+	// The root key may have been changed to the other kind since the
+	// configuration was read.
+	if err := n.box.Unlock(ctx, n.provider(n.box.Status().Provider, passphrase)); err != nil {
 		return err
 	}
 	if err := n.unseal(ctx); err != nil {
@@ -83,6 +90,9 @@ func (c controlled) Unseal(ctx context.Context, passphrase secret.Bytes) error {
 
 func (c controlled) Environment(ctx context.Context) (operator.Environment, error) {
 	key, err := c.n.Administrator(ctx)
+	if errors.Is(err, seal.ErrSealed) {
+		return operator.Environment{}, errSealed
+	}
 	if err != nil {
 		return operator.Environment{}, err
 	}

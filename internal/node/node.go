@@ -53,11 +53,18 @@ type Config struct {
 	Seed           string       // seed file, or empty
 	ReadyFile      string       // to be written when the node answers, or empty
 	AcceptRollback bool         // take a store that is older than its mark
-	Passphrase     secret.Bytes // for the passphrase provider; absent: start sealed
+	Passphrase     secret.Bytes // for the passphrase provider; absent: start sealed. Open wipes it
+	PassphraseCost seal.Cost    // of new passphrases; zero means seal.DefaultCost
 	Version        string       // of the program
+
+	// DestroyEvery is how often the node looks for keys whose waiting period
+	// has ended; 0 means 15 seconds. AWS destroys them within a day.
+	DestroyEvery time.Duration
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
+
+	wrapStore func(store.Store) store.Store // around the store, for tests; nil means nothing
 }
 
 // Node is one running server.
@@ -78,6 +85,7 @@ type Node struct {
 	main    net.Listener
 	plain   net.Listener // nil if there is none
 	private net.Listener // nil if there is none
+	wrote   bool         // the ready file is ours
 
 	// Open while the node is unsealed.
 	mu   sync.Mutex
@@ -94,7 +102,8 @@ const (
 
 // Open opens the node's data, which it makes on the first start, and its
 // listeners. It does not answer before [Node.Serve]. A node whose passphrase
-// is missing is opened sealed.
+// is missing is opened sealed. What concerns the process as a whole, such as
+// [seal.DisableCoreDumps], is left to the caller: it may be somebody's test.
 func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -102,20 +111,26 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.DestroyEvery <= 0 {
+		c.DestroyEvery = destroyEvery
+	}
 	c.Ephemeral = c.Ephemeral || c.Dev
+	defer c.Passphrase.Wipe()
 	n := &Node{c: c, log: c.Log, started: c.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if err := seal.DisableCoreDumps(); err != nil {
-		return nil, fmt.Errorf("keeping the process from leaving a core: %w", err)
-	}
 	if err := n.openData(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.openServer(); err != nil {
+		return nil, err
+	}
+	// Data and addresses are ours now: a ready file that is there is that of a
+	// node that was killed, and whoever waits for ours must not take it for it.
+	if err := n.removeReadyFile(); err != nil {
 		return nil, err
 	}
 	if !n.box.Sealed() {
@@ -152,11 +167,14 @@ func (n *Node) openData(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
+	if c.wrapStore != nil {
+		n.store = c.wrapStore(n.store)
+	}
 	n.arena, err = seal.NewArena(seal.ArenaOptions{Size: int(c.Memory.Size), Required: c.Memory.Lock == "required", Log: n.log})
 	if err != nil {
 		return fmt.Errorf("taking memory for key material: %w", err)
 	}
-	n.box, err = seal.Open(ctx, n.store, seal.Options{Provider: n.provider(), Arena: n.arena, Now: c.Now, Log: n.log})
+	n.box, err = seal.Open(ctx, n.store, seal.Options{Provider: n.provider(c.Seal.Provider, c.Passphrase), Arena: n.arena, Now: c.Now, Log: n.log})
 	if err != nil {
 		return fmt.Errorf("opening the seal: %w", err)
 	}
@@ -173,12 +191,14 @@ func openStore(path string) (store.Store, error) {
 	return s, nil
 }
 
-func (n *Node) provider() seal.Provider {
+// provider returns the provider of the root key: of a kind, and if that is
+// seal.KindPassphrase, with this passphrase.
+func (n *Node) provider(kind string, passphrase secret.Bytes) seal.Provider {
 	switch {
 	case n.c.Ephemeral:
 		return seal.Memory()
-	case n.c.Seal.Provider == seal.KindPassphrase:
-		return seal.Passphrase(n.c.Passphrase, seal.Cost{})
+	case kind == seal.KindPassphrase:
+		return seal.Passphrase(passphrase, n.c.PassphraseCost)
 	}
 	return seal.KeyFile(n.c.Seal.File)
 }
@@ -293,7 +313,15 @@ func (n *Node) Endpoint() string {
 	if n.cert == nil {
 		scheme = "http://"
 	}
-	return scheme + reachable(n.main.Addr())
+	address := reachable(n.main.Addr())
+	// The certificate is for the name that was configured, not for whatever
+	// address it has.
+	if host, _, err := net.SplitHostPort(n.c.Listen); err == nil && host != "" && net.ParseIP(host) == nil {
+		if _, port, err := net.SplitHostPort(address); err == nil {
+			address = net.JoinHostPort(host, port)
+		}
+	}
+	return scheme + address
 }
 
 // PlainEndpoint returns the URL of the listener without TLS, or "".
@@ -362,7 +390,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup
-	failed := make(chan error, 4)
+	failed := make(chan error, 5) // all that can fail, once each
 	run := func(f func() error) {
 		running.Go(func() {
 			if err := f(); err != nil {
@@ -394,7 +422,9 @@ func (n *Node) Serve(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		n.log.Info("stopping")
 	case err = <-failed:
+		n.log.Error("stopping, for the node can't go on", "error", err)
 	}
 	cancel()
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -438,6 +468,17 @@ func (n *Node) writeReadyFile() error {
 	if err := os.Rename(next, n.c.ReadyFile); err != nil {
 		return fmt.Errorf("writing the ready file: %w", err)
 	}
+	n.wrote = true
+	return nil
+}
+
+func (n *Node) removeReadyFile() error {
+	if n.c.ReadyFile == "" {
+		return nil
+	}
+	if err := os.Remove(n.c.ReadyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the ready file: %w", err)
+	}
 	return nil
 }
 
@@ -471,10 +512,8 @@ func (n *Node) Close() error {
 	if n.certDir != "" {
 		errs = append(errs, os.RemoveAll(n.certDir))
 	}
-	if n.c.ReadyFile != "" {
-		if err := os.Remove(n.c.ReadyFile); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	if n.wrote {
+		errs = append(errs, n.removeReadyFile())
 	}
 	return errors.Join(errs...)
 }

@@ -129,13 +129,12 @@ func (n *Node) staleness() time.Duration {
 	return n.open.records.Staleness()
 }
 
-// destroyEvery is how often the node looks for keys whose waiting period has
-// ended. AWS destroys them within a day.
+// destroyEvery is the default of Config.DestroyEvery.
 const destroyEvery = 15 * time.Second
 
 // destroy is the job that destroys keys when their waiting period has ended.
 func (n *Node) destroy(ctx context.Context, ring *keyring.Ring) {
-	tick := time.NewTicker(destroyEvery)
+	tick := time.NewTicker(n.c.DestroyEvery)
 	defer tick.Stop()
 	for {
 		if err := ring.RunDue(ctx, n.c.Now()); err != nil && ctx.Err() == nil {
