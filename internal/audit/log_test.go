@@ -180,31 +180,43 @@ func concurrently(n int, f func(worker int)) {
 
 func TestRotation(t *testing.T) {
 	dir := t.TempDir()
-	l := openLog(t, dir, audit.Options{SegmentSize: 1500}, nil)
-	day := func(n int, d time.Duration) {
-		c := numbered(n, decrypt)
+	l := openLog(t, dir, audit.Options{SegmentSize: 2500}, nil) // two records
+	next := 0
+	day := func(d time.Duration) {
+		c := numbered(next, decrypt)
 		c.Time = c.Time.Add(d)
 		if err := l.Append(c); err != nil {
 			t.Fatal(err)
 		}
+		next++
 	}
-	day(1, 0)
-	day(2, 0)            // does not fit
-	day(3, 24*time.Hour) // next day
-	day(4, 0)            // the clock was put back: stays, for the order of names is that of records
+	day(0)
+	day(0)
+	day(0)              // does not fit
+	day(24 * time.Hour) // next day
+	day(0)              // the clock was put back: stays, for the order of names is that of records
+	day(0)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	l = openLog(t, dir, audit.Options{}, nil)
-	day(5, 24*time.Hour)
+	day(24 * time.Hour)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"2026-11-21-000001.jsonl", "2026-11-21-000002.jsonl", "2026-11-22-000001.jsonl", "2026-11-22-000002.jsonl"}
-	if got := segments(t, dir); !slices.Equal(got, want) {
+	var got []string
+	for _, name := range segments(t, dir) {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s: %d", name, strings.Count(string(text), "\n")))
+	}
+	want := []string{"2026-11-21-000001.jsonl: 2", "2026-11-21-000002.jsonl: 1", "2026-11-22-000001.jsonl: 2", "2026-11-22-000002.jsonl: 2"}
+	if !slices.Equal(got, want) {
 		t.Errorf("segments %q, want %q", got, want)
 	}
-	wantIDs(t, dir, "1", "2", "3", "4", "5")
+	wantIDs(t, dir, "0", "1", "2", "3", "4", "5", "6")
 }
 
 func TestSegmentOrder(t *testing.T) {
@@ -461,6 +473,44 @@ func TestFailedSyncInTheBackground(t *testing.T) {
 		t.Error(err)
 	}
 	wantIDs(t, dir, "1", "2")
+	if got := len(segments(t, dir)); got != 2 {
+		t.Errorf("%d segments: the one whose fsync failed was used again", got)
+	}
+}
+
+// A segment that is finished while somebody waits for its fsync was synced by
+// the one who finished it; what the fsync of a closed file says does not count.
+func TestRotationDuringSync(t *testing.T) {
+	dir, d := t.TempDir(), &audit.Faults{}
+	l := openLog(t, dir, audit.Options{}, d)
+	if err := l.Append(numbered(1, decrypt)); err != nil {
+		t.Fatal(err)
+	}
+	begun, release := make(chan bool), make(chan bool)
+	var calls atomic.Int32
+	d.Set(func(d *audit.Faults) {
+		d.Sync = func() error {
+			if calls.Add(1) > 1 {
+				return nil
+			}
+			begun <- true
+			<-release
+			return os.ErrClosed
+		}
+	})
+	change := make(chan error)
+	go func() { change <- l.Append(numbered(2, createKey)) }()
+	<-begun
+	tomorrow := numbered(3, decrypt)
+	tomorrow.Time = tomorrow.Time.Add(24 * time.Hour)
+	if err := l.Append(tomorrow); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := errors.Join(<-change, l.Err(), l.Close()); err != nil {
+		t.Error(err)
+	}
+	wantIDs(t, dir, "1", "2", "3")
 }
 
 // Under load on a disk that fails now and then: what Append acknowledged is
