@@ -24,6 +24,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/seed"
 	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/store"
 	"github.com/keyreeve/keyreeve/internal/store/boltstore"
@@ -89,8 +90,9 @@ type Node struct {
 
 	// Open while the node is unsealed.
 	mu   sync.Mutex
-	open *unsealed // nil while sealed
-	shut bool      // Close has begun
+	open *unsealed  // nil while sealed
+	seed *seed.File // nil if there is none, or it has been applied
+	shut bool       // Close has begun
 }
 
 // storeFile and auditDir are where the data directory has its store and the
@@ -122,6 +124,9 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	if err := n.readSeed(); err != nil {
+		return nil, err
+	}
 	if err := n.openData(ctx); err != nil {
 		return nil, err
 	}
@@ -142,6 +147,32 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// readSeed reads the seed file, so that a mistake in it shows before anything
+// is made.
+func (n *Node) readSeed() (err error) {
+	c := &n.c
+	if c.Seed == "" {
+		return nil
+	}
+	if n.seed, err = seed.Read(c.Seed); err != nil {
+		return fmt.Errorf("reading the seed: %w", err)
+	}
+	if err := n.seed.CheckRegions(c.Regions); err != nil {
+		return fmt.Errorf("reading the seed: %w", err)
+	}
+	management := n.seed.ManagementAccount()
+	if c.Dev && management != "" && management != DevAccount {
+		return fmt.Errorf("reading the seed: the management account is %s, but in development mode it is %s", management, DevAccount)
+	}
+	if c.Account == "" {
+		c.Account = management
+	}
+	if management != "" && management != c.Account {
+		return fmt.Errorf("reading the seed: the management account is %s, but this node is to have %s", management, c.Account)
+	}
+	return nil
 }
 
 // openData opens the store and what seals it.

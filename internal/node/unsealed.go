@@ -71,6 +71,14 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
+	if n.seed != nil {
+		made, err := n.seed.Apply(ctx, u.directory, u.ring)
+		if err != nil {
+			return fmt.Errorf("seeding: %w", err)
+		}
+		n.log.Info("applied the seed", "made", made)
+		n.seed = nil // it has secrets
+	}
 	az := new(authz.Authorizer)
 	service := kms.New(u.ring, az, kms.Options{Box: n.box})
 	services := []server.Service{
