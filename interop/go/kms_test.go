@@ -424,17 +424,18 @@ func TestErrors(t *testing.T) {
 	_, err = c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: key.KeyId})
 	modelled[*types.UnsupportedOperationException](t, "the public key of a symmetric key", err, "")
 
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/errors"), TargetKeyId: key.KeyId}))
-	_, err = c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/errors"), TargetKeyId: key.KeyId})
-	modelled[*types.AlreadyExistsException](t, "an alias twice", err, "An alias with the name "+strings.Replace(*key.Arn, "key/"+*key.KeyId, "alias/errors", 1)+" already exists")
+	alias := "alias/errors/" + *key.KeyId
+	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: &alias, TargetKeyId: key.KeyId}))
+	_, err = c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: &alias, TargetKeyId: key.KeyId})
+	modelled[*types.AlreadyExistsException](t, "an alias twice", err, "An alias with the name "+strings.Replace(*key.Arn, "key/"+*key.KeyId, alias, 1)+" already exists")
 	_, err = c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/aws/mine"), TargetKeyId: key.KeyId})
 	modelled[*types.InvalidAliasNameException](t, "a reserved alias", err, "")
 	_, err = c.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String("alias/nothing"), TargetKeyId: key.KeyId})
 	modelled[*types.NotFoundException](t, "an unknown alias", err, "")
 	for i := range 49 {
-		must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(fmt.Sprintf("alias/errors/%d", i)), TargetKeyId: key.KeyId}))
+		must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(fmt.Sprintf("%s/%d", alias, i)), TargetKeyId: key.KeyId}))
 	}
-	_, err = c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/errors/50"), TargetKeyId: key.KeyId})
+	_, err = c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(alias + "/50"), TargetKeyId: key.KeyId})
 	modelled[*types.LimitExceededException](t, "the 51st alias of a key", err, "")
 	_, err = c.ListKeys(ctx, &kms.ListKeysInput{Marker: aws.String("no marker of ours")})
 	modelled[*types.InvalidMarkerException](t, "a marker", err, "")

@@ -66,7 +66,7 @@ func TestSignatures(t *testing.T) {
 			req.Header.Set(name, "changed")
 			return true
 		}},
-		"a header removed": {"InvalidSignatureException", func(req *http.Request, _ []byte) bool {
+		"a header removed": {"IncompleteSignatureException", func(req *http.Request, _ []byte) bool {
 			name := signedHeader(req)
 			if name == "" {
 				return false
@@ -121,7 +121,7 @@ func TestSignatures(t *testing.T) {
 			return strings.TrimSuffix(s, "/aws4_request")
 		})},
 		"an unknown access key": {"UnrecognizedClientException", replace("Credential=", func(s string) string {
-			return "AKIAIOSFODNN7EXAMPLE" + s[strings.IndexByte(s, '/'):]
+			return "AKIAI44QH8DHBEXAMPLE" + s[strings.IndexByte(s, '/'):]
 		})},
 		"the host unsigned": {"IncompleteSignatureException", replace("SignedHeaders=", func(s string) string {
 			return strings.Replace(";"+s+";", ";host;", ";", 1)[1:]

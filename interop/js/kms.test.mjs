@@ -104,6 +104,6 @@ test("keys and aliases are listed page by page", async () => {
 
 test("wrong credentials are refused", async () => {
   const send = (credentials) => new kms.KMSClient({ endpoint, maxAttempts: 1, credentials }).send(new kms.ListKeysCommand({}));
-  await assert.rejects(send({ accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "no" }), { name: "UnrecognizedClientException" });
+  await assert.rejects(send({ accessKeyId: "AKIAI44QH8DHBEXAMPLE", secretAccessKey: "no" }), { name: "UnrecognizedClientException" });
   await assert.rejects(send({ accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: "no" }), { name: "InvalidSignatureException" });
 });

@@ -209,11 +209,11 @@ class Names(Case):
         self.refused("UnknownOperationException", KMS.describe_custom_key_stores)
 
     def test_credentials(self):
-        stranger = client(aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key="no")
+        stranger = client(aws_access_key_id="AKIAI44QH8DHBEXAMPLE", aws_secret_access_key="no")
         self.refused("UnrecognizedClientException", stranger.list_keys)
         liar = client(aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="no")
         self.refused("InvalidSignatureException", liar.list_keys)
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(warnings="ignore")
