@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -179,8 +180,8 @@ func (s Size) String() string {
 // maxFile is the largest configuration file that is read, in bytes.
 const maxFile = 1 << 20
 
-// Read reads the configuration file at path, fills in the defaults and checks
-// all settings.
+// Read reads the configuration file at path. Like [Parse], it leaves defaults
+// and checks to the caller, whose flags come in between.
 func Read(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -250,7 +251,7 @@ func (c *Config) SetDefaults() {
 	if c.MaxRequests == 0 {
 		c.MaxRequests = 10000
 	}
-	data := strings.TrimRight(c.Data, string(os.PathSeparator))
+	data := beside(c.Data)
 	set(&c.Seal.Provider, "file")
 	set(&c.Seal.File, data+".root.key")
 	set(&c.Seal.Mark, data+".mark")
@@ -266,6 +267,19 @@ func (c *Config) SetDefaults() {
 	}
 	set(&c.Log.Level, "info")
 	set(&c.Log.Format, "text")
+}
+
+// beside returns the path of a directory in a form to which a suffix can be
+// appended for a file beside it.
+func beside(dir string) string {
+	dir = filepath.Clean(dir)
+	// Appended to ".", it would make a file inside.
+	if base := filepath.Base(dir); base == "." || base == ".." {
+		if abs, err := filepath.Abs(dir); err == nil {
+			return abs
+		}
+	}
+	return dir
 }
 
 // Check returns what is wrong with the settings, all of it.

@@ -45,6 +45,32 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// The key file is never inside the data directory, however that is named.
+func TestKeyFileStandsBeside(t *testing.T) {
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for data, want := range map[string]string{
+		"data":       "data.root.key",
+		"./data//":   "data.root.key",
+		"/a/b/":      "/a/b.root.key",
+		".":          wd + ".root.key",
+		"./":         wd + ".root.key",
+		"..":         filepath.Dir(wd) + ".root.key",
+		"sub/../../": filepath.Dir(wd) + ".root.key",
+	} {
+		c := &config.Config{Data: data}
+		c.SetDefaults()
+		if c.Seal.File != want {
+			t.Errorf("data %q: key file %q, want %q", data, c.Seal.File, want)
+		}
+		if mark := strings.TrimSuffix(want, ".root.key") + ".mark"; c.Seal.Mark != mark {
+			t.Errorf("data %q: mark %q, want %q", data, c.Seal.Mark, mark)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"lisen: x":                         "lisen",
