@@ -58,8 +58,8 @@ func printVariables(w io.Writer, vars []variable, format string) error {
 		}
 	}
 	if format == "shell" {
-		// Credentials of a session that the shell may have would win.
-		b.WriteString("unset AWS_SESSION_TOKEN AWS_PROFILE\n")
+		// What the shell may have of other credentials and endpoints would win.
+		b.WriteString("unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_KMS AWS_IGNORE_CONFIGURED_ENDPOINT_URLS\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -70,22 +70,32 @@ func quoteShell(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// quoteDotenv quotes s where it must be, for readers of .env files.
-func quoteDotenv(s string) string {
-	if !strings.ContainsAny(s, " \t\"'#$\\") {
-		return s
+// plain reports whether s means itself to a shell and to readers of .env files.
+func plain(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_./:=+,@%", c) {
+			return false
+		}
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(s) + `"`
+	return s != ""
+}
+
+// quoteDotenv quotes s where it must be, for readers of .env files, of which
+// shells are some. Single quotes mean the same to most of them.
+func quoteDotenv(s string) string {
+	switch {
+	case plain(s):
+		return s
+	case !strings.ContainsAny(s, `'\`):
+		return "'" + s + "'"
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(s) + `"`
 }
 
 // adviseClient adds advice to the errors of talking to a node.
 func adviseClient(err error, dir string) error {
 	if errors.Is(err, operator.ErrNotRunning) {
-		return hinted{fmt.Errorf("%w: %s", err, dir), "start it with `keyreeve serve`, or say where it is with --data"}
-	}
-	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
-		return hinted{err, h.Hint()}
+		return hinted{err, "start it with `keyreeve serve" + dataFlag(dir) + "`, or say where it is with --data"}
 	}
 	return err
 }

@@ -43,6 +43,9 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
+// Hint returns the advice.
+func (h hinted) Hint() string { return h.hint }
+
 func main() { os.Exit(run(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs one command and returns the exit status: 0, 1 for a failure, 2 for
@@ -70,6 +73,8 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Whoever asks a second time does not want to wait any longer.
+	context.AfterFunc(ctx, stop)
 	if err := k.Run(&env{ctx, program, stdin, stdout, stderr}); err != nil {
 		return report(stderr, err, 1)
 	}
@@ -79,9 +84,17 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 // report prints an error for a person: what happened, and what to do.
 func report(w io.Writer, err error, status int) int {
 	fmt.Fprintf(w, "error: %v\n", err)
-	var h hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(w, "hint: %s\n", h.hint)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 	return status
+}
+
+// hintOf returns the advice that comes with an error, or "".
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
 }

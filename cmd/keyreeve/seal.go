@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type sealCommand struct {
 	Lock   sealLockCommand   `cmd:"" help:"Seal the node: it forgets all keys and answers nobody."`
 	Unseal sealUnsealCommand `cmd:"" help:"Unseal the node."`
 	Rotate sealRotateCommand `cmd:"" help:"Make a new domain key, which seals from then on."`
-	Rekey  sealRekeyCommand  `cmd:"" help:"Put a new root key in place."`
+	Rekey  sealRekeyCommand  `cmd:"" help:"Put a new root key in the place of the old one, which is removed."`
 }
 
 type sealStatusCommand struct{ dataDirectory }
@@ -66,26 +67,51 @@ type passphraseFile struct {
 	PassphraseFile string `help:"File with the passphrase, mode 0600; asked for otherwise." placeholder:"FILE"`
 }
 
-// read returns the passphrase from the file or from a person.
-func (p passphraseFile) read(e *env, prompt string) (secret.Bytes, error) {
+// read returns the passphrase from the file or from a person, who is asked for
+// a new one twice.
+func (p passphraseFile) read(e *env, prompt string, isNew bool) (secret.Bytes, error) {
 	if p.PassphraseFile != "" {
 		return seal.ReadPassphraseFile(p.PassphraseFile)
 	}
-	return ask(e, prompt)
+	f, ok := e.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return firstLine(e.stdin)
+	}
+	phrase, err := ask(f, e.stderr, prompt)
+	if err != nil || !isNew {
+		return phrase, err
+	}
+	again, err := ask(f, e.stderr, "The same once more: ")
+	defer again.Wipe()
+	if err == nil && !again.Equal(phrase) {
+		err = hinted{errors.New("the two passphrases differ"), "nothing has been changed; try again"}
+	}
+	if err != nil {
+		phrase.Wipe()
+		return secret.Bytes{}, err
+	}
+	return phrase, nil
 }
 
-// ask asks a person for a passphrase, without showing it; input that is no
-// terminal gives its first line.
-func ask(e *env, prompt string) (secret.Bytes, error) {
-	if f, ok := e.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(e.stderr, prompt)
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(e.stderr)
-		return secret.New(b), err
+// ask asks a person for a passphrase, without showing it.
+func ask(terminal *os.File, w io.Writer, prompt string) (secret.Bytes, error) {
+	fmt.Fprint(w, prompt)
+	b, err := term.ReadPassword(int(terminal.Fd()))
+	fmt.Fprintln(w)
+	if err == nil && len(b) == 0 {
+		return secret.Bytes{}, errNoPassphrase
 	}
+	return secret.New(b), err
+}
+
+var errNoPassphrase = hinted{errors.New("no passphrase was given"), "type it, or use --passphrase-file"}
+
+// firstLine returns the first line of input that no person types. It reads no
+// byte beyond that.
+func firstLine(r io.Reader) (secret.Bytes, error) {
 	buf := make([]byte, 0, keyreeveapi.MaxPassphrase*4+2)
 	for len(buf) < cap(buf) {
-		n, err := e.stdin.Read(buf[len(buf) : len(buf)+1])
+		n, err := r.Read(buf[len(buf) : len(buf)+1])
 		buf = buf[:len(buf)+n]
 		if n > 0 && buf[len(buf)-1] == '\n' {
 			buf = buf[:len(buf)-1]
@@ -98,8 +124,9 @@ func ask(e *env, prompt string) (secret.Bytes, error) {
 			return secret.Bytes{}, err
 		}
 	}
+	buf = bytes.TrimSuffix(buf, []byte("\r"))
 	if len(buf) == 0 {
-		return secret.Bytes{}, hinted{errors.New("no passphrase was given"), "type it, or use --passphrase-file"}
+		return secret.Bytes{}, errNoPassphrase
 	}
 	return secret.New(buf), nil
 }
@@ -119,7 +146,7 @@ func (c *sealUnsealCommand) Run(e *env) error {
 	}
 	var phrase secret.Bytes
 	if s.Provider == seal.KindPassphrase {
-		if phrase, err = c.read(e, "Passphrase: "); err != nil {
+		if phrase, err = c.read(e, "Passphrase: ", false); err != nil {
 			return err
 		}
 		defer phrase.Wipe()
@@ -153,7 +180,7 @@ type sealRekeyCommand struct {
 func (c *sealRekeyCommand) Run(e *env) error {
 	in := &keyreeveapi.RekeyRootInput{Provider: c.Provider}
 	if c.Provider == keyreeveapi.ProviderPassphrase {
-		phrase, err := c.read(e, "New passphrase: ")
+		phrase, err := c.read(e, "New passphrase: ", true)
 		if err != nil {
 			return err
 		}
@@ -165,8 +192,9 @@ func (c *sealRekeyCommand) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.stdout, "a new root key is in place (%s); keep the old one for as long as copies of the data from before\n", out.Provider)
-		fmt.Fprintf(e.stdout, "set seal.provider to %s in the node's configuration, if it is not\n", out.Provider)
+		fmt.Fprintf(e.stdout, "a new root key is in place (%s)\n", out.Provider)
+		fmt.Fprintf(e.stdout, "the next start needs seal.provider: %s in the configuration\n", out.Provider)
+		fmt.Fprintln(e.stdout, "copies of the data from before open with the old one alone, which is kept here no longer")
 		return nil
 	})
 }

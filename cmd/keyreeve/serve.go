@@ -9,9 +9,9 @@ import (
 	"net"
 	"strings"
 
+	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/node"
-	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store/boltstore"
 )
@@ -38,6 +38,10 @@ func (s *serveCommand) Run(e *env) error {
 		return err
 	}
 	c.Log = newLog(e.stderr, c.Config.Log)
+	// Before there is anything that a core could show.
+	if err := seal.DisableCoreDumps(); err != nil {
+		return fmt.Errorf("keeping the process from leaving a core: %w", err)
+	}
 	if c.Dev {
 		c.Log.Warn("DEVELOPMENT MODE: nothing is kept, traffic is not encrypted, and everybody knows the credentials")
 	}
@@ -53,9 +57,7 @@ func (s *serveCommand) Run(e *env) error {
 	if err := s.greet(e, n, c); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	err = n.Serve(e.ctx)
-	c.Log.Info("stopping")
-	return errors.Join(err, n.Close())
+	return errors.Join(n.Serve(e.ctx), n.Close())
 }
 
 // config puts the configuration file and the flags together.
@@ -90,7 +92,7 @@ func (s *serveCommand) config() (*node.Config, error) {
 	if s.Dev {
 		switch {
 		case c.Data != "":
-			return nil, hinted{errors.New("--dev keeps nothing, so it takes no data directory"), "leave out --dev, or --data"}
+			return nil, hinted{errors.New("--dev keeps nothing, so it takes no data directory"), "leave out --dev, or the data directory: --data, KEYREEVE_DATA, data in the configuration file"}
 		case c.Account != "" && c.Account != node.DevAccount:
 			return nil, hinted{errors.New("--dev has the account " + node.DevAccount), "leave out --account, or make accounts with --seed"}
 		case c.Plain != "":
@@ -144,28 +146,27 @@ func dataFlag(dir string) string {
 	if dir == defaultData {
 		return ""
 	}
+	if !plain(dir) {
+		dir = quoteShell(dir)
+	}
 	return " --data " + dir
 }
 
-// advise adds advice to the errors that people meet when starting.
+// advise adds advice to the errors that people meet when starting, where it
+// does not come with them.
 func advise(err error) error {
-	hint := ""
 	var op *net.OpError
 	switch {
-	case errors.Is(err, boltstore.ErrLocked):
-		hint = "another keyreeve is running with this data directory"
-	case errors.Is(err, record.ErrRolledBack):
-		hint = "if an older copy of the data was put back on purpose, start once with --accept-rollback"
-	case errors.Is(err, seal.ErrWrongRoot):
-		hint = "the data was made with another root key; find the key file or the passphrase that belongs to it"
-	case errors.Is(err, seal.ErrWrongProvider):
-		hint = "set seal.provider in the configuration to what the data was made with"
-	case errors.As(err, &op) && op.Op == "listen":
-		hint = "choose other addresses with --listen and --private"
-	default:
+	case hintOf(err) != "":
 		return err
+	case errors.Is(err, boltstore.ErrLocked), errors.Is(err, audit.ErrInUse):
+		return hinted{err, "another keyreeve is running with this data directory"}
+	case errors.Is(err, seal.ErrWrongRoot):
+		return hinted{err, "the data was made with another root key; find the passphrase that belongs to it"}
+	case errors.As(err, &op) && op.Op == "listen":
+		return hinted{err, "choose other addresses with --listen and --private"}
 	}
-	return hinted{err, hint}
+	return err
 }
 
 // newLog returns the node's log, for people or for machines.
