@@ -47,39 +47,39 @@ type Target struct {
 // Load says how requests are sent. The tags are those of package kong, so that
 // a command can embed it.
 type Load struct {
-	Concurrency    int           `short:"c" default:"8" help:"workers, one connection each"`
-	Duration       time.Duration `short:"d" default:"5s" help:"duration of one measured run"`
-	Count          int64         `short:"n" help:"stop after this many operations instead of after the duration"`
-	Warmup         time.Duration `default:"1s" help:"unmeasured time before the first run; none with a count"`
-	Runs           int           `default:"1" help:"measured runs; the median by throughput is printed last"`
-	Rate           float64       `help:"open loop: operations per second, all workers together"`
-	Timeout        time.Duration `default:"30s" help:"time limit of a request"`
-	Sign           string        `default:"each" enum:"each,once,none" help:"sign each request, each body once (a cheaper client), or none"`
-	Order          string        `default:"random" enum:"random,sequence" help:"how requests are spread over the keys"`
-	NewConnections bool          `help:"open a new connection, with a full TLS handshake, for every request"`
+	Concurrency    int           `short:"c" default:"8" help:"Workers, with one connection each."`
+	Duration       time.Duration `short:"d" default:"5s" help:"Duration of a measured run."`
+	Count          int64         `short:"n" help:"Stop after this many operations instead of after the duration."`
+	Warmup         time.Duration `default:"1s" help:"Unmeasured time before the first run; none with a count."`
+	Runs           int           `default:"1" help:"Measured runs; the median by throughput is printed last."`
+	Rate           float64       `help:"Operations per second of all workers together, whether answers come or not (default: as fast as answers come)."`
+	Timeout        time.Duration `default:"30s" help:"Time limit of a request."`
+	Sign           string        `default:"each" enum:"each,once,none" help:"Sign each request, each body once (which costs the client less), or none."`
+	Order          string        `default:"random" enum:"random,sequence" help:"How requests are spread over the keys: random or sequence."`
+	NewConnections bool          `help:"Open a new connection, with a full TLS handshake, for every request."`
 }
 
 // Requests says what is sent. The tags are those of package kong.
 type Requests struct {
-	Operation string            `short:"o" default:"GenerateDataKey" help:"what is sent: ${operations}"`
-	KeyID     string            `name:"key-id" help:"use this key instead of creating one"`
-	Keys      int               `default:"1" help:"create this many keys and spread requests over them"`
-	KeysFile  string            `type:"existingfile" help:"spread requests over the keys in this file, one id a line"`
-	KeysOut   string            `help:"CreateKey: append the ids of created keys to this file"`
-	KeySpec   string            `help:"CreateKey: the KeySpec; SYMMETRIC_DEFAULT if empty"`
-	Size      int               `default:"32" help:"bytes of plaintext, message or random per request"`
-	Context   map[string]string `mapsep:"," help:"encryption context as k=v,k=v"`
+	Operation string            `short:"o" default:"GenerateDataKey" help:"What is sent, such as Decrypt or Raw; an unknown name gets the list."`
+	KeyID     string            `name:"key-id" placeholder:"ID" help:"Use this key instead of creating one."`
+	Keys      int               `default:"1" help:"Create this many keys and spread requests over them."`
+	KeysFile  string            `placeholder:"FILE" help:"Spread requests over the keys in this file, one id a line."`
+	KeysOut   string            `placeholder:"FILE" help:"CreateKey: append the ids of created keys to this file."`
+	KeySpec   string            `help:"CreateKey: the KeySpec (default: SYMMETRIC_DEFAULT)."`
+	Size      int               `default:"32" help:"Bytes of plaintext, message or randomness in a request."`
+	Context   map[string]string `mapsep:"," placeholder:"K=V,..." help:"Encryption context."`
 	Raw       Raw               `embed:"" prefix:"raw-"`
 }
 
 // Raw is the request that the operation Raw sends. In path and body {i}
 // becomes the number of the key, from 0, and {payload} bytes of the given size
-// in base64.
+// in base64. The tags are those of package kong.
 type Raw struct {
-	Method  string   `default:"POST" help:"method of the operation Raw"`
-	Path    string   `default:"/" help:"path; {i} becomes the key's number"`
-	Body    string   `help:"body; {i} likewise; {payload} becomes bytes in base64"`
-	Headers []string `name:"header" sep:"none" help:"header 'Name: value', repeatable"`
+	Method  string   `default:"POST" help:"Raw: method."`
+	Path    string   `default:"/" help:"Raw: path; {i} becomes the key's number."`
+	Body    string   `help:"Raw: body; {i} likewise, and {payload} becomes bytes in base64."`
+	Headers []string `name:"header" sep:"none" placeholder:"'NAME: VALUE'" help:"Raw: header; repeatable."`
 }
 
 // Config is a measurement of one operation.
