@@ -48,11 +48,10 @@ func (k Key) CreateAlias(ctx context.Context, alias authz.Permit, name string) e
 	}
 	m.Aliases++
 	now := k.now()
-	err := k.change(ctx, &m, func(tx *record.Tx) {
+	return k.change(ctx, &m, func(tx *record.Tx) {
 		tx.Create(record.KindAlias, aliasKey(m.Account, m.Region, name), appendAlias(nil, m.ID, now, now))
 		tx.Create(record.KindAliasOf, aliasOfKey(m.Account, m.Region, m.ID, name), appendAliasOf(nil, now, now))
 	})
-	return err
 }
 
 // UpdateAlias points an alias of the key at another key, which may be the same.

@@ -428,7 +428,11 @@ func TestGenerateVerifyMAC(t *testing.T) {
 			mac     []byte
 			want    bool
 		}{
-			{"m", mac, true}, {"n", mac, false}, {"m", nil, false}, {"m", mac[1:], false}, {"m", append(slices.Clone(mac), 0), false},
+			{"m", mac, true},
+			{"n", mac, false},
+			{"m", nil, false},
+			{"m", mac[1:], false},
+			{"m", append(slices.Clone(mac), 0), false},
 			{"m", make([]byte, len(mac)), false},
 		} {
 			if ok, err := verify.VerifyMAC(t.Context(), tt.a, []byte(v.message), v.mac); ok != v.want || err != nil {

@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
-	"github.com/keyreeve/keyreeve/internal/store"
 )
 
 // What the records of this package hold, inside the seal of package record.
@@ -370,7 +369,7 @@ func validScope(account, region string) bool {
 // validAlias reports whether an alias name can stand in a storage key. The
 // API's stricter pattern is checked by its owner.
 func validAlias(name string) bool {
-	return strings.HasPrefix(name, "alias/") && len(name) > len("alias/") && len(name) <= 256 && len(name) < store.MaxKey/2
+	return strings.HasPrefix(name, "alias/") && len(name) > len("alias/") && len(name) <= 256
 }
 
 // defaultPolicies holds each account's default key policy once.

@@ -21,7 +21,7 @@ var scratches = sync.Pool{New: func() any { return &scratch{buf: make([]byte, 0,
 func (s *scratch) free() {
 	clear(s.buf[:cap(s.buf)])
 	clear(s.key[:])
-	if cap(s.buf) <= 16<<10 {
+	if cap(s.buf) <= 8<<10 {
 		scratches.Put(s)
 	}
 }

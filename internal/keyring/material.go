@@ -305,8 +305,9 @@ func (r *Ring) load(ctx context.Context, s *Subject) (lease, error) {
 	}
 	if l.h != nil {
 		s.held.Store(l.h)
-		// The Subject may have ended meanwhile, without a held to drop.
-		if s.gone.Load() {
+		// The Subject may have ended meanwhile, without a held to drop; or the
+		// box was sealed, and what was held then is forgotten already.
+		if s.gone.Load() || r.box.Sealed() {
 			l.h.drop()
 		}
 	}
