@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -250,12 +252,18 @@ func (b *Box) unlock(ctx context.Context, p Provider) error {
 		return err
 	}
 	b.provider = withoutPhrase(p)
+	b.settle(p, s.params)
+	return nil
+}
+
+// settle has a provider put the root key that the store names in its place, if
+// it is not there yet.
+func (b *Box) settle(p Provider, params []byte) {
 	if t, ok := p.(settler); ok {
-		if err := t.Settle(s.params); err != nil {
+		if err := t.Settle(params); err != nil {
 			b.log.Warn("seal: the new root key is not in its place yet; the next start tries again", "error", err)
 		}
 	}
-	return nil
 }
 
 // notOlder refuses a state that was put back while this node knows a newer one.
@@ -357,21 +365,23 @@ func (b *Box) Unlock(ctx context.Context, p Provider) error {
 // cannot be wiped; it is left to the garbage collector.
 func (b *Box) Lock() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	was := b.keys.Swap(nil) != nil
 	b.dropRoot()
+	hooks := slices.Collect(maps.Values(b.onLock))
+	b.mu.Unlock()
 	if !was {
 		return
 	}
-	for _, f := range b.onLock {
+	// Without the lock: what a hook waits for may be waiting for the Box.
+	for _, f := range hooks {
 		f()
 	}
 	b.log.Info("seal: locked")
 }
 
 // OnLock registers f to be run whenever the Box is locked, to forget what was
-// opened with it. f must not call the Box. What OnLock returns undoes it, and
-// does not wait for an f that is running.
+// opened with it. What OnLock returns undoes it, and does not wait for an f that
+// is running.
 func (b *Box) OnLock(f func()) (remove func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -432,6 +442,7 @@ func (b *Box) current(ctx context.Context) (*state, store.Rev, error) {
 	if err := b.adopt(s, root); err != nil {
 		return nil, 0, err
 	}
+	b.settle(b.provider, s.params)
 	return s, rev, nil
 }
 
@@ -549,11 +560,7 @@ func (b *Box) Rekey(ctx context.Context, p Provider) error {
 	if err := b.adopt(next, root); err != nil {
 		return err
 	}
-	if t, ok := p.(settler); ok {
-		if err := t.Settle(params); err != nil {
-			b.log.Warn("seal: the new root key is not in its place yet; the next start tries again", "error", err)
-		}
-	}
+	b.settle(p, params)
 	if t, ok := old.(settler); ok {
 		if err := t.Retire(oldParams); err != nil {
 			b.log.Warn("seal: the old root key could not be removed; remove it by hand", "error", err)

@@ -520,6 +520,32 @@ func TestRekeyCrash(t *testing.T) {
 	}
 }
 
+// TestRekeyLateCommit has a commit, whose outcome was not told, happen later: when
+// the next one is tried.
+func TestRekeyLateCommit(t *testing.T) {
+	for failAt := 1; failAt <= 2; failAt++ {
+		path := filepath.Join(t.TempDir(), "root.key")
+		st := &faultyStore{Store: store.NewMem()}
+		b := open(t, st, seal.KeyFile(path))
+		v := sealed(t, b, seal.Records, "", "text")
+		st.failAt, st.late = failAt, true
+		if err := b.Rekey(t.Context(), seal.KeyFile(path)); err == nil {
+			t.Fatal("Rekey succeeded on a store that failed")
+		}
+		// Whatever is in the store by now, a key for it must be in a file.
+		if err := b.Rekey(t.Context(), seal.KeyFile(path)); !errors.Is(err, seal.ErrConflict) {
+			t.Errorf("Rekey against the late commit: %v, want ErrConflict", err)
+		}
+		mustOpen(t, open(t, st, seal.KeyFile(path)), seal.Records, "", v, "text")
+		if err := b.Rekey(t.Context(), seal.KeyFile(path)); err != nil {
+			t.Errorf("Rekey after it: %v", err)
+		}
+		mustOpen(t, b, seal.Records, "", v, "text")
+		mustOpen(t, open(t, st, seal.KeyFile(path)), seal.Records, "", v, "text")
+		wantFiles(t, filepath.Dir(path), "root.key")
+	}
+}
+
 // TestRekeyNotPromoted is a crash after the commit and before the new key file
 // is in its place.
 func TestRekeyNotPromoted(t *testing.T) {
@@ -682,8 +708,9 @@ type faultyStore struct {
 	stored  bool
 	blind   bool
 	failed  bool
-	commits int
 	before  func() // is run before the first commit
+	late    bool   // the failed commit happens before the next one
+	pending func()
 }
 
 var errFault = errors.New("fault")
@@ -703,10 +730,17 @@ func (f *faultyStore) Commit(ctx context.Context, conds []store.Cond, ops []stor
 	if f.failed && f.blind {
 		return 0, false, errFault
 	}
+	if f.pending != nil {
+		f.pending()
+		f.pending = nil
+	}
 	if f.failAt > 0 {
 		f.failAt--
 		if f.failAt == 0 {
 			f.failed = true
+			if f.late {
+				f.pending = func() { _, _, _ = f.Store.Commit(context.Background(), conds, ops) }
+			}
 			if f.stored {
 				if _, ok, err := f.Store.Commit(ctx, conds, ops); err != nil || !ok {
 					return 0, ok, err
@@ -716,4 +750,33 @@ func (f *faultyStore) Commit(ctx context.Context, conds []store.Cond, ops []stor
 		}
 	}
 	return f.Store.Commit(ctx, conds, ops)
+}
+
+func FuzzState(f *testing.F) {
+	p := seal.Memory()
+	st := store.NewMem()
+	b, err := seal.Open(context.Background(), st, seal.Options{Provider: p})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := b.Rotate(context.Background()); err != nil {
+		f.Fatal(err)
+	}
+	good, _, err := st.Get(context.Background(), seal.StateKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good.Val)
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		st := store.NewMem()
+		if len(text) > 0 {
+			putState(t, st, text)
+		} else {
+			putState(t, st, []byte{})
+		}
+		if _, err := seal.Open(t.Context(), st, seal.Options{Provider: p}); err == nil && !bytes.Equal(text, good.Val) {
+			t.Errorf("a state that was not sealed by us opens: %x", text)
+		}
+	})
 }
