@@ -9,17 +9,20 @@
 //		HTTPClient:   srv.Client(),
 //	})
 //
-// The package needs no AWS SDK; the server is the same to all clients.
+// The package needs no AWS SDK; the server is the same to all clients. The
+// folder example has a whole test with the SDK, in a module of its own.
 package kmstest
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +45,7 @@ type Server struct {
 	CAFile string
 
 	client *http.Client
+	stop   func() error // once
 }
 
 // Option changes how a server is made.
@@ -60,69 +64,74 @@ func Seed(file string) Option { return func(c *node.Config) { c.Seed = file } }
 // Log sends the server's log to l; it is dropped otherwise.
 func Log(l *slog.Logger) Option { return func(c *node.Config) { c.Log = l } }
 
-// Now sets the server's clock. Requests signed more than five minutes off it
-// are refused.
+// Now sets the server's clock, for a test that lets time pass, such as the
+// waiting period of a key's deletion. Requests signed more than five minutes
+// off it are refused.
 func Now(now func() time.Time) Option { return func(c *node.Config) { c.Now = now } }
 
 // NewServer starts a server, which ends with the test. It fails the test if
 // that is not possible.
 func NewServer(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	s, stop, err := start(options)
+	s, err := Start(options...)
 	if err != nil {
 		t.Fatalf("kmstest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := stop(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Errorf("kmstest: stopping the server: %v", err)
 		}
 	})
 	return s
 }
 
-func start(options []Option) (_ *Server, stop func() error, err error) {
-	c := node.Config{Ephemeral: true, Version: "kmstest"}
+// Start starts a server where there is no test that it could end with, as in
+// TestMain or in an example. The caller closes it.
+func Start(options ...Option) (*Server, error) {
+	c := node.Config{Ephemeral: true, Version: "kmstest", DestroyEvery: destroyEvery}
 	c.Listen, c.Private = "127.0.0.1:0", "off"
 	for _, o := range options {
 		o(&c)
 	}
 	c.SetDefaults()
 	if err := c.Check(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return run(c)
-}
-
-func run(c node.Config) (_ *Server, stop func() error, err error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	defer func() {
-		if err != nil {
-			cancel()
-		}
-	}()
 	n, err := node.Open(ctx, c)
 	if err != nil {
-		return nil, nil, err
+		cancel()
+		return nil, err
 	}
 	served := make(chan error, 1)
 	go func() { served <- n.Serve(ctx) }()
-	stop = func() error {
+	stop := func() error {
 		cancel()
-		err := <-served
-		if e := n.Close(); err == nil {
-			err = e
-		}
-		return err
+		return errors.Join(<-served, n.Close())
 	}
-	s, err := describe(ctx, n, c)
+	s, err := describe(ctx, n, &c)
 	if err != nil {
-		_ = stop()
-		return nil, nil, err
+		return nil, errors.Join(err, stop())
 	}
-	return s, stop, nil
+	s.stop = sync.OnceValue(func() error {
+		s.client.CloseIdleConnections()
+		return stop()
+	})
+	return s, nil
 }
 
-func describe(ctx context.Context, n *node.Node, c node.Config) (*Server, error) {
+// destroyEvery is short, for a test that has let the waiting period of a key's
+// deletion pass would not wait long.
+const destroyEvery = 50 * time.Millisecond
+
+// Close stops the server: calls that have begun end first. What it kept is
+// gone.
+func (s *Server) Close() error { return s.stop() }
+
+func describe(ctx context.Context, n *node.Node, c *node.Config) (*Server, error) {
 	key, err := n.Administrator(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the administrator's access key: %w", err)
@@ -139,12 +148,15 @@ func describe(ctx context.Context, n *node.Node, c node.Config) (*Server, error)
 	if !roots.AppendCertsFromPEM(s.CA) {
 		return nil, fmt.Errorf("%s has no certificate", s.CAFile)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	transport.Proxy = nil
-	s.client = &http.Client{Transport: transport}
+	s.client = &http.Client{Transport: &http.Transport{
+		// By the server's clock, which may be a test's own.
+		TLSClientConfig:     &tls.Config{RootCAs: roots, Time: c.Now, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 16,
+	}}
 	return s, nil
 }
 
-// Client returns a client that trusts the server's certificate.
+// Client returns a client that trusts the server's certificate, and goes
+// through no proxy. It is the same one each time.
 func (s *Server) Client() *http.Client { return s.client }
