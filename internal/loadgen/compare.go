@@ -138,7 +138,7 @@ func Compare(ctx context.Context, c CompareConfig, out io.Writer) (err error) {
 		}
 	}
 	target.Region = cmp.Or(target.Region, defaultRegion)
-	m := &match{config: &c, bare: bare, server: target}
+	m := &match{config: &c, bare: bare, server: target, pinned: pin, serverCore: serverCore}
 	if m.serverEnd, err = newEndpoint(m.server, false); err != nil {
 		return err
 	}
@@ -164,6 +164,8 @@ type match struct {
 	config             *CompareConfig
 	server, bare       *Target
 	serverEnd, bareEnd *endpoint
+	pinned             bool
+	serverCore         int
 }
 
 // A contest is one operation to be compared.
@@ -314,9 +316,19 @@ func (m *match) rounds(ctx context.Context, contests []*contest) error {
 			}
 			ct.bare, ct.server = append(ct.bare, bare), append(ct.server, server)
 			if ct.sign != nil {
-				us, err := cpuPerCall(m.config.Duration/4, ct.sign)
-				if err != nil {
+				var us float64
+				measure := func() (err error) {
+					us, err = cpuPerCall(m.config.Duration/4, ct.sign)
 					return err
+				}
+				if m.pinned {
+					// On the servers' core, where nothing else runs now.
+					err = onCore(m.serverCore, measure)
+				} else {
+					err = measure()
+				}
+				if err != nil {
+					return fmt.Errorf("measuring a signature: %w", err)
 				}
 				ct.signatures = append(ct.signatures, us)
 			}

@@ -98,3 +98,17 @@ func startPinned(cmd *exec.Cmd, cpu int) error {
 
 // pinProcess keeps a running process on one core.
 func pinProcess(pid, cpu int) error { return pinThreads(pid, coreSet(cpu)) }
+
+// onCore runs f on a core, and nothing else of this process with it.
+func onCore(cpu int, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return fmt.Errorf("reading CPU affinity: %w", err)
+	}
+	if err := unix.SchedSetaffinity(0, coreSet(cpu)); err != nil {
+		return fmt.Errorf("moving to core %d: %w", cpu, err)
+	}
+	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
+}

@@ -16,3 +16,5 @@ func pinSelf(int) (undo func(), err error) { return nil, errPin }
 func pinProcess(int, int) error { return errPin }
 
 func startPinned(*exec.Cmd, int) error { return errPin }
+
+func onCore(int, func() error) error { return errPin }
