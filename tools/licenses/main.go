@@ -35,7 +35,7 @@ const (
 )
 
 // platforms are those of the released binaries.
-var platforms = []string{"linux/amd64", "linux/arm64", "darwin/arm64", "windows/amd64"}
+var platforms = []string{"linux/amd64", "linux/arm64", "darwin/arm64"}
 
 func main() {
 	log.SetFlags(0)
@@ -184,6 +184,7 @@ func normalise(text []byte) []byte {
 // apply.
 var grants = []struct{ spdx, sentence string }{
 	{"Apache-2.0", "Apache License Version 2.0, January 2004"},
+	{"Apache-2.0", `Licensed under the Apache License, Version 2.0 (the "License")`},
 	{"MIT", "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files"},
 	{"ISC", "Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted"},
 	{"ISC", "Permission to use, copy, modify, and distribute this software for any purpose with or without fee is hereby granted"},
