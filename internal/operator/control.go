@@ -140,8 +140,10 @@ func socketPath(dir string) (string, error) {
 		}
 	}
 	if len(path) > maxSocketPath {
-		return "", &hinted{fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path),
-			"use a data directory with a shorter path, or start in a directory near it"}
+		return "", &hinted{
+			fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path),
+			"use a data directory with a shorter path, or start in a directory near it",
+		}
 	}
 	return path, nil
 }

@@ -16,8 +16,10 @@ func checkOwner(path string, info fs.FileInfo) error {
 		return &hinted{fmt.Errorf("%s has mode %04o: others can get at the secrets in it", path, mode), "run: chmod 600 " + path}
 	}
 	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != os.Geteuid() && uid != 0 {
-		return &hinted{fmt.Errorf("%s belongs to user %d, and this is user %d", path, uid, os.Geteuid()),
-			fmt.Sprintf("run: chown %d %s", os.Geteuid(), path)}
+		return &hinted{
+			fmt.Errorf("%s belongs to user %d, and this is user %d", path, uid, os.Geteuid()),
+			fmt.Sprintf("run: chown %d %s", os.Geteuid(), path),
+		}
 	}
 	return nil
 }
