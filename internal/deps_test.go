@@ -385,6 +385,7 @@ func TestAmbient(t *testing.T) {
 var exceptions = map[string]string{
 	"internal/audit/record.go math/rand/v2":              "event ids have to be unique, and are no secret",
 	"internal/keyring/keyring.go math/rand/v2":           "how long to wait before the next attempt",
+	"internal/loadgen/drive.go math/rand/v2":             "which key a request is for",
 	"internal/seal/arena.go math/rand/v2":                "which free list to look at",
 	"internal/store/storetest/storetest.go math/rand/v2": "random commits, the same at each run",
 	"internal/secret/secret.go unsafe":                   "a pointer to bytes that package fmt does not follow",

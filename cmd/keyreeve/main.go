@@ -43,6 +43,9 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
+// Hint returns the advice. Errors of other packages have this method, too.
+func (h hinted) Hint() string { return h.hint }
+
 // Hint returns the advice.
 func (h hinted) Hint() string { return h.hint }
 

@@ -28,9 +28,10 @@ type CreateParams struct {
 	// ID and Material fix the key's id and material instead of random ones;
 	// for the system's own work only (a seed). Material is 32 bytes for
 	// SymmetricDefault, as long as the hash for HMAC, PKCS#8 in DER for others.
-	// It stays the caller's.
+	// It stays the caller's. Disabled is for that work only, too.
 	ID       string
 	Material secret.Bytes
+	Disabled bool
 }
 
 // Create makes a key, durably. The permit is for kms:CreateKey on "*". Errors:
@@ -39,7 +40,7 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 	if p.Action() != "kms:CreateKey" || p.Check(c, "*") != nil {
 		return nil, authz.ErrNoPermit
 	}
-	fixed := params.ID != "" || !params.Material.IsNil()
+	fixed := params.ID != "" || !params.Material.IsNil() || params.Disabled
 	if fixed && c != nil {
 		return nil, authz.ErrNoPermit
 	}
@@ -90,6 +91,9 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 		Policy:      params.Policy,
 		Created:     r.instant(c),
 		PublicKey:   public,
+	}
+	if params.Disabled {
+		m.State = Disabled
 	}
 	if m.Policy == "" {
 		m.Policy = DefaultPolicy(m.Region, m.Account)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -411,6 +412,9 @@ func (n *Node) Administrator(ctx context.Context) (identity.AccessKey, error) {
 	}
 	return u.directory.AccessKey(ctx, i.AccessKeyID)
 }
+
+// Handler returns the handler of the API, for use without a listener.
+func (n *Node) Handler() http.Handler { return n.server }
 
 // stopTimeout is how long calls may take to end when the node stops.
 const stopTimeout = 15 * time.Second

@@ -269,9 +269,6 @@ func (a *applier) make(ctx context.Context) error {
 	}
 	for _, k := range a.keys {
 		_, err := a.r.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), k.params())
-		if err == nil && k.disabled {
-			err = a.disable(ctx, k)
-		}
 		if err := count(&a.made.Keys, k.line, err, keyring.ErrExists); err != nil {
 			return err
 		}
@@ -307,22 +304,8 @@ func (k *key) params() keyring.CreateParams {
 	}
 	return keyring.CreateParams{
 		Account: k.account, Region: k.region, ID: k.id, Spec: k.spec, Usage: k.usage,
-		Description: k.description, Tags: tags, Material: k.material,
+		Description: k.description, Tags: tags, Material: k.material, Disabled: k.disabled,
 	}
-}
-
-func (a *applier) disable(ctx context.Context, k key) error {
-	return keyring.Attempt(ctx, func() error {
-		s, err := a.r.Find(ctx, k.account, k.region, k.id)
-		if err != nil {
-			return err
-		}
-		open, err := a.r.Open(ctx, nil, permit("kms:DisableKey", s.Resource()))
-		if err != nil {
-			return err
-		}
-		return open.Disable(ctx)
-	})
 }
 
 // errNotNow: the alias's key is on its way out, and takes no alias any more.
