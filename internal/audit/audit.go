@@ -32,6 +32,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -437,6 +438,12 @@ func (l *Log) settle(pos, epoch uint64) error {
 		}
 		running := make(chan struct{})
 		l.syncing = running
+		l.mu.Unlock()
+		// Whoever can run now writes its record before the fsync and shares
+		// it. Without this nobody would on a single core, whose thread is
+		// not given away during a short fsync.
+		runtime.Gosched()
+		l.mu.Lock()
 		f, target := l.file, l.written
 		l.mu.Unlock()
 		err := f.Sync()
