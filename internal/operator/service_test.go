@@ -228,6 +228,8 @@ func (d *door) Append(c *call.Call) error {
 	return nil
 }
 
+func (d *door) Err() error { return nil }
+
 // TestRemote goes the whole way, through the server.
 func TestRemote(t *testing.T) {
 	p, d := newPlane(t), new(door)

@@ -62,8 +62,15 @@ func (d directory) Credential(_ context.Context, id, token string) (*call.Princi
 type journal struct {
 	mu    sync.Mutex
 	calls []call.Call
-	err   error
+	err   error // of Append
+	down  error // of Err
 	panic any
+}
+
+func (j *journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.down
 }
 
 func (j *journal) Append(c *call.Call) error {

@@ -155,6 +155,13 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte,
 		rt = svc.unknown
 	}
 
+	if err := back.audit.Err(); err != nil {
+		s.metrics.auditFailures.Inc()
+		if suppressed, ok := s.alarm.ring(c.Time); ok {
+			s.log.Error("calls are refused since they could not be recorded", "error", err, "not_logged_before", suppressed)
+		}
+		return nil, rt, wire.Internal(err)
+	}
 	if c.Operation = rt.operation; c.Operation != nil {
 		answer, e = s.invoke(c, b)
 	} else {

@@ -12,6 +12,7 @@
 //	body read, at most MaxBody      else RequestEntityTooLargeException, 413
 //	signature verified              else InvalidSignatureException
 //	X-Amz-Target routed             else UnknownOperationException, 400
+//	audit log in order              else KMSInternalException, 500
 //	operation invoked
 //	call recorded                   else KMSInternalException, 500
 //	answer written, then wiped
@@ -79,6 +80,11 @@ type Recorder interface {
 	// as it promises; then, and only then, the call is answered. The call is
 	// not kept.
 	Append(c *call.Call) error
+
+	// Err returns why a call could not be recorded now, as far as that is
+	// known before it. It is asked before each call is run, so that nothing is
+	// changed that could not be put on record.
+	Err() error
 }
 
 // A Backend is what an unsealed server works with. All of it is needed.

@@ -390,6 +390,20 @@ func TestUnrecorded(t *testing.T) {
 	}
 }
 
+// A call that certainly can't be recorded is not even run.
+func TestLogIsDown(t *testing.T) {
+	p := newServer(t, nil)
+	p.journal.down = errors.New("disk full")
+	ts := p.listen(t)
+	a := send(t, ts.Client(), newRequest(t, ts.URL, "Echo", `{"planted":"secret"}`))
+	if a.status != 500 || a.body != `{"__type":"KMSInternalException"}` {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if _, n := p.journal.last(); n != 0 || p.seen.out != nil {
+		t.Errorf("the operation was run: %d records", n)
+	}
+}
+
 func TestSealed(t *testing.T) {
 	p := newServer(t, nil)
 	ts := p.listen(t)
