@@ -46,9 +46,6 @@ func (h hinted) Unwrap() error { return h.error }
 // Hint returns the advice. Errors of other packages have this method, too.
 func (h hinted) Hint() string { return h.hint }
 
-// Hint returns the advice.
-func (h hinted) Hint() string { return h.hint }
-
 func main() { os.Exit(run(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs one command and returns the exit status: 0, 1 for a failure, 2 for
