@@ -19,6 +19,7 @@ import (
 type ledger struct{}
 
 func (ledger) Append(*call.Call) error { return nil }
+func (ledger) Err() error              { return nil }
 
 // newQuiet returns a server that logs at info level, as in production.
 func newQuiet(tb testing.TB) *parts {

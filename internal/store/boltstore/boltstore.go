@@ -35,6 +35,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -456,6 +457,9 @@ func (s *Store) write() {
 				}
 			}
 		}
+		// On one core a short sync does not give the processor away, and
+		// those who wait for a turn to commit would come one by one.
+		runtime.Gosched()
 	gather:
 		for len(batch) < maxBatch {
 			select {
