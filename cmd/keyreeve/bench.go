@@ -107,6 +107,7 @@ type benchCompareCommand struct {
 	Rounds      int           `default:"5" help:"Runs of each operation, in turn with the bare server's."`
 	Keys        int           `default:"1000" help:"How many keys \"many\" are."`
 	Sign        string        `default:"once" enum:"each,once" help:"Sign each request, or each body once, which keeps the client cheap."`
+	Dir         string        `help:"Where the measured node's data directory is made, which should be on a disk; among the temporary files otherwise." type:"existingdir" placeholder:"DIR"`
 	NoPin       bool          `help:"Let the system choose the cores."`
 	JSON        bool          `name:"json" help:"Print a line of JSON for each operation."`
 }
@@ -123,7 +124,7 @@ func (c *benchCompareCommand) Run(e *env) error {
 	}
 	if c.URL == "" {
 		config.Start = func(ctx context.Context, start func(*exec.Cmd) error) (*loadgen.Target, func() error, error) {
-			return startNode(ctx, self, start)
+			return startNode(ctx, self, c.Dir, start)
 		}
 	} else if config.Target, err = c.resolve(e.ctx, ""); err != nil {
 		return err
@@ -131,9 +132,9 @@ func (c *benchCompareCommand) Run(e *env) error {
 	return loadgen.Compare(e.ctx, config, e.stdout)
 }
 
-// startNode starts `keyreeve serve` on a data directory of its own.
-func startNode(ctx context.Context, self string, start func(*exec.Cmd) error) (_ *loadgen.Target, stop func() error, err error) {
-	dir, err := os.MkdirTemp("", "keyreeve-bench-")
+// startNode starts `keyreeve serve` on a data directory of its own in parent.
+func startNode(ctx context.Context, self, parent string, start func(*exec.Cmd) error) (_ *loadgen.Target, stop func() error, err error) {
+	dir, err := os.MkdirTemp(parent, "keyreeve-bench-")
 	if err != nil {
 		return nil, nil, err
 	}
