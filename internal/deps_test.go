@@ -23,9 +23,10 @@ const modulePath = "github.com/keyreeve/keyreeve"
 // belongs below both.
 var floors = map[string]int{
 	"internal/arn":     1,
+	"internal/durable": 1,
+	"internal/hint":    1,
 	"internal/secret":  1,
 	"internal/store":   1,
-	"internal/tlscert": 1,
 	"tools/licenses":   1,
 
 	"internal/config":          2,
@@ -35,6 +36,7 @@ var floors = map[string]int{
 	"internal/wire":            2,
 	"internal/call":            2,
 	"internal/seal":            2,
+	"internal/tlscert":         2,
 
 	"internal/api/kmsapi":      3,
 	"internal/api/keyreeveapi": 3,

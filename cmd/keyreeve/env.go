@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/operator"
 )
 
@@ -95,7 +96,7 @@ func quoteDotenv(s string) string {
 // adviseClient adds advice to the errors of talking to a node.
 func adviseClient(err error, dir string) error {
 	if errors.Is(err, operator.ErrNotRunning) {
-		return hinted{err, "start it with `keyreeve serve" + dataFlag(dir) + "`, or say where it is with --data"}
+		return hint.Add(err, "start it with `keyreeve serve"+dataFlag(dir)+"`, or say where it is with --data")
 	}
 	return err
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/loadgen"
 )
 
@@ -34,17 +34,6 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
-
-// hinted is an error with advice for the person who sees it.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) Unwrap() error { return h.error }
-
-// Hint returns the advice. Errors of other packages have this method, too.
-func (h hinted) Hint() string { return h.hint }
 
 func main() { os.Exit(run(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -69,7 +58,7 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 		return exit
 	}
 	if err != nil {
-		return report(stderr, hinted{err, "keyreeve --help"}, 2)
+		return report(stderr, hint.Add(err, "keyreeve --help"), 2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -84,17 +73,8 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 // report prints an error for a person: what happened, and what to do.
 func report(w io.Writer, err error, status int) int {
 	fmt.Fprintf(w, "error: %v\n", err)
-	if hint := hintOf(err); hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", hint)
+	if advice := hint.Of(err); advice != "" {
+		fmt.Fprintf(w, "hint: %s\n", advice)
 	}
 	return status
-}
-
-// hintOf returns the advice that comes with an error, or "".
-func hintOf(err error) string {
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
 }

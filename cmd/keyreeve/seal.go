@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/keyreeve/keyreeve/internal/api/keyreeveapi"
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -84,7 +85,7 @@ func (p passphraseFile) read(e *env, prompt string, isNew bool) (secret.Bytes, e
 	again, err := ask(f, e.stderr, "The same once more: ")
 	defer again.Wipe()
 	if err == nil && !again.Equal(phrase) {
-		err = hinted{errors.New("the two passphrases differ"), "nothing has been changed; try again"}
+		err = hint.Add(errors.New("the two passphrases differ"), "nothing has been changed; try again")
 	}
 	if err != nil {
 		phrase.Wipe()
@@ -104,7 +105,7 @@ func ask(terminal *os.File, w io.Writer, prompt string) (secret.Bytes, error) {
 	return secret.New(b), err
 }
 
-var errNoPassphrase = hinted{errors.New("no passphrase was given"), "type it, or use --passphrase-file"}
+var errNoPassphrase = hint.Add(errors.New("no passphrase was given"), "type it, or use --passphrase-file")
 
 // firstLine returns the first line of input that no person types. It reads no
 // byte beyond that.

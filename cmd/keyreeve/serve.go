@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/node"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store/boltstore"
@@ -92,11 +93,11 @@ func (s *serveCommand) config() (*node.Config, error) {
 	if s.Dev {
 		switch {
 		case c.Data != "":
-			return nil, hinted{errors.New("--dev keeps nothing, so it takes no data directory"), "leave out --dev, or the data directory: --data, KEYREEVE_DATA, data in the configuration file"}
+			return nil, hint.Add(errors.New("--dev keeps nothing, so it takes no data directory"), "leave out --dev, or the data directory: --data, KEYREEVE_DATA, data in the configuration file")
 		case c.Account != "" && c.Account != node.DevAccount:
-			return nil, hinted{errors.New("--dev has the account " + node.DevAccount), "leave out --account, or make accounts with --seed"}
+			return nil, hint.Add(errors.New("--dev has the account " + node.DevAccount), "leave out --account, or make accounts with --seed")
 		case c.Plain != "":
-			return nil, hinted{errors.New("--dev is without TLS already"), "leave out --plain"}
+			return nil, hint.Add(errors.New("--dev is without TLS already"), "leave out --plain")
 		}
 	}
 	c.SetDefaults()
@@ -157,14 +158,14 @@ func dataFlag(dir string) string {
 func advise(err error) error {
 	var op *net.OpError
 	switch {
-	case hintOf(err) != "":
+	case hint.Of(err) != "":
 		return err
 	case errors.Is(err, boltstore.ErrLocked), errors.Is(err, audit.ErrInUse):
-		return hinted{err, "another keyreeve is running with this data directory"}
+		return hint.Add(err, "another keyreeve is running with this data directory")
 	case errors.Is(err, seal.ErrWrongRoot):
-		return hinted{err, "the data was made with another root key; find the passphrase that belongs to it"}
+		return hint.Add(err, "the data was made with another root key; find the passphrase that belongs to it")
 	case errors.As(err, &op) && op.Op == "listen":
-		return hinted{err, "choose other addresses with --listen and --private"}
+		return hint.Add(err, "choose other addresses with --listen and --private")
 	}
 	return err
 }

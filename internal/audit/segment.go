@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
 )
 
 // A disk is where segments are kept; tests put one that fails in its place.
@@ -48,7 +50,7 @@ func (osDisk) makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 func (osDisk) create(path string) (file, error) {
@@ -56,7 +58,7 @@ func (osDisk) create(path string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	return f, nil
@@ -105,15 +107,6 @@ func lastLine(r io.ReaderAt, size int64) (int64, error) {
 		size -= int64(len(chunk))
 	}
 	return 0, nil
-}
-
-// syncDir makes the entries of a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // segmentName returns a name such as 2026-11-21-000001.jsonl, so that segments

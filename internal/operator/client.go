@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
@@ -101,7 +102,7 @@ func (c Client) do(ctx context.Context, command string, passphrase secret.Bytes,
 	var d net.Dialer
 	dialed, err := d.DialContext(ctx, "unix", path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return &hinted{fmt.Errorf("%w: %s", ErrNotRunning, path), "start one with: keyreeve serve --data " + c.dir}
+		return hint.Add(fmt.Errorf("%w: %s", ErrNotRunning, path), "start one with: keyreeve serve --data "+c.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("connecting to the node: %w", err)

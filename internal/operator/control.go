@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
@@ -140,10 +141,8 @@ func socketPath(dir string) (string, error) {
 		}
 	}
 	if len(path) > maxSocketPath {
-		return "", &hinted{
-			fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path),
-			"use a data directory with a shorter path, or start in a directory near it",
-		}
+		return "", hint.Add(fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path),
+			"use a data directory with a shorter path, or start in a directory near it")
 	}
 	return path, nil
 }
@@ -165,11 +164,11 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return &hinted{fmt.Errorf("%s is there and is no socket", path), "move it away"}
+		return hint.Add(fmt.Errorf("%s is there and is no socket", path), "move it away")
 	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
-		return &hinted{fmt.Errorf("another node listens at %s", path), "stop it first"}
+		return hint.Add(fmt.Errorf("another node listens at %s", path), "stop it first")
 	}
 	return os.Remove(path)
 }
@@ -352,22 +351,11 @@ func appendEnvironment(b []byte, e Environment) []byte {
 func appendError(b []byte, err error) []byte {
 	b = wire.AppendName(append(b, '{'), "error")
 	b = wire.AppendString(b, err.Error())
-	var h interface{ Hint() string }
-	if errors.As(err, &h) {
-		b = wire.AppendString(wire.AppendName(b, "hint"), h.Hint())
+	if advice := hint.Of(err); advice != "" {
+		b = wire.AppendString(wire.AppendName(b, "hint"), advice)
 	}
 	return append(b, '}')
 }
 
 // peer is who is at the other end of a socket.
 type peer struct{ uid, pid int }
-
-// hinted is an error with a sentence for people on what to do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-// Hint returns what to do about the error.
-func (h *hinted) Hint() string  { return h.hint }
-func (h *hinted) Unwrap() error { return h.error }

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
@@ -253,43 +253,11 @@ func (s *Store) save(m *mark, head store.Rev) error {
 	if err != nil {
 		return fmt.Errorf("sealing the mark: %w", err)
 	}
-	if err := replaceFile(m.path, append([]byte{markVersion}, sealed...)); err != nil {
+	if err := durable.Replace(m.path, append([]byte{markVersion}, sealed...), 0o600); err != nil {
 		return fmt.Errorf("writing the mark: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.head, m.newest = head, newest
 	return nil
-}
-
-// replaceFile puts b at path, all of it or nothing, durably.
-func replaceFile(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
@@ -113,7 +114,7 @@ func (a *Arena) grow() error {
 			if a.chunks > 0 {
 				err = ErrArenaFull
 			}
-			return hint(err, "raise the limit of locked memory (LimitMEMLOCK= in systemd, ulimit -l), or set memory.lock to try")
+			return hint.Add(err, "raise the limit of locked memory (LimitMEMLOCK= in systemd, ulimit -l), or set memory.lock to try")
 		}
 		if a.unlocked == 0 {
 			a.o.Log.Warn("memory for key material is not locked: it may be written to swap", "error", lockErr)

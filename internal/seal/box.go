@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
@@ -202,7 +203,7 @@ func (b *Box) load(ctx context.Context) (*state, store.Rev, error) {
 // rootOf returns the root key of s from the provider, having verified s.
 func rootOf(ctx context.Context, p Provider, s *state) (secret.Bytes, error) {
 	if p.Kind() != s.kind {
-		return secret.Bytes{}, hint(fmt.Errorf("%w: by %q, and this node is configured for %q", ErrWrongProvider, printable(s.kind), p.Kind()),
+		return secret.Bytes{}, hint.Add(fmt.Errorf("%w: by %q, and this node is configured for %q", ErrWrongProvider, printable(s.kind), p.Kind()),
 			"set seal.provider to what the store is sealed with")
 	}
 	root, err := p.Open(ctx, s.params)
@@ -432,7 +433,7 @@ func (b *Box) current(ctx context.Context) (*state, store.Rev, error) {
 	if err := s.verify(root); errors.Is(err, ErrWrongRoot) {
 		root, err = rootOf(ctx, b.provider, s)
 		if err != nil {
-			return nil, 0, hint(fmt.Errorf("the root key was changed by another node: %w", err),
+			return nil, 0, hint.Add(fmt.Errorf("the root key was changed by another node: %w", err),
 				"give this node the new key file, or unseal it with the new passphrase")
 		}
 		defer root.Wipe()

@@ -29,15 +29,3 @@ var (
 	// ErrConflict: the seal state was changed by somebody else meanwhile.
 	ErrConflict = errors.New("seal: changed meanwhile; try again")
 )
-
-// hinted is an error with a sentence for people on what to do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-// Hint returns what to do about the error.
-func (h *hinted) Hint() string  { return h.hint }
-func (h *hinted) Unwrap() error { return h.error }
-
-func hint(err error, text string) error { return &hinted{err, text} }

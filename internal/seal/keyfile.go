@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
@@ -85,7 +87,7 @@ func (k *keyFile) promote() error {
 	if err := os.Rename(k.path+nextSuffix, k.path); err != nil {
 		return fmt.Errorf("putting the key file in its place: %w", err)
 	}
-	return syncDir(k.path)
+	return durable.SyncDir(filepath.Dir(k.path))
 }
 
 func (k *keyFile) Renew(_ context.Context, current []byte) (secret.Bytes, []byte, error) {
@@ -98,7 +100,7 @@ func (k *keyFile) Renew(_ context.Context, current []byte) (secret.Bytes, []byte
 		ours := subtle.ConstantTimeCompare(rootID(have), current) == 1
 		have.Wipe()
 		if !ours {
-			return secret.Bytes{}, nil, hint(fmt.Errorf("%w: %s", ErrKeyFileTaken, k.path), "name a file that does not exist")
+			return secret.Bytes{}, nil, hint.Add(fmt.Errorf("%w: %s", ErrKeyFileTaken, k.path), "name a file that does not exist")
 		}
 	}
 	if err := os.Remove(k.path + nextSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -139,10 +141,10 @@ func (k *keyFile) find(params []byte) (secret.Bytes, string, error) {
 		root.Wipe()
 	}
 	if missing == 2 {
-		return secret.Bytes{}, "", hint(fmt.Errorf("%w: %s does not exist", ErrWrongRoot, k.path),
+		return secret.Bytes{}, "", hint.Add(fmt.Errorf("%w: %s does not exist", ErrWrongRoot, k.path),
 			"bring the key file back to this place; without it the data cannot be read")
 	}
-	return secret.Bytes{}, "", hint(fmt.Errorf("%w: %s has another one", ErrWrongRoot, k.path),
+	return secret.Bytes{}, "", hint.Add(fmt.Errorf("%w: %s has another one", ErrWrongRoot, k.path),
 		"bring the key file that belongs to this data")
 }
 
@@ -174,37 +176,21 @@ func (k *keyFile) Retire(params []byte) error {
 	if err := os.Remove(k.path); err != nil {
 		return err
 	}
-	return syncDir(k.path)
+	return durable.SyncDir(filepath.Dir(k.path))
 }
 
 // write makes a new key file, durable when it returns.
-func (k *keyFile) write(path string, root secret.Bytes) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("making the key file: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			err = fmt.Errorf("writing the key file: %w", errors.Join(err, os.Remove(path)))
-		}
-	}()
+func (k *keyFile) write(path string, root secret.Bytes) error {
 	text := make([]byte, 0, len(keyFileHeader)+64+len(keyFileComment))
 	text = append(text, keyFileHeader...)
 	text = base64.StdEncoding.AppendEncode(text, root.Reveal())
 	text = append(text, '\n')
 	text = append(text, keyFileComment...)
 	defer clear(text)
-	if err := f.Chmod(0o600); err != nil { // the umask may have taken more
-		return err
+	if err := durable.Create(path, text, 0o600); err != nil {
+		return fmt.Errorf("making the key file: %w", err)
 	}
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return syncDir(path)
+	return nil
 }
 
 func readKeyFile(path string) (secret.Bytes, error) {
@@ -215,7 +201,7 @@ func readKeyFile(path string) (secret.Bytes, error) {
 	defer text.Wipe()
 	root, ok := parseKeyFile(text.Reveal())
 	if !ok {
-		return secret.Bytes{}, hint(fmt.Errorf("seal: %s is %w", path, errDamaged),
+		return secret.Bytes{}, hint.Add(fmt.Errorf("seal: %s is %w", path, errDamaged),
 			"bring back a copy of it; if there is no data yet, remove it and start again")
 	}
 	return root, nil
@@ -272,14 +258,4 @@ func readPrivate(path string, limit int) (secret.Bytes, error) {
 		return secret.Bytes{}, fmt.Errorf("%s is larger than %d bytes", path, limit)
 	}
 	return secret.New(buf[:n]), nil
-}
-
-// syncDir makes the directory entry of path durable.
-func syncDir(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return syncDirFile(d)
 }

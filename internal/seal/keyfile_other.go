@@ -5,6 +5,8 @@ package seal
 import (
 	"fmt"
 	"os"
+
+	"github.com/keyreeve/keyreeve/internal/hint"
 )
 
 // openPrivate opens a regular file. This system has no modes and owners of the
@@ -15,10 +17,7 @@ func openPrivate(path string) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, hint(fmt.Errorf("%s is not a regular file", path), "put a plain file there")
+		return nil, hint.Add(fmt.Errorf("%s is not a regular file", path), "put a plain file there")
 	}
 	return os.Open(path)
 }
-
-// syncDirFile does nothing: this system cannot sync a directory.
-func syncDirFile(*os.File) error { return nil }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keyreeve/keyreeve/internal/hint"
 )
 
 // openPrivate opens a file for reading, and refuses all but a regular file of
@@ -18,7 +20,7 @@ func openPrivate(path string) (*os.File, error) {
 	// O_NONBLOCK: opening a FIFO must not wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, hint(fmt.Errorf("%s is a symbolic link", path), "put the file itself there")
+		return nil, hint.Add(fmt.Errorf("%s is a symbolic link", path), "put the file itself there")
 	}
 	if err != nil {
 		return nil, err
@@ -36,16 +38,14 @@ func checkPrivate(path string, f *os.File) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return hint(fmt.Errorf("%s is not a regular file", path), "put a plain file there")
+		return hint.Add(fmt.Errorf("%s is not a regular file", path), "put a plain file there")
 	}
 	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != os.Geteuid() {
-		return hint(fmt.Errorf("%s belongs to user %d, and this is user %d", path, uid, os.Geteuid()),
+		return hint.Add(fmt.Errorf("%s belongs to user %d, and this is user %d", path, uid, os.Geteuid()),
 			fmt.Sprintf("run: chown %d %s", os.Geteuid(), path))
 	}
 	if mode := info.Mode() & (os.ModePerm | os.ModeSetuid | os.ModeSetgid | os.ModeSticky); mode != 0o600 {
-		return hint(fmt.Errorf("%s has mode %04o, not 0600", path, mode.Perm()), "run: chmod 600 "+path)
+		return hint.Add(fmt.Errorf("%s has mode %04o, not 0600", path, mode.Perm()), "run: chmod 600 "+path)
 	}
 	return nil
 }
-
-func syncDirFile(d *os.File) error { return d.Sync() }

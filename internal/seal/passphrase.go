@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
@@ -63,7 +64,7 @@ func CheckPassphrase(phrase secret.Bytes) error {
 	case !utf8.Valid(phrase.Reveal()):
 		return fmt.Errorf("%w: it is not valid UTF-8", ErrWeakPassphrase)
 	case utf8.RuneCount(phrase.Reveal()) < MinPassphrase:
-		return hint(fmt.Errorf("%w: it has fewer than %d characters", ErrWeakPassphrase, MinPassphrase), "use several random words")
+		return hint.Add(fmt.Errorf("%w: it has fewer than %d characters", ErrWeakPassphrase, MinPassphrase), "use several random words")
 	case phrase.Len() > MaxPassphrase:
 		return fmt.Errorf("%w: it has more than %d bytes", ErrWeakPassphrase, MaxPassphrase)
 	}
@@ -91,7 +92,7 @@ func (p *passphrase) Kind() string { return KindPassphrase }
 
 func (p *passphrase) Create(ctx context.Context) (secret.Bytes, []byte, error) {
 	if p.phrase.Len() == 0 {
-		return secret.Bytes{}, nil, hint(ErrNoPassphrase, "a new store needs its passphrase at the first start: give it in a file of mode 0600 (seal.passphrase_file)")
+		return secret.Bytes{}, nil, hint.Add(ErrNoPassphrase, "a new store needs its passphrase at the first start: give it in a file of mode 0600 (seal.passphrase_file)")
 	}
 	if err := CheckPassphrase(p.phrase); err != nil {
 		return secret.Bytes{}, nil, err
@@ -120,7 +121,7 @@ func (p *passphrase) Open(ctx context.Context, params []byte) (secret.Bytes, err
 		return secret.Bytes{}, err
 	}
 	if p.phrase.Len() == 0 {
-		return secret.Bytes{}, hint(ErrNoPassphrase, "run: keyreeve seal unseal")
+		return secret.Bytes{}, hint.Add(ErrNoPassphrase, "run: keyreeve seal unseal")
 	}
 	if p.phrase.Len() > MaxPassphrase {
 		return secret.Bytes{}, ErrWrongRoot

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
@@ -138,7 +139,7 @@ func parseState(text []byte) (*state, error) {
 	if v := r.take(1); r.short {
 		return nil, fmt.Errorf("%w: it is empty", ErrTampered)
 	} else if v[0] != stateVersion {
-		return nil, hint(fmt.Errorf("%w: version %d is unknown", ErrTampered, v[0]), "was the store written by a newer keyreeve?")
+		return nil, hint.Add(fmt.Errorf("%w: version %d is unknown", ErrTampered, v[0]), "was the store written by a newer keyreeve?")
 	}
 	s := new(state)
 	s.generation = binary.BigEndian.Uint64(r.take(8))

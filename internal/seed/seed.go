@@ -151,13 +151,3 @@ func (f *File) CheckRegions(regions []string) error {
 func at(line int, format string, args ...any) error {
 	return fmt.Errorf("line %d: %w", line, fmt.Errorf(format, args...))
 }
-
-// hinted is an error with a sentence for people on what to do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-// Hint returns what to do about the error.
-func (h *hinted) Hint() string  { return h.hint }
-func (h *hinted) Unwrap() error { return h.error }

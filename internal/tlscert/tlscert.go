@@ -44,6 +44,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/durable"
 )
 
 const (
@@ -373,7 +375,10 @@ func (l *local) issue(file string, template, parent *x509.Certificate, public cr
 		return nil, fmt.Errorf("making %s: %w", l.path(file), err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return text, writeFile(l.path(file), text, 0o644)
+	if err := durable.Replace(l.path(file), text, 0o644); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", l.path(file), err)
+	}
+	return text, nil
 }
 
 func parse(text []byte) (*x509.Certificate, error) {
@@ -401,7 +406,10 @@ func makeKey(path string) (crypto.Signer, error) {
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	defer clear(text)
 	defer clear(der)
-	return key, writeFile(path, text, 0o600)
+	if err := durable.Replace(path, text, 0o600); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	return key, nil
 }
 
 // readKey reads a private key that nobody else can read.
@@ -432,41 +440,4 @@ func readKey(path string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("%s: a %T can't sign", path, key)
 	}
 	return signer, nil
-}
-
-// writeFile puts a file in place whole, and on the disk.
-func writeFile(path string, text []byte, mode os.FileMode) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	// The file is there. Only a power failure could undo it, and then it is
-	// made again.
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
-	return nil
 }

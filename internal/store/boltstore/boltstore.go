@@ -44,6 +44,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
 
@@ -151,7 +152,7 @@ func Open(path string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
 	if errors.Is(statErr, os.ErrNotExist) {
-		if err := syncDir(filepath.Dir(path)); err != nil {
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 			return nil, fmt.Errorf("opening store: %w", err)
 		}
 	}
@@ -596,13 +597,4 @@ func (s *Store) Close() error {
 		}
 	})
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
