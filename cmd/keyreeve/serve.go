@@ -95,7 +95,7 @@ func (s *serveCommand) config() (*node.Config, error) {
 		case c.Data != "":
 			return nil, hint.Add(errors.New("--dev keeps nothing, so it takes no data directory"), "leave out --dev, or the data directory: --data, KEYREEVE_DATA, data in the configuration file")
 		case c.Account != "" && c.Account != node.DevAccount:
-			return nil, hint.Add(errors.New("--dev has the account " + node.DevAccount), "leave out --account, or make accounts with --seed")
+			return nil, hint.Add(errors.New("--dev has the account "+node.DevAccount), "leave out --account, or make accounts with --seed")
 		case c.Plain != "":
 			return nil, hint.Add(errors.New("--dev is without TLS already"), "leave out --plain")
 		}
