@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     = mvdan.cc/gofumpt@v0.12.0
 
 # The modules besides the main one; each is linted and tested in its folder.
-NESTED = tools/apigen interop/go
+NESTED = tools/apigen interop/go kmstest/example
 
 KEYREEVE = $(CURDIR)/bin/keyreeve
 
@@ -26,6 +26,7 @@ test: lint
 	$(GO) run ./tools/licenses -check
 	$(GO) test -race ./...
 	cd tools/apigen && $(GO) test ./...
+	cd kmstest/example && $(GO) test ./...
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal kmstest tools interop) && test -z "$$unformatted" || \
