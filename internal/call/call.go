@@ -63,6 +63,12 @@ type Call struct {
 	Failure Failure // zero if the call succeeded
 }
 
+// Restart forgets what an attempt to run the operation has noted: the operation
+// is run anew, since something changed under it.
+func (c *Call) Restart() {
+	c.Resources, c.Additional, c.Elements, c.DecisionText = nil, nil, nil, ""
+}
+
 // TLS describes the connection; the zero value is a plain one. The numbers are
 // those of crypto/tls.
 type TLS struct {

@@ -337,8 +337,14 @@ func TestChangeUnderneath(t *testing.T) {
 
 	e.must(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": id})
 	between("UpdateAlias", object{"AliasName": "alias/x", "TargetKeyId": other})
-	e.must(alice, "DeleteAlias", object{"AliasName": "alias/x"})
-	if got := aliasTarget(e, fixture{id, other}); got != "none" {
-		t.Errorf("the deleted alias points to %s", got)
+	deleted := e.call(alice, "DeleteAlias", `{"AliasName":"alias/x"}`)
+	if got := aliasTarget(e, fixture{id, other}); got != "none" || deleted.err != nil {
+		t.Errorf("the deleted alias points to %s, %v", got, deleted.err)
+	}
+	// What the attempt that failed had noted is no part of the record.
+	for _, r := range deleted.call.Resources {
+		if r.ARN == keyARN(id) {
+			t.Errorf("the record names a key that the alias did not point to any more: %v", deleted.call.Resources)
+		}
 	}
 }

@@ -57,7 +57,11 @@ func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *
 		return nil
 	}
 	if errors.Is(err, keyring.ErrStale) {
-		err = keyring.Attempt(ctx, func() error { return operation(s, ctx, c, in, out) })
+		err = keyring.Attempt(ctx, func() error {
+			c.Restart()
+			*out = *new(O)
+			return operation(s, ctx, c, in, out)
+		})
 	}
 	return answer(c, err)
 }
