@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -345,15 +346,32 @@ func (n *Node) Endpoint() string {
 	if n.cert == nil {
 		scheme = "http://"
 	}
-	address := reachable(n.main.Addr())
-	// The certificate is for the name that was configured, not for whatever
-	// address it has.
-	if host, _, err := net.SplitHostPort(n.c.Listen); err == nil && host != "" && net.ParseIP(host) == nil {
-		if _, port, err := net.SplitHostPort(address); err == nil {
-			address = net.JoinHostPort(host, port)
+	host, port, err := net.SplitHostPort(reachable(n.main.Addr()))
+	if err != nil {
+		return scheme + n.main.Addr().String() // no TCP
+	}
+	return scheme + net.JoinHostPort(n.name(host), port)
+}
+
+// name returns the name by which clients reach a host of ours: where it
+// differs, it is the one that the certificate is for.
+func (n *Node) name(host string) string {
+	if configured, _, err := net.SplitHostPort(n.c.Listen); err == nil && configured != "" && net.ParseIP(configured) == nil {
+		host = configured
+	}
+	if n.cert == nil || n.cert.AuthorityFile() != "" {
+		return host // a certificate that we make is for all of them
+	}
+	given, err := n.cert.GetCertificate(nil)
+	if err != nil || given.Leaf == nil || given.Leaf.VerifyHostname(host) == nil {
+		return host
+	}
+	for _, name := range given.Leaf.DNSNames {
+		if !strings.HasPrefix(name, "*.") {
+			return name
 		}
 	}
-	return scheme + address
+	return host
 }
 
 // PlainEndpoint returns the URL of the listener without TLS, or "".

@@ -3,12 +3,18 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -684,6 +690,64 @@ func TestCertificate(t *testing.T) {
 	}
 	r.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
 	r.must(t, "ListKeys", nil)
+
+	// Clients are sent to a name that it is for.
+	for _, test := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{"*.example.com", "kms.example.com", "other.example.com"}, "https://kms.example.com:"},
+		{[]string{"localhost", "127.0.0.1"}, "https://127.0.0.1:"},
+		{[]string{"*.example.com"}, "https://127.0.0.1:"},
+	} {
+		dir := t.TempDir()
+		certify(t, dir, test.names)
+		n, err := node.Open(t.Context(), configure(t.TempDir(), func(c *node.Config) {
+			c.TLS.Certificate, c.TLS.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(n.Endpoint(), test.want) {
+			t.Errorf("a certificate for %v: the endpoint is %s, want %s…", test.names, n.Endpoint(), test.want)
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// certify writes a certificate for these names, with its key, to dir.
+func certify(t *testing.T, dir string, names []string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: der},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestRecorded finds the record of every call on the disk when it is answered.
