@@ -15,7 +15,7 @@ import (
 
 // Resource is what an action would be done to.
 type Resource struct {
-	ARN      string // full ARN, or "*" for an action without a resource
+	ARN      string // full ARN, or "*" for an action without a resource: good in the one account
 	Account  string // owner, 12 digits
 	Revision int64  // of the key's record, for a permit that opens it
 
@@ -31,6 +31,7 @@ type Permit struct {
 	job      string     // name of that work; empty in a call
 	action   string
 	resource string
+	account  string // that owns the resource
 	revision int64
 }
 
@@ -44,6 +45,9 @@ func (p Permit) Action() string { return p.action }
 // Resource returns the ARN that p is good for.
 func (p Permit) Resource() string { return p.resource }
 
+// Account returns the account that owns what p is good for.
+func (p Permit) Account() string { return p.account }
+
 // Revision returns the revision of the key's record that p was decided on.
 func (p Permit) Revision() int64 { return p.revision }
 
@@ -54,6 +58,15 @@ func (p Permit) Check(c *call.Call, resource string) error {
 		return ErrNoPermit
 	}
 	return nil
+}
+
+// CheckAll returns nil if p was made for call c (nil for the system's own work)
+// and is for "*" in the account, else ErrNoPermit.
+func (p Permit) CheckAll(c *call.Call, account string) error {
+	if p.account != account {
+		return ErrNoPermit
+	}
+	return p.Check(c, "*")
 }
 
 // Denied is a decision against a call. Its text is AWS's AccessDenied message.
@@ -79,7 +92,7 @@ func (a *Authorizer) Decide(c *call.Call, action string, r Resource) (Permit, er
 		why = crossAccount
 	case p.Administrator():
 		c.DecisionText = "allowed: administrator of the owning account"
-		return Permit{call: c, action: action, resource: r.ARN, revision: r.Revision}, nil
+		return Permit{call: c, action: action, resource: r.ARN, account: r.Account, revision: r.Revision}, nil
 	default:
 		why = "because no identity-based policy allows the " + action + " action"
 	}
@@ -125,5 +138,5 @@ func System(job string) Job { return Job{job} }
 
 // Permit returns a permit for the job.
 func (j Job) Permit(action string, r Resource) Permit {
-	return Permit{job: j.name, action: action, resource: r.ARN, revision: r.Revision}
+	return Permit{job: j.name, action: action, resource: r.ARN, account: r.Account, revision: r.Revision}
 }

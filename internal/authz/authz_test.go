@@ -108,3 +108,36 @@ func TestPermitIsBound(t *testing.T) {
 		}
 	}
 }
+
+// A permit on everything is on everything of one account.
+func TestPermitOnAllIsBoundToTheAccount(t *testing.T) {
+	c := caller(other, call.AdministratorAccess)
+	p, err := new(authz.Authorizer).Decide(c, "kms:ListKeys", authz.Resource{ARN: "*", Account: other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	system := authz.System("test").Permit("kms:CreateKey", authz.Resource{ARN: "*", Account: owner})
+	for _, tt := range []struct {
+		name    string
+		p       authz.Permit
+		c       *call.Call
+		account string
+		ok      bool
+	}{
+		{"its own", p, c, other, true},
+		{"another account", p, c, owner, false},
+		{"no account", p, c, "", false},
+		{"another call", p, caller(other), other, false},
+		{"zero permit", authz.Permit{}, nil, "", false},
+		{"system", system, nil, owner, true},
+		{"system, another account", system, nil, other, false},
+		{"on one key", authz.System("test").Permit("kms:ListKeys", authz.Resource{ARN: key, Account: owner}), nil, owner, false},
+	} {
+		if err := tt.p.CheckAll(tt.c, tt.account); (err == nil) != tt.ok {
+			t.Errorf("%s: CheckAll = %v, want ok %v", tt.name, err, tt.ok)
+		}
+	}
+	if p.Account() != other {
+		t.Errorf("Account = %s", p.Account())
+	}
+}
