@@ -20,7 +20,7 @@ func (k Key) aliasPermit(p authz.Permit, action, name string) error {
 		return ErrParameter
 	}
 	m := &k.s.m
-	if p.Action() != action {
+	if p.Action() != action || p.Account() != m.Account {
 		return authz.ErrNoPermit
 	}
 	return p.Check(k.c, arn.Alias(m.Region, m.Account, name))

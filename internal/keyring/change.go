@@ -34,10 +34,11 @@ type CreateParams struct {
 	Disabled bool
 }
 
-// Create makes a key, durably. The permit is for kms:CreateKey on "*". Errors:
-// ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags, ErrParameter.
+// Create makes a key, durably. The permit is for kms:CreateKey on "*" of the
+// account. Errors: ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags,
+// ErrParameter.
 func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params CreateParams) (*Metadata, error) {
-	if p.Action() != "kms:CreateKey" || p.Check(c, "*") != nil {
+	if p.Action() != "kms:CreateKey" || p.CheckAll(c, params.Account) != nil {
 		return nil, authz.ErrNoPermit
 	}
 	fixed := params.ID != "" || !params.Material.IsNil() || params.Disabled
@@ -299,7 +300,8 @@ func (k Key) CancelDeletion(ctx context.Context) error {
 	}
 	m := k.s.m
 	due, err := k.r.records.Get(ctx, record.KindDue, dueKey(m.Deletion, m.Account, m.Region, m.ID))
-	if err != nil && !errors.Is(err, record.ErrNotFound) {
+	// One that is damaged stays: it does nothing to a key that is not due.
+	if err != nil && !errors.Is(err, record.ErrNotFound) && !errors.Is(err, record.ErrTampered) {
 		return fmt.Errorf("reading what is due: %w", err)
 	}
 	m.State, m.Deletion = Disabled, time.Time{}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -100,7 +101,7 @@ func TestCreateRefuses(t *testing.T) {
 	} {
 		p := good
 		tt.edit(&p)
-		if m, err := g.ring.Create(t.Context(), nil, authz.System("seed").Permit("kms:CreateKey", anyResource()), p); !errors.Is(err, tt.want) || m != nil {
+		if m, err := g.ring.Create(t.Context(), nil, authz.System("seed").Permit("kms:CreateKey", authz.Resource{ARN: "*", Account: p.Account}), p); !errors.Is(err, tt.want) || m != nil {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
@@ -161,7 +162,7 @@ func TestKeysInPages(t *testing.T) {
 	}
 	// Neighbours that must not show.
 	for _, at := range [][2]string{{account, "eu-central-2"}, {account, "eu-central"}, {"111122223334", region}, {"011122223333", region}} {
-		_, err := g.ring.Create(t.Context(), nil, authz.System("seed").Permit("kms:CreateKey", anyResource()),
+		_, err := g.ring.Create(t.Context(), nil, authz.System("seed").Permit("kms:CreateKey", authz.Resource{ARN: "*", Account: at[0]}),
 			keyring.CreateParams{Account: at[0], Region: at[1], Spec: keyring.SymmetricDefault, Usage: keyring.EncryptDecrypt})
 		if err != nil {
 			t.Fatal(err)
@@ -430,6 +431,9 @@ func TestAliasPermits(t *testing.T) {
 		"another action": g.aliasPermit(t, c, "kms:DeleteAlias", "alias/a"),
 		"another call":   g.aliasPermit(t, newCall(), "kms:CreateAlias", "alias/a"),
 		"the key's":      permit(t, c, "kms:CreateAlias", anyResource()),
+		"another account's": authz.System("test").Permit("kms:CreateAlias", authz.Resource{
+			ARN: arn.Alias(region, account, "alias/a"), Account: "444455556666",
+		}),
 	} {
 		if err := k.CreateAlias(t.Context(), p, "alias/a"); !errors.Is(err, authz.ErrNoPermit) {
 			t.Errorf("%s: %v, want ErrNoPermit", name, err)

@@ -166,6 +166,24 @@ func decodeKey(m *Metadata, storageKey string, b []byte) error {
 	return nil
 }
 
+// decodeState decodes what the record of a key says of its state alone: of all
+// that is in it, that is what a list of many keys needs.
+func decodeState(b []byte) (s State, deletion time.Time, err error) {
+	r := recordReader{b: b}
+	if r.byte() != recordVersion {
+		r.bad = true
+	}
+	r.take(2) // spec and usage
+	s = entry(&r, stateNumbers)
+	r.take(1 + 32) // policy, material id
+	r.time()       // created
+	deletion = r.time()
+	if r.bad {
+		err = fmt.Errorf("%w: key", errRecord)
+	}
+	return s, deletion, err
+}
+
 // appendAlias appends the record of an alias.
 func appendAlias(b []byte, targetID string, created, updated time.Time) []byte {
 	b = appendText(append(b, recordVersion), targetID)

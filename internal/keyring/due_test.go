@@ -1,15 +1,19 @@
 package keyring_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
 
@@ -234,5 +238,219 @@ func TestRunDueLeavesWhatFails(t *testing.T) {
 	}
 	if n := len(raw(t, g.store, "v1/key/")); n != 1 {
 		t.Errorf("%d keys left, want 1", n)
+	}
+}
+
+// spoil changes what the store has at a key, so that it does not open.
+func spoil(t testing.TB, st store.Store, key string) {
+	t.Helper()
+	kv, _, err := st.Get(t.Context(), key)
+	if err != nil || kv.Rev == 0 {
+		t.Fatalf("%s: %v", key, err)
+	}
+	kv.Val[len(kv.Val)-1] ^= 1
+	if _, _, err := st.Commit(t.Context(), nil, []store.Op{{Key: key, Val: kv.Val}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func discard(t testing.TB, st store.Store, key string) {
+	t.Helper()
+	if _, _, err := st.Commit(t.Context(), nil, []store.Op{{Key: key}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Damage of any record stops no other key's destruction, nor that of its own
+// key as long as the key's record is right.
+func TestRunDueGoesByTheKeysRecord(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{Log: slog.New(slog.DiscardHandler)})
+	broken := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	canceled := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	damaged := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	sound := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	if err := g.createAlias(t, damaged.ID, "alias/damaged"); err != nil {
+		t.Fatal(err)
+	}
+	g.schedule(t, broken.ID, time.Hour)
+	g.schedule(t, canceled.ID, time.Hour)
+	g.schedule(t, damaged.ID, time.Hour)
+	due := g.schedule(t, sound.ID, 2*time.Hour)
+	for _, kv := range raw(t, g.store, "v1/due/") {
+		if !strings.HasSuffix(kv.Key, sound.ID) {
+			spoil(t, g.store, kv.Key)
+		}
+	}
+	if next, err := g.ring.NextDue(t.Context()); err != nil || !next.Equal(start.Add(time.Hour)) {
+		t.Errorf("NextDue = %v, %v", next, err)
+	}
+	if err := g.mustOpen(t, canceled.ID, "kms:CancelKeyDeletion").CancelDeletion(t.Context()); err != nil {
+		t.Errorf("CancelDeletion: %v", err)
+	}
+	spoil(t, g.store, "v1/key/"+account+"/"+region+"/"+broken.ID)
+	for _, prefix := range []string{"v1/mat/", "v1/aliasof/"} {
+		for _, kv := range raw(t, g.store, prefix+account+"/"+region+"/"+damaged.ID) {
+			spoil(t, g.store, kv.Key)
+		}
+	}
+	if err := g.ring.RunDue(t.Context(), due); !errors.Is(err, record.ErrTampered) {
+		t.Errorf("RunDue: %v, want that one could not be destroyed", err)
+	}
+	for _, kv := range raw(t, g.store, "v1/") {
+		if strings.Contains(kv.Key, damaged.ID) || strings.Contains(kv.Key, "damaged") || strings.Contains(kv.Key, sound.ID) {
+			t.Errorf("still there: %s", kv.Key)
+		}
+	}
+	// That of the key that can't be read stays, for when it is restored.
+	if left := raw(t, g.store, "v1/due/"); len(left) != 1 || !strings.HasSuffix(left[0].Key, broken.ID) {
+		t.Errorf("due records left: %v", left)
+	}
+	if _, err := g.ring.Find(t.Context(), account, region, canceled.ID); err != nil {
+		t.Errorf("the key that was spared: %v", err)
+	}
+}
+
+// A key whose due record is lost is destroyed all the same, if later; also one
+// that was half destroyed. The first run, at the start of a node, looks for none.
+func TestLostDueRecords(t *testing.T) {
+	fail := true
+	f := &faulty{Store: store.NewMem()}
+	g := newRig(t, f, keyring.Options{Log: slog.New(slog.DiscardHandler), Deleted: func(context.Context, keyring.Deletion) error {
+		if fail {
+			return errFault
+		}
+		return nil
+	}})
+	half := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	due := g.schedule(t, half.ID, time.Hour)
+	if err := g.ring.RunDue(t.Context(), due); !errors.Is(err, errFault) {
+		t.Fatal(err)
+	}
+	fail = false
+	whole := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	spared := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	broken := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	due = g.schedule(t, whole.ID, 2*time.Hour)
+	for _, kv := range raw(t, f, "v1/due/") {
+		discard(t, f, kv.Key)
+	}
+	spoil(t, f, "v1/key/"+account+"/"+region+"/"+broken.ID)
+
+	second := newRig(t, f, keyring.Options{Log: slog.New(slog.DiscardHandler)})
+	ranges := f.ranges.Load()
+	if err := second.ring.RunDue(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.ranges.Load() - ranges; n != 1 || len(raw(t, f, "v1/due/")) != 0 {
+		t.Errorf("the first run did %d lists, want 1", n)
+	}
+	if err := second.ring.RunDue(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	if left := raw(t, f, "v1/due/"); len(left) != 2 {
+		t.Errorf("due records: %v, want those of two keys", left)
+	}
+	if err := second.ring.RunDue(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range raw(t, f, "v1/") {
+		if strings.Contains(kv.Key, half.ID) || strings.Contains(kv.Key, whole.ID) {
+			t.Errorf("still there: %s", kv.Key)
+		}
+	}
+	if _, err := second.ring.Find(t.Context(), account, region, spared.ID); err != nil {
+		t.Errorf("the key that was spared: %v", err)
+	}
+
+	// Not again before the next day.
+	lost := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	g.schedule(t, lost.ID, time.Hour)
+	for _, kv := range raw(t, f, "v1/due/") {
+		discard(t, f, kv.Key)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  int
+	}{{24*time.Hour - 1, 0}, {24 * time.Hour, 1}} {
+		if err := second.ring.RunDue(t.Context(), due.Add(tt.after)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(raw(t, f, "v1/due/")); n != tt.want {
+			t.Errorf("%v later, %d due records, want %d", tt.after, n, tt.want)
+		}
+	}
+}
+
+// All keys are looked through, however many: a part in each run.
+func TestLostDueRecordsAmongMany(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	var last string
+	for i := range keyring.RemindKeys + 1 {
+		last = g.seed(t, fmt.Sprintf("%08d-1111-4111-8111-111111111111", i), keyring.SymmetricDefault, keyring.EncryptDecrypt, make([]byte, 32)).ID
+	}
+	due := g.schedule(t, last, time.Hour)
+	for _, kv := range raw(t, g.store, "v1/due/") {
+		discard(t, g.store, kv.Key)
+	}
+	for run, want := range []int{0, 0, 1} {
+		if err := g.ring.RunDue(t.Context(), due.Add(-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(raw(t, g.store, "v1/due/")); n != want {
+			t.Errorf("after run %d: %d due records, want %d", run+1, n, want)
+		}
+	}
+}
+
+// A damaged record is missing from a list, and nothing else is.
+func TestListsPassOverDamage(t *testing.T) {
+	var log bytes.Buffer
+	g := newRig(t, nil, keyring.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), KeysPerRegion: 6})
+	var ids []string
+	for i := range 5 {
+		ids = append(ids, g.seed(t, fmt.Sprintf("%08d-1111-4111-8111-111111111111", i), keyring.SymmetricDefault, keyring.EncryptDecrypt, make([]byte, 32)).ID)
+		for _, name := range []string{"a", "b"} {
+			if err := g.createAlias(t, ids[i], fmt.Sprintf("alias/%s%d", name, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	spoil(t, g.store, "v1/key/"+account+"/"+region+"/"+ids[1])
+	spoil(t, g.store, "v1/alias/"+account+"/"+region+"/alias/a2")
+	spoil(t, g.store, "v1/aliasof/"+account+"/"+region+"/"+ids[3]+"/alias/a3")
+	for _, limit := range []int{1, 2, 3, 4, 5, 100} {
+		var got []string
+		for after := ""; ; {
+			page := g.keys(t, after, limit)
+			got = append(got, page...)
+			if n := len(got); n == 0 || got[n-1] != "…" {
+				break
+			}
+			got = got[:len(got)-1]
+			after = got[len(got)-1]
+		}
+		if want := []string{ids[0], ids[2], ids[3], ids[4]}; !slices.Equal(got, want) {
+			t.Errorf("in pages of %d: %v, want %v", limit, got, want)
+		}
+	}
+	if got, want := g.aliases(t, "", "", 100), "a00 a10 a30 a40 b00 b10 b20 b30 b40"; got != want {
+		t.Errorf("aliases: %s, want %s", got, want)
+	}
+	if got, want := g.aliases(t, ids[3], "", 100), "b30"; got != want {
+		t.Errorf("aliases of a key: %s, want %s", got, want)
+	}
+	for _, key := range []string{"v1/key/" + account + "/" + region + "/" + ids[1], "alias/a2", "alias/a3"} {
+		if !strings.Contains(log.String(), key) {
+			t.Errorf("the log does not name %s:\n%s", key, &log)
+		}
+	}
+	// The limit on keys counts it, and is not stopped by it.
+	again := newRig(t, g.store, keyring.Options{KeysPerRegion: 6})
+	again.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	c := newCall()
+	_, err := again.ring.Create(t.Context(), c, permit(t, c, "kms:CreateKey", anyResource()),
+		keyring.CreateParams{Account: account, Region: region, Spec: keyring.SymmetricDefault, Usage: keyring.EncryptDecrypt})
+	if !errors.Is(err, keyring.ErrLimit) {
+		t.Errorf("one key too many: %v", err)
 	}
 }

@@ -9,6 +9,9 @@ func (r *Ring) Sweep() {
 // IdleSweeps is how many sweeps it takes to wipe what is idle.
 const IdleSweeps = idleSweeps
 
+// RemindKeys is how many keys one run looks at for lost due records.
+const RemindKeys = remindKeys
+
 // AppendMAC and AppendModuleMAC are the two ways to an HMAC.
 var (
 	AppendMAC       = appendMAC

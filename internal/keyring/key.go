@@ -190,6 +190,11 @@ func (r *Ring) leaseOld(ctx context.Context, s *Subject, materialID string) (lea
 	if r.closed.Load() {
 		return lease{}, ErrClosed
 	}
+	if s.gone.Load() {
+		if err := r.still(ctx, s); err != nil {
+			return lease{}, err
+		}
+	}
 	token, err := r.readToken(ctx, &s.m, materialID)
 	if errors.Is(err, record.ErrNotFound) {
 		return lease{}, ErrInvalidCiphertext

@@ -200,7 +200,9 @@ type Ring struct {
 	unhook func()         // undoes the box's OnLock
 	done   chan struct{}  // closed by Close
 	work   sync.WaitGroup // background work
-	runDue sync.Mutex     // held by RunDue
+	runDue sync.Mutex     // held by RunDue, and guards reminder
+
+	reminder reminder
 }
 
 // New returns the ring of the keys in records, whose material box seals.
@@ -331,7 +333,7 @@ func (r *Ring) Open(ctx context.Context, c *call.Call, p authz.Permit) (Key, err
 		return Key{}, authz.ErrNoPermit
 	}
 	a, err := arn.Parse(p.Resource())
-	if err != nil {
+	if err != nil || a.Account != p.Account() {
 		return Key{}, authz.ErrNoPermit
 	}
 	id, ok := strings.CutPrefix(a.Resource, "key/")

@@ -16,10 +16,11 @@ type KeyEntry struct{ ID, ARN string }
 
 // Keys lists the keys of an account and Region by id: up to limit (1 to 1000)
 // that come after the id after, or from the first if after is empty; more says
-// that there are others. The permit is for kms:ListKeys on "*". Error:
-// ErrParameter for an account, Region, limit or after that can't be one.
+// that there are others. The permit is for kms:ListKeys on "*" of the account.
+// A record that is damaged is left out, and logged. Error: ErrParameter for an
+// account, Region, limit or after that can't be one.
 func (r *Ring) Keys(ctx context.Context, c *call.Call, p authz.Permit, account, region, after string, limit int) (keys []KeyEntry, more bool, err error) {
-	if p.Action() != "kms:ListKeys" || p.Check(c, "*") != nil {
+	if p.Action() != "kms:ListKeys" || p.CheckAll(c, account) != nil {
 		return nil, false, authz.ErrNoPermit
 	}
 	if !validScope(account, region) || limit < 1 || limit > 1000 || len(after) > maxAfter {
@@ -28,14 +29,12 @@ func (r *Ring) Keys(ctx context.Context, c *call.Call, p authz.Permit, account, 
 	prefix := keyPrefix + account + "/" + region + "/"
 	keys = make([]KeyEntry, 0, limit)
 	more, err = r.page(ctx, record.KindKey, prefix, after, limit, func(rec record.Record) (bool, error) {
-		var m Metadata
-		if err := decodeKey(&m, rec.Key, rec.Value); err != nil {
+		state, _, err := decodeState(rec.Value)
+		if err != nil || state == destroying {
 			return false, err
 		}
-		if m.State == destroying {
-			return false, nil
-		}
-		keys = append(keys, KeyEntry{ID: m.ID, ARN: m.ARN})
+		id := rec.Key[len(prefix):]
+		keys = append(keys, KeyEntry{ID: id, ARN: arn.Key(region, account, id)})
 		return true, nil
 	})
 	if err != nil {
@@ -59,9 +58,10 @@ type Alias struct {
 // Aliases lists the aliases of an account and Region by name, only those of
 // one key if keyID is not empty: up to limit (1 to 100) that come after the
 // name after, or from the first if after is empty; more says that there are
-// others. The permit is for kms:ListAliases on "*". Error: ErrParameter as of Keys.
+// others. The permit is for kms:ListAliases on "*" of the account. What is
+// damaged, and errors, are as of Keys.
 func (r *Ring) Aliases(ctx context.Context, c *call.Call, p authz.Permit, account, region, keyID, after string, limit int) (aliases []Alias, more bool, err error) {
-	if p.Action() != "kms:ListAliases" || p.Check(c, "*") != nil {
+	if p.Action() != "kms:ListAliases" || p.CheckAll(c, account) != nil {
 		return nil, false, authz.ErrNoPermit
 	}
 	if !validScope(account, region) || limit < 1 || limit > 100 || len(after) > maxAfter {
@@ -86,8 +86,11 @@ func (r *Ring) Aliases(ctx context.Context, c *call.Call, p authz.Permit, accoun
 		} else {
 			a.Created, a.Updated, err = decodeAliasOf(rec.Value)
 		}
+		if err != nil {
+			return false, err
+		}
 		aliases = append(aliases, a)
-		return true, err
+		return true, nil
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("listing aliases: %w", err)
@@ -96,7 +99,9 @@ func (r *Ring) Aliases(ctx context.Context, c *call.Call, p authz.Permit, accoun
 }
 
 // page calls take with the records below prefix that come after prefix+after,
-// until it has taken limit of them, and reports whether there are more.
+// until it has taken limit of them, and reports whether there are more. What
+// does not open, or what take has an error for, is logged and left out: it
+// must not hide all the others.
 func (r *Ring) page(ctx context.Context, kind record.Kind, prefix, after string, limit int, take func(record.Record) (bool, error)) (more bool, err error) {
 	last := ""
 	if after != "" {
@@ -104,25 +109,33 @@ func (r *Ring) page(ctx context.Context, kind record.Kind, prefix, after string,
 	}
 	for taken := 0; ; {
 		want := limit - taken + 1 // one more tells whether there are more
-		recs, err := r.records.List(ctx, kind, prefix, last, want)
+		found, err := r.records.List(ctx, kind, prefix, last, want)
 		if err != nil {
 			return false, err
 		}
-		for _, rec := range recs {
+		for _, f := range found {
 			if taken == limit {
 				return true, nil
 			}
-			ok, err := take(rec)
+			ok, err := false, f.Err
+			if err == nil {
+				ok, err = take(f.Record)
+			}
 			if err != nil {
-				return false, err
+				r.damaged(f.Key, err)
 			}
 			if ok {
 				taken++
 			}
 		}
-		if len(recs) < want {
+		if len(found) < want {
 			return false, nil
 		}
-		last = recs[len(recs)-1].Key
+		last = found[len(found)-1].Key
 	}
+}
+
+// damaged logs a record that a list goes without.
+func (r *Ring) damaged(key string, err error) {
+	r.log.Error("a damaged record was passed over", "record", key, "error", err)
 }

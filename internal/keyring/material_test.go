@@ -448,3 +448,72 @@ func TestUseWithoutACache(t *testing.T) {
 		})
 	}
 }
+
+// gated is a store that holds up one read, after it has been done.
+type gated struct {
+	store.Store
+	key  atomic.Pointer[string]
+	read chan struct{}
+	goOn chan struct{}
+}
+
+func (s *gated) Get(ctx context.Context, key string) (store.KV, store.Rev, error) {
+	kv, rev, err := s.Store.Get(ctx, key)
+	if p := s.key.Load(); p != nil && *p == key && s.key.CompareAndSwap(p, nil) {
+		s.read <- struct{}{}
+		<-s.goOn
+	}
+	return kv, rev, err
+}
+
+// A key whose record was being read while it was disabled can't be used from
+// then on, and none of its material stays in memory: be it the current one, or
+// one from before.
+func TestOvertakenByDisable(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		st := &gated{Store: store.NewMem(), read: make(chan struct{}), goOn: make(chan struct{})}
+		g := newRig(t, st, keyring.Options{})
+		m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+		blob, err := g.mustOpen(t, m.ID, "kms:Encrypt").Encrypt(t.Context(), keyring.AlgorithmSymmetricDefault, []byte("x"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if old {
+			// As if it were of a material that is not the current one.
+			blob[30] ^= 1
+			blob = withCRC(blob)
+		}
+		s, err := g.ring.Find(t.Context(), account, region, m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCall()
+		p := permit(t, c, "kms:Decrypt", s.Resource())
+		disabling := g.mustOpen(t, m.ID, "kms:DisableKey")
+		g.records.Flush()
+		key := "v1/key/" + account + "/" + region + "/" + m.ID
+		st.key.Store(&key)
+		var k keyring.Key
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			var err error
+			if k, err = g.ring.Open(context.Background(), c, p); err != nil {
+				t.Errorf("Open, begun before the key was disabled: %v", err)
+			}
+		})
+		<-st.read
+		if err := disabling.Disable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		close(st.goOn)
+		wg.Wait()
+		for range 2 {
+			if _, _, err := k.Decrypt(t.Context(), keyring.AlgorithmSymmetricDefault, blob, nil); !errors.Is(err, keyring.ErrStale) {
+				t.Errorf("Decrypt after Disable has returned (old: %t): %v, want ErrStale", old, err)
+			}
+		}
+		if n := g.ring.Stats().Materials; n != 0 {
+			t.Errorf("%d materials in memory", n)
+		}
+	}
+}

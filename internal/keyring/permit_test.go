@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
@@ -240,6 +241,12 @@ func TestListsAndCreateWantThePermit(t *testing.T) {
 	material := params
 	material.Material = secret.New(make([]byte, 32))
 	create := permit(t, c, "kms:CreateKey", anyResource())
+	// A permit for all of an account's is for that account's alone.
+	const stranger = "444455556666"
+	theirs := &call.Call{Caller: admin(stranger), Time: start, Region: region}
+	theirPermit := func(action string) authz.Permit {
+		return permit(t, theirs, action, authz.Resource{ARN: "*", Account: stranger})
+	}
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -256,6 +263,15 @@ func TestListsAndCreateWantThePermit(t *testing.T) {
 		}()},
 		{"Aliases", func() error {
 			_, _, err := g.ring.Aliases(t.Context(), c, create, account, region, "", "", 10)
+			return err
+		}()},
+		{"Create, another account's", second(g.ring.Create(t.Context(), theirs, theirPermit("kms:CreateKey"), params))},
+		{"Keys, another account's", func() error {
+			_, _, err := g.ring.Keys(t.Context(), theirs, theirPermit("kms:ListKeys"), account, region, "", 10)
+			return err
+		}()},
+		{"Aliases, another account's", func() error {
+			_, _, err := g.ring.Aliases(t.Context(), theirs, theirPermit("kms:ListAliases"), account, region, "", "", 10)
 			return err
 		}()},
 	} {

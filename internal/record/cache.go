@@ -29,7 +29,6 @@ type Cache[V any] struct {
 	evict  func(V)
 	seed   maphash.Seed
 	shards []cacheShard[V] // a power of two of them
-	misses atomic.Uint64
 }
 
 type cacheShard[V any] struct {
@@ -61,9 +60,9 @@ type flight[V any] struct {
 // begin with prefix. Decode makes the value of a record; an error of it is
 // returned by Get and not cached. Evict, if not nil, is called once for each
 // value that leaves the cache, for whatever reason, without a lock held; the
-// value may still be in use by those who got it before. A value that was not
-// kept, because a change overtook its being read, is not evicted: only those
-// who got it have it.
+// value may still be in use by those who got it before. A value that is not
+// kept at all, because a change overtook its being read, is evicted before
+// anybody gets it.
 //
 // A cache lives as long as its Store.
 func NewCache[V any](s *Store, kind Kind, prefix string, size int, decode func(Record) (V, error), evict func(V)) *Cache[V] {
@@ -110,7 +109,6 @@ func (c *Cache[V]) miss(ctx context.Context, sh *cacheShard[V], key string) (V, 
 	if !strings.HasPrefix(key, c.prefix) {
 		return zero, fmt.Errorf("record: %q is not of the cache of %q", key, c.prefix)
 	}
-	c.misses.Add(1)
 	for waited := false; ; waited = true {
 		sh.mu.Lock()
 		if e := sh.entries[key]; e != nil && c.s.usable() {
@@ -147,6 +145,8 @@ func aborted(err error) bool {
 }
 
 // fly reads and decodes the record, keeps it if it may be kept, and lands f.
+// What leaves the cache for it is evicted first: whoever gets a value that was
+// not kept knows by that that it may be out of date.
 func (c *Cache[V]) fly(ctx context.Context, sh *cacheShard[V], key string, f *flight[V]) {
 	var left []V
 	defer func() {
@@ -155,7 +155,7 @@ func (c *Cache[V]) fly(ctx context.Context, sh *cacheShard[V], key string, f *fl
 			delete(sh.flights, key)
 		}
 		sh.mu.Unlock()
-		close(f.done)
+		defer close(f.done)
 		c.evictAll(left)
 	}()
 	rec, head, err := c.s.load(ctx, c.kind, key)
@@ -173,6 +173,8 @@ func (c *Cache[V]) fly(ctx context.Context, sh *cacheShard[V], key string, f *fl
 	defer sh.mu.Unlock()
 	if c.s.keepable(key, head) {
 		left = sh.insert(&cacheEntry[V]{val: val, key: key, rev: int64(rec.Rev)})
+	} else {
+		left = []V{val}
 	}
 }
 
@@ -277,6 +279,3 @@ func (c *Cache[V]) Len() int {
 	}
 	return n
 }
-
-// Misses returns how many calls of Get were not answered by the cache alone.
-func (c *Cache[V]) Misses() uint64 { return c.misses.Load() }

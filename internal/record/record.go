@@ -58,17 +58,16 @@ type Kind byte
 
 // The kinds of record, each with its place in the keyspace.
 const (
-	KindAccount   Kind = 1  // v1/acct/<account>
-	KindUser      Kind = 2  // v1/user/<account>/<userName>
-	KindAccessKey Kind = 3  // v1/akid/<AccessKeyId>
-	KindKey       Kind = 4  // v1/key/<account>/<region>/<keyId>
-	KindMaterial  Kind = 5  // v1/mat/<account>/<region>/<keyId>/<materialId>
-	KindAlias     Kind = 6  // v1/alias/<account>/<region>/<name>
-	KindAliasOf   Kind = 7  // v1/aliasof/<account>/<region>/<keyId>/<name>
-	KindDue       Kind = 8  // v1/due/<time>/<job>/<account>/<region>/<keyId>
-	KindUse       Kind = 9  // v1/use/<account>/<region>/<keyId>
-	KindPolicy    Kind = 10 // v1/policy/…
-	KindSystem    Kind = 11 // v1/sys/…, but for v1/sys/seal, which is no record
+	KindAccount   Kind = 1 // v1/acct/<account>
+	KindUser      Kind = 2 // v1/user/<account>/<userName>
+	KindAccessKey Kind = 3 // v1/akid/<AccessKeyId>
+	KindKey       Kind = 4 // v1/key/<account>/<region>/<keyId>
+	KindMaterial  Kind = 5 // v1/mat/<account>/<region>/<keyId>/<materialId>
+	KindAlias     Kind = 6 // v1/alias/<account>/<region>/<name>
+	KindAliasOf   Kind = 7 // v1/aliasof/<account>/<region>/<keyId>/<name>
+	KindDue       Kind = 8 // v1/due/<time>/<job>/<account>/<region>/<keyId>
+	// 9 and 10 are taken, by what is not kept yet.
+	KindSystem Kind = 11 // v1/sys/…, but for v1/sys/seal, which is no record
 )
 
 // Errors. Those of the store below come through, wrapped.
@@ -251,11 +250,64 @@ func (s *Store) load(ctx context.Context, kind Kind, key string) (Record, store.
 	}
 }
 
+// Found is a record in a list.
+type Found struct {
+	Record
+	// Err is ErrTampered if Get would say so. The record then has no value,
+	// and all that is sure is that something stands at its key: that can be
+	// deleted, and not be put.
+	Err error
+}
+
 // List returns up to limit records whose key begins with prefix and comes after
 // the key after, or from the first if that is empty; in order of their keys, at
 // one revision. They must be of that kind. A limit of 0 means
-// [store.DefaultLimit].
-func (s *Store) List(ctx context.Context, kind Kind, prefix, after string, limit int) ([]Record, error) {
+// [store.DefaultLimit]. A record that is not what it should be keeps nobody
+// from the others: it is listed with its own error.
+func (s *Store) List(ctx context.Context, kind Kind, prefix, after string, limit int) ([]Found, error) {
+	kvs, err := s.scan(ctx, prefix, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Found, 0, len(kvs))
+	for _, kv := range kvs {
+		known := s.remembered.get(kv.Key).generation
+		rec, err := s.open(kind, kv)
+		switch {
+		case err == nil && rec.Generation < known:
+			// Changed since the range was read, or put back: a second look tells.
+			if rec, _, err = s.load(ctx, kind, kv.Key); errors.Is(err, ErrNotFound) {
+				continue
+			}
+		case err == nil:
+			s.remembered.saw(rec.Key, rec.Generation, rec.Rev)
+			s.observe(rec.Generation)
+		}
+		if errors.Is(err, ErrTampered) {
+			rec = Record{Kind: kind, Key: kv.Key, Rev: kv.Rev, Generation: known}
+		} else if err != nil {
+			return nil, err
+		}
+		found = append(found, Found{Record: rec, Err: err})
+	}
+	return found, nil
+}
+
+// Keys is List of nothing but storage keys, which are as the store has them:
+// what stands there is not looked at.
+func (s *Store) Keys(ctx context.Context, prefix, after string, limit int) ([]string, error) {
+	kvs, err := s.scan(ctx, prefix, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(kvs))
+	for i, kv := range kvs {
+		keys[i] = kv.Key
+	}
+	return keys, nil
+}
+
+func (s *Store) scan(ctx context.Context, prefix, after string, limit int) ([]store.KV, error) {
 	from := prefix
 	if after >= from {
 		from = after + "\x00"
@@ -264,28 +316,7 @@ func (s *Store) List(ctx context.Context, kind Kind, prefix, after string, limit
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", prefix, err)
 	}
-	recs := make([]Record, 0, len(kvs))
-	for _, kv := range kvs {
-		rec, err := s.open(kind, kv)
-		if err != nil {
-			return nil, err
-		}
-		if rec.Generation < s.remembered.get(kv.Key).generation {
-			// Changed since the range was read, or put back: a second look tells.
-			rec, _, err = s.load(ctx, kind, kv.Key)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-		} else {
-			s.remembered.saw(rec.Key, rec.Generation, rec.Rev)
-			s.observe(rec.Generation)
-		}
-		recs = append(recs, rec)
-	}
-	return recs, nil
+	return kvs, nil
 }
 
 const (

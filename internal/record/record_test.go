@@ -262,6 +262,9 @@ func TestList(t *testing.T) {
 		}
 		pages++
 		for i, r := range recs {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
 			got = append(got, string(r.Value))
 			after = recs[i].Key
 		}
@@ -276,8 +279,61 @@ func TestList(t *testing.T) {
 	if recs, err := s.List(t.Context(), record.KindKey, "v1/key/2/", "", 10); err != nil || len(recs) != 0 {
 		t.Errorf("List of nothing = %v, %v", recs, err)
 	}
-	if _, err := s.List(t.Context(), record.KindKey, "v1/key/1/ra/", "", 10); !errors.Is(err, record.ErrTampered) {
-		t.Errorf("List of another kind: %v", err)
+	if recs, err := s.List(t.Context(), record.KindKey, "v1/key/1/ra/", "", 10); err != nil || len(recs) != 1 || !errors.Is(recs[0].Err, record.ErrTampered) {
+		t.Errorf("List of another kind: %v, %v", recs, err)
+	}
+	keys, err := s.Keys(t.Context(), "v1/key/1/r/", "v1/key/1/r/22", 10)
+	if want := []string{"v1/key/1/r/23", "v1/key/1/r/24"}; err != nil || !slices.Equal(keys, want) {
+		t.Errorf("Keys = %v, %v; want %v", keys, err, want)
+	}
+}
+
+// TestListDamaged: what does not open is listed as that, and can be deleted for
+// good; the others are listed as they are.
+func TestListDamaged(t *testing.T) {
+	s, st := newStore(t)
+	for i := range 5 {
+		create(t, s, fmt.Sprintf("v1/key/%d", i), strconv.Itoa(i))
+	}
+	old := raw(t, st, "v1/key/1")
+	put(t, s, "v1/key/1", "newer")
+	rawPut(t, st, "v1/key/1", old) // put back
+	rawPut(t, st, "v1/key/2", raw(t, st, "v1/key/0"))
+	rawPut(t, st, "v1/key/3", []byte{1})
+	recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
+	if err != nil || len(recs) != 5 {
+		t.Fatalf("List: %d records, %v", len(recs), err)
+	}
+	for i, r := range recs {
+		damaged := i >= 1 && i <= 3
+		if errors.Is(r.Err, record.ErrTampered) != damaged || r.Key != fmt.Sprintf("v1/key/%d", i) || r.Rev == 0 || (r.Value == nil) != damaged {
+			t.Errorf("record %d: %+v", i, r)
+		}
+		if damaged {
+			tx := s.Begin()
+			tx.Delete(r.Record)
+			commit(t, tx)
+			if _, err := s.Get(t.Context(), record.KindKey, r.Key); !errors.Is(err, record.ErrNotFound) {
+				t.Errorf("record %d, deleted: %v", i, err)
+			}
+		}
+	}
+	rawPut(t, st, "v1/key/1", old)
+	if _, err := s.Get(t.Context(), record.KindKey, "v1/key/1"); !errors.Is(err, record.ErrTampered) {
+		t.Errorf("put back once more, after it was deleted: %v", err)
+	}
+}
+
+// TestListSealed: that the box is sealed is no record's own error.
+func TestListSealed(t *testing.T) {
+	st := store.NewMem()
+	defer st.Close()
+	box := newBox(t, st)
+	s := openStore(t, st, box, record.Options{})
+	create(t, s, keyA, "a")
+	box.Lock()
+	if recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0); !errors.Is(err, seal.ErrSealed) {
+		t.Errorf("List: %v, %v", recs, err)
 	}
 }
 
@@ -369,8 +425,8 @@ func TestTampering(t *testing.T) {
 				t.Errorf("Get = %q, %v, want %v", rec.Value, err, c.want)
 			}
 			recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
-			if c.want == record.ErrTampered && !errors.Is(err, c.want) {
-				t.Errorf("List = %v, %v, want %v", recs, err, c.want)
+			if c.want == record.ErrTampered && (err != nil || len(recs) != 2 || !errors.Is(recs[0].Err, c.want) || recs[0].Value != nil || recs[1].Err != nil) {
+				t.Errorf("List = %v, %v, want %v of the first, and the other", recs, err, c.want)
 			}
 			if c.want == record.ErrNotFound && (err != nil || len(recs) != 1) {
 				t.Errorf("List = %v, %v, want one record", recs, err)
