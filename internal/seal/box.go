@@ -58,6 +58,10 @@ const reloadPause = time.Second
 // reloadTimeout is how long that look may take.
 const reloadTimeout = 5 * time.Second
 
+// settleTimeout is how long it may take to find out whether a change of the
+// seal state happened, once its own context has ended.
+const settleTimeout = 10 * time.Second
+
 // Options are how to open a Box.
 type Options struct {
 	// Provider has the root key. Required.
@@ -83,10 +87,16 @@ type Box struct {
 
 	reloaded atomic.Int64 // Unix nanoseconds of the last look for an unknown domain key
 
-	mu       sync.Mutex // guards what follows; held while the seal changes
+	// changing holds a token while the seal changes: over calls of the store
+	// and the provider, which may take their time. Lock does not take it.
+	changing chan struct{}
+
+	mu       sync.Mutex // guards what follows; held for moments, never over I/O
+	locks    uint64     // how often the Box was locked
 	provider Provider
 	root     secret.Bytes // absent while sealed
-	slot     *Slot        // holds root, if there is an arena
+	next     secret.Bytes // the root key that Rekey is putting in place
+	slot     *Slot        // holds root, if there was room in the arena
 	state    *state       // as last read; verified unless the Box is sealed
 	onLock   map[int]func()
 	hooks    int // that were ever registered
@@ -120,7 +130,7 @@ func (k *keyset) find(id uint32) *domain {
 // by [Box.Unlock]. Errors: ErrWrongProvider, ErrWrongRoot, ErrTampered, those
 // of the provider and of the store.
 func Open(ctx context.Context, st store.Store, o Options) (*Box, error) {
-	b := &Box{st: st, arena: o.Arena, provider: o.Provider, now: o.Now, log: o.Log}
+	b := &Box{st: st, arena: o.Arena, provider: o.Provider, now: o.Now, log: o.Log, changing: make(chan struct{}, 1)}
 	if b.now == nil {
 		b.now = time.Now
 	}
@@ -130,8 +140,6 @@ func Open(ctx context.Context, st store.Store, o Options) (*Box, error) {
 	if b.provider == nil {
 		return nil, errors.New("seal: no provider")
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	kv, _, err := st.Get(ctx, StateKey)
 	if err != nil {
 		return nil, fmt.Errorf("reading the seal state: %w", err)
@@ -152,7 +160,7 @@ func Open(ctx context.Context, st store.Store, o Options) (*Box, error) {
 }
 
 // create puts a first seal state into the store. If another node was faster,
-// that one's stands. It is called with mu held.
+// that one's stands.
 func (b *Box) create(ctx context.Context) error {
 	root, params, err := b.provider.Create(ctx)
 	if err != nil {
@@ -184,7 +192,7 @@ func (s *state) addDomain(root secret.Bytes, id uint32, now time.Time) {
 	s.domains = append(s.domains, e)
 }
 
-// load reads the seal state. It is called with mu held.
+// load reads the seal state.
 func (b *Box) load(ctx context.Context) (*state, store.Rev, error) {
 	kv, _, err := b.st.Get(ctx, StateKey)
 	if err != nil {
@@ -231,28 +239,65 @@ func printable(kind string) string {
 	return "unknown"
 }
 
+// begin waits for its turn to change the seal. If there is no error, the caller
+// calls end.
+func (b *Box) begin(ctx context.Context) error {
+	select {
+	case b.changing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("seal: waiting for another change to end: %w", ctx.Err())
+	}
+}
+
+func (b *Box) end() { <-b.changing }
+
+// with runs f with mu held, unless the Box was locked since its locks were
+// counted as epoch: then it returns ErrSealed.
+func (b *Box) with(epoch uint64, f func() error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.locks != epoch {
+		return fmt.Errorf("%w meanwhile", ErrSealed)
+	}
+	return f()
+}
+
 // unlock opens the root key by p and takes it and the domain keys into use. It
-// is called with mu held.
+// is called between begin and end, or before anybody else has the Box.
 func (b *Box) unlock(ctx context.Context, p Provider) error {
+	b.mu.Lock()
+	epoch, seen := b.locks, b.state
+	b.mu.Unlock()
 	s, _, err := b.load(ctx)
 	if err != nil {
 		return err
 	}
-	if err := b.notOlder(s); err != nil {
+	if err := notOlder(s, seen); err != nil {
 		return err
 	}
+	b.mu.Lock()
 	if b.keys.Load() == nil {
 		b.state = s // for Status: which provider is waited for
 	}
+	b.mu.Unlock()
 	root, err := rootOf(ctx, p, s)
 	if err != nil {
 		return err
 	}
 	defer root.Wipe()
-	if err := b.adopt(s, root); err != nil {
+	k, err := b.keyset(s, root)
+	if err != nil {
 		return err
 	}
-	b.provider = withoutPhrase(p)
+	err = b.with(epoch, func() error {
+		b.take(s, root, k)
+		b.provider = withoutPhrase(p)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	b.settle(p, s.params)
 	return nil
 }
@@ -268,16 +313,16 @@ func (b *Box) settle(p Provider, params []byte) {
 }
 
 // notOlder refuses a state that was put back while this node knows a newer one.
-func (b *Box) notOlder(s *state) error {
-	if b.state != nil && s.generation < b.state.generation {
+func notOlder(s, seen *state) error {
+	if seen != nil && s.generation < seen.generation {
 		return fmt.Errorf("%w: it is older than what this node has seen", ErrTampered)
 	}
 	return nil
 }
 
-// adopt takes a verified state and its root key into use. It keeps a copy of
-// the root key. It is called with mu held.
-func (b *Box) adopt(s *state, root secret.Bytes) error {
+// keyset returns the domain keys of a verified state. Those in use stay the
+// same.
+func (b *Box) keyset(s *state, root secret.Bytes) (*keyset, error) {
 	aead := derivedGCM(root.Reveal(), "wrap")
 	old := b.keys.Load()
 	k := &keyset{all: make([]*domain, len(s.domains))}
@@ -291,7 +336,7 @@ func (b *Box) adopt(s *state, root secret.Bytes) error {
 		if k.all[i] == nil {
 			key, err := e.unwrap(aead)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			d := &domain{id: e.id}
 			for p := Purpose(1); p < purposes; p++ {
@@ -304,23 +349,39 @@ func (b *Box) adopt(s *state, root secret.Bytes) error {
 			k.active = k.all[i]
 		}
 	}
-	if b.root.IsNil() || !b.root.Equal(root) {
+	return k, nil
+}
+
+// take takes a verified state, its root key and its domain keys into use. It
+// keeps a copy of the root key, and cannot fail: by now the store may name no
+// other. It is called with mu held.
+func (b *Box) take(s *state, root secret.Bytes, k *keyset) {
+	switch {
+	case b.root.Equal(root):
+	case b.slot != nil:
+		copy(b.root.Reveal(), root.Reveal()) // in the place of the old one
+	default:
 		b.dropRoot()
-		if b.arena != nil {
-			slot, err := b.arena.Get()
-			if err != nil {
-				return fmt.Errorf("locking memory for the root key: %w", err)
-			}
-			b.slot = slot
-			b.root = secret.New(slot.Bytes()[:rootSize])
-			copy(b.root.Reveal(), root.Reveal())
-		} else {
-			b.root = copyOf(root)
-		}
+		b.root = b.room()
+		copy(b.root.Reveal(), root.Reveal())
 	}
 	b.state = s
 	b.keys.Store(k)
-	return nil
+}
+
+// room returns room for a root key: in the arena, or if there is none left, on
+// the heap, since without a root key nothing could be read. It is called with
+// mu held.
+func (b *Box) room() secret.Bytes {
+	if b.arena != nil {
+		slot, err := b.arena.Get()
+		if err == nil {
+			b.slot = slot
+			return secret.New(slot.Bytes()[:rootSize])
+		}
+		b.log.Warn("seal: the root key is in memory that is not locked", "error", err)
+	}
+	return secret.New(make([]byte, rootSize))
 }
 
 // withoutPhrase returns p, or if it is a passphrase, one that still has to be
@@ -332,6 +393,7 @@ func withoutPhrase(p Provider) Provider {
 	return p
 }
 
+// dropRoot wipes the root key. It is called with mu held.
 func (b *Box) dropRoot() {
 	b.root.Wipe()
 	b.root = secret.Bytes{}
@@ -346,12 +408,16 @@ func (b *Box) dropRoot() {
 // the seal state anew. Errors: ErrWrongRoot, ErrWrongProvider, ErrTampered,
 // ErrNoPassphrase, those of the provider and of the store.
 func (b *Box) Unlock(ctx context.Context, p Provider) error {
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if p == nil {
 		p = b.provider
 	}
 	was := b.keys.Load() != nil
+	b.mu.Unlock()
 	if err := b.unlock(ctx, p); err != nil {
 		return err
 	}
@@ -362,12 +428,17 @@ func (b *Box) Unlock(ctx context.Context, p Provider) error {
 }
 
 // Lock seals the Box: the root key is wiped, the domain keys are dropped, and
-// what OnLock registered is run, before it returns. The state of Go's ciphers
-// cannot be wiped; it is left to the garbage collector.
+// what OnLock registered is run, before it returns. It waits for no store and
+// no provider: a change that is under way goes on without keys. If that is an
+// Unlock, it gives ErrSealed; a Rotate or Rekey that has come to its commit may
+// still happen. The state of Go's ciphers cannot be wiped; it is left to the
+// garbage collector.
 func (b *Box) Lock() {
 	b.mu.Lock()
+	b.locks++
 	was := b.keys.Swap(nil) != nil
 	b.dropRoot()
+	b.next.Wipe()
 	hooks := slices.Collect(maps.Values(b.onLock))
 	b.mu.Unlock()
 	if !was {
@@ -407,75 +478,151 @@ func (b *Box) Sealed() bool { return b.keys.Load() == nil }
 // one; if it has none, the Box goes on with the keys it has and Reload returns
 // the error.
 func (b *Box) Reload(ctx context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, _, err := b.current(ctx)
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
+	_, _, _, err := b.current(ctx)
 	return err
 }
 
-// current reads the seal state, verifies it and takes it into use. It is called
-// with mu held.
-func (b *Box) current(ctx context.Context) (*state, store.Rev, error) {
-	if b.keys.Load() == nil {
-		return nil, 0, ErrSealed
+// current reads the seal state, verifies it and takes it into use. It also
+// returns how often the Box has been locked. It is called between begin and end.
+func (b *Box) current(ctx context.Context) (s *state, rev store.Rev, epoch uint64, err error) {
+	b.mu.Lock()
+	epoch, seen, p, open := b.locks, b.state, b.provider, b.keys.Load() != nil
+	b.mu.Unlock()
+	if !open {
+		return nil, 0, 0, ErrSealed
 	}
-	s, rev, err := b.load(ctx)
+	if s, rev, err = b.load(ctx); err != nil {
+		return nil, 0, 0, err
+	}
+	if err := notOlder(s, seen); err != nil {
+		return nil, 0, 0, err
+	}
+	if bytes.Equal(s.text, seen.text) && bytes.Equal(s.tag, seen.tag) {
+		return s, rev, epoch, nil
+	}
+	err = b.with(epoch, func() error {
+		if err := s.verify(b.root); err != nil {
+			return err
+		}
+		k, err := b.keyset(s, b.root)
+		if err == nil {
+			b.take(s, b.root, k)
+		}
+		return err
+	})
+	if errors.Is(err, ErrWrongRoot) {
+		err = b.follow(ctx, epoch, p, s)
+	}
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	b.settle(p, s.params)
+	return s, rev, epoch, nil
+}
+
+// follow takes into use a state that another node has sealed under a new root
+// key.
+func (b *Box) follow(ctx context.Context, epoch uint64, p Provider, s *state) error {
+	root, err := rootOf(ctx, p, s)
+	if err != nil {
+		return hint.Add(fmt.Errorf("the root key was changed by another node: %w", err),
+			"give this node the new key file, or unseal it with the new passphrase")
+	}
+	defer root.Wipe()
+	k, err := b.keyset(s, root)
+	if err != nil {
+		return err
+	}
+	return b.with(epoch, func() error {
+		b.take(s, root, k)
+		return nil
+	})
+}
+
+// put commits the change from the state at rev to s, sealed under the root key,
+// or under the next one, and takes it into use. It is called between begin and
+// end. Once it has returned without an error, the change has happened, even if
+// the Box was locked meanwhile.
+func (b *Box) put(ctx context.Context, epoch uint64, rev store.Rev, s *state, rekey bool) (*state, store.Rev, error) {
+	root := func() secret.Bytes { // with mu held: Lock wipes it
+		if rekey {
+			return b.next
+		}
+		return b.root
+	}
+	var text []byte
+	var k *keyset
+	err := b.with(epoch, func() (err error) {
+		text = s.marshal(root())
+		if s, err = parseState(text); err != nil {
+			return fmt.Errorf("encoding the seal state: %w", err)
+		}
+		// All that could fail comes before the commit.
+		k, err = b.keyset(s, root())
+		return err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := b.notOlder(s); err != nil {
+	if rev, err = b.commit(ctx, rev, text); err != nil {
 		return nil, 0, err
 	}
-	if bytes.Equal(s.text, b.state.text) && bytes.Equal(s.tag, b.state.tag) {
-		return s, rev, nil
+	err = b.with(epoch, func() error {
+		b.take(s, root(), k)
+		return nil
+	})
+	if err != nil {
+		b.log.Warn("seal: the seal was changed, and locked meanwhile", "generation", s.generation)
 	}
-	root := b.root
-	if err := s.verify(root); errors.Is(err, ErrWrongRoot) {
-		root, err = rootOf(ctx, b.provider, s)
-		if err != nil {
-			return nil, 0, hint.Add(fmt.Errorf("the root key was changed by another node: %w", err),
-				"give this node the new key file, or unseal it with the new passphrase")
-		}
-		defer root.Wipe()
-	} else if err != nil {
-		return nil, 0, err
-	}
-	if err := b.adopt(s, root); err != nil {
-		return nil, 0, err
-	}
-	b.settle(b.provider, s.params)
 	return s, rev, nil
 }
 
-// put commits the change from the state at rev to s, sealed under root. It is
-// called with mu held.
-func (b *Box) put(ctx context.Context, rev store.Rev, s *state, root secret.Bytes) (*state, store.Rev, error) {
-	text := s.marshal(root)
-	s, err := parseState(text)
-	if err != nil {
-		return nil, 0, fmt.Errorf("encoding the seal state: %w", err)
+// commit replaces the seal state at rev. Errors: ErrConflict, and those of the
+// store, if the change did not happen; ErrUnsettled if that is not known.
+func (b *Box) commit(ctx context.Context, rev store.Rev, text []byte) (store.Rev, error) {
+	newRev, ok, err := b.st.Commit(ctx, []store.Cond{{Key: StateKey, Rev: rev}}, []store.Op{{Key: StateKey, Val: text}})
+	switch {
+	case err == nil && ok:
+		return newRev, nil
+	case err == nil:
+		return 0, ErrConflict
+	case errors.Is(err, store.ErrTooLarge), errors.Is(err, store.ErrClosed):
+		return 0, fmt.Errorf("writing the seal state: %w", err)
 	}
-	newRev, ok, err := b.st.Commit(ctx, []store.Cond{{Key: StateKey, Rev: rev}}, []store.Op{{Key: StateKey, Val: bytes.Clone(text)}})
-	if err != nil {
-		// Whether it happened is unknown; no two changes have the same text.
-		kv, _, getErr := b.st.Get(ctx, StateKey)
-		if getErr != nil || !bytes.Equal(kv.Val, text) {
-			return nil, 0, fmt.Errorf("writing the seal state: %w", err)
-		}
-		return s, kv.Rev, nil
+	// It may have happened, and may still be under way; also, and above all,
+	// when it is our context that has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	_, _, barrier := b.st.Commit(ctx, nil, nil)
+	if barrier != nil {
+		return 0, fmt.Errorf("%w: writing the seal state: %w", ErrUnsettled, err)
 	}
-	if !ok {
-		return nil, 0, ErrConflict
+	kv, _, getErr := b.st.Get(ctx, StateKey)
+	switch {
+	case getErr != nil:
+		return 0, fmt.Errorf("%w: writing the seal state: %w", ErrUnsettled, err)
+	case kv.Rev == rev:
+		return 0, fmt.Errorf("writing the seal state: %w", err)
+	case bytes.Equal(kv.Val, text): // no two changes have the same text
+		return kv.Rev, nil
 	}
-	return s, newRev, nil
+	// Another node's change is there: on top of ours, or instead of it.
+	return 0, fmt.Errorf("%w: writing the seal state: %w", ErrUnsettled, err)
 }
 
 // Rotate makes a new domain key, which seals from now on. Older ones still
-// open. Errors: ErrSealed, ErrConflict, ErrTampered, those of the store.
+// open. Errors: ErrSealed, ErrConflict, ErrTampered, ErrUnsettled, those of the
+// store.
 func (b *Box) Rotate(ctx context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, rev, err := b.current(ctx)
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
+	s, rev, epoch, err := b.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -488,12 +635,14 @@ func (b *Box) Rotate(ctx context.Context) error {
 	if next.active == 0 {
 		return errors.New("seal: domain key ids are used up")
 	}
-	next.addDomain(b.root, next.active, b.now())
-	next, _, err = b.put(ctx, rev, next, b.root)
+	err = b.with(epoch, func() error {
+		next.addDomain(b.root, next.active, b.now())
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	if err := b.adopt(next, b.root); err != nil {
+	if next, _, err = b.put(ctx, epoch, rev, next, false); err != nil {
 		return err
 	}
 	b.log.Info("seal: rotated the domain key", "id", next.active)
@@ -506,12 +655,17 @@ func (b *Box) Rotate(ctx context.Context) error {
 // where their providers find them.
 //
 // Copies of the store from before still need the old root key, which is not
-// kept: keep a copy of it as long as those. Errors: ErrSealed, ErrConflict,
-// ErrTampered, those of the provider and of the store.
+// kept: keep a copy of it as long as those.
+//
+// An error means that the old root key is still the store's; only after
+// ErrUnsettled it may be either, and both must be kept. Other errors:
+// ErrSealed, ErrConflict, ErrTampered, those of the provider and of the store.
 func (b *Box) Rekey(ctx context.Context, p Provider) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, rev, err := b.current(ctx)
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
+	s, rev, epoch, err := b.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -520,11 +674,8 @@ func (b *Box) Rekey(ctx context.Context, p Provider) error {
 	// so what it left behind can be forgotten.
 	fence := s.clone()
 	fence.generation++
-	if s, rev, err = b.put(ctx, rev, fence, b.root); err != nil {
-		return err
-	}
-	if err := b.adopt(s, b.root); err != nil {
-		return err
+	if s, rev, err = b.put(ctx, epoch, rev, fence, false); err != nil {
+		return fmt.Errorf("the root key stays as it is: %w", settled(err))
 	}
 
 	var have []byte
@@ -535,17 +686,43 @@ func (b *Box) Rekey(ctx context.Context, p Provider) error {
 	if err != nil {
 		return fmt.Errorf("making a root key: %w", err)
 	}
-	defer root.Wipe()
-	if err := checkRoot(root); err != nil {
-		return err
-	}
+	defer b.dropNext()
 	next := s.clone()
 	next.generation++
 	next.rekeyed = b.now()
 	next.kind, next.params = p.Kind(), params
+	if err := b.with(epoch, func() error { return b.rewrap(next, root) }); err != nil {
+		root.Wipe()
+		return err
+	}
+	if _, _, err = b.put(ctx, epoch, rev, next, true); errors.Is(err, ErrUnsettled) {
+		return hint.Add(err, "keep both root keys, the old one and the new one, until the node has been started again and opens with one of them")
+	} else if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	old := b.provider
+	b.provider = withoutPhrase(p)
+	b.mu.Unlock()
+	b.settle(p, params)
+	if t, ok := old.(settler); ok {
+		if err := t.Retire(s.params); err != nil {
+			b.log.Warn("seal: the old root key could not be removed; remove it by hand", "error", err)
+		}
+	}
+	b.log.Info("seal: changed the root key", "provider", p.Kind())
+	return nil
+}
+
+// rewrap wraps the domain keys of s, which are wrapped under the root key,
+// under another one, and makes that the next. It is called with mu held.
+func (b *Box) rewrap(s *state, root secret.Bytes) error {
+	if err := checkRoot(root); err != nil {
+		return err
+	}
 	aead := derivedGCM(b.root.Reveal(), "wrap")
-	for i := range next.domains {
-		e := &next.domains[i]
+	for i := range s.domains {
+		e := &s.domains[i]
 		key, err := e.unwrap(aead)
 		if err != nil {
 			return err
@@ -553,22 +730,25 @@ func (b *Box) Rekey(ctx context.Context, p Provider) error {
 		e.wrap(root, key)
 		key.Wipe()
 	}
-	if next, _, err = b.put(ctx, rev, next, root); err != nil {
-		return err
-	}
-	old, oldParams := b.provider, s.params
-	b.provider = withoutPhrase(p)
-	if err := b.adopt(next, root); err != nil {
-		return err
-	}
-	b.settle(p, params)
-	if t, ok := old.(settler); ok {
-		if err := t.Retire(oldParams); err != nil {
-			b.log.Warn("seal: the old root key could not be removed; remove it by hand", "error", err)
-		}
-	}
-	b.log.Info("seal: changed the root key", "provider", p.Kind())
+	b.next = root
 	return nil
+}
+
+// dropNext wipes what rewrap left.
+func (b *Box) dropNext() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next.Wipe()
+	b.next = secret.Bytes{}
+}
+
+// settled returns err, but not as ErrUnsettled: whether the fence is there makes
+// no difference to anybody.
+func settled(err error) error {
+	if errors.Is(err, ErrUnsettled) {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 // Seal returns plaintext sealed for a purpose, with associated data that Open
@@ -633,17 +813,9 @@ func DomainKey(sealed []byte) (uint32, bool) {
 func (b *Box) lookFor(id uint32) (*domain, error) {
 	now, last := b.now().UnixNano(), b.reloaded.Load()
 	if last == 0 || now < last || now-last >= int64(reloadPause) {
-		b.mu.Lock()
-		// Whoever waited for the lock may find the work done.
-		if b.reloaded.Load() == last {
-			b.reloaded.Store(now)
-			ctx, cancel := context.WithTimeout(context.Background(), reloadTimeout)
-			if _, _, err := b.current(ctx); err != nil {
-				b.log.Error("seal: looking for an unknown domain key", "id", id, "error", err)
-			}
-			cancel()
+		if err := b.look(now, last); err != nil {
+			b.log.Error("seal: looking for an unknown domain key", "id", id, "error", err)
 		}
-		b.mu.Unlock()
 	}
 	k := b.keys.Load()
 	if k == nil {
@@ -653,6 +825,23 @@ func (b *Box) lookFor(id uint32) (*domain, error) {
 		return d, nil
 	}
 	return nil, ErrUnknownDomainKey
+}
+
+// look reads the seal state anew, unless another has done so since the look
+// at last.
+func (b *Box) look(now, last int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), reloadTimeout)
+	defer cancel()
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
+	if b.reloaded.Load() != last {
+		return nil
+	}
+	b.reloaded.Store(now)
+	_, _, _, err := b.current(ctx)
+	return err
 }
 
 func (d *domain) aead(p Purpose) cipher.AEAD {

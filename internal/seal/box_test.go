@@ -529,8 +529,8 @@ func TestRekeyLateCommit(t *testing.T) {
 		b := open(t, st, seal.KeyFile(path))
 		v := sealed(t, b, seal.Records, "", "text")
 		st.failAt, st.late = failAt, true
-		if err := b.Rekey(t.Context(), seal.KeyFile(path)); err == nil {
-			t.Fatal("Rekey succeeded on a store that failed")
+		if err := b.Rekey(t.Context(), seal.KeyFile(path)); err == nil || errors.Is(err, seal.ErrUnsettled) != (failAt == 2) {
+			t.Fatalf("Rekey on a store that failed at %d: %v", failAt, err)
 		}
 		// Whatever is in the store by now, a key for it must be in a file.
 		if err := b.Rekey(t.Context(), seal.KeyFile(path)); !errors.Is(err, seal.ErrConflict) {
@@ -731,6 +731,9 @@ func (f *faultyStore) Commit(ctx context.Context, conds []store.Cond, ops []stor
 		return 0, false, errFault
 	}
 	if f.pending != nil {
+		if len(ops) == 0 { // nor can it be settled
+			return 0, false, errFault
+		}
 		f.pending()
 		f.pending = nil
 	}

@@ -28,4 +28,7 @@ var (
 	ErrKeyFileTaken = errors.New("seal: another store's root key is there")
 	// ErrConflict: the seal state was changed by somebody else meanwhile.
 	ErrConflict = errors.New("seal: changed meanwhile; try again")
+	// ErrUnsettled: the store did not say whether the change happened, and it
+	// could not be found out.
+	ErrUnsettled = errors.New("seal: whether the seal was changed is unknown")
 )

@@ -34,8 +34,8 @@ const (
 const nextSuffix = ".next"
 
 // KeyFile returns a provider whose root key is in a file of mode 0600 that
-// belongs to this process's user. A symbolic link, another kind of file,
-// another mode or owner is refused. Beside the file, path+".next" may stand
+// belongs to this process's user. A symbolic or hard link, another kind of
+// file, another mode or owner is refused. Beside the file, path+".next" may stand
 // while the root key is being changed, or after that went wrong.
 func KeyFile(path string) Provider { return &keyFile{path} }
 

@@ -39,6 +39,7 @@ func TestKeyFileRefused(t *testing.T) {
 			}
 			must(t, os.Chown(path, 12345, -1))
 		}, "belongs to user 12345"},
+		{"hard link", func(t *testing.T, path string) { must(t, os.Link(path, path+".other")) }, "has 2 names"},
 		{"gone", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "does not exist"},
 		{"empty", func(t *testing.T, path string) { must(t, os.WriteFile(path, nil, 0o600)) }, "not a key file"},
 		{"cut", func(t *testing.T, path string) { must(t, os.Truncate(path, 40)) }, "not a key file"},

@@ -14,8 +14,9 @@ import (
 )
 
 // openPrivate opens a file for reading, and refuses all but a regular file of
-// mode 0600 that belongs to this process's user. What is checked is the open
-// file, so that nothing can be put in its place in between.
+// mode 0600 that belongs to this process's user and has one name: a hard link
+// may lie where it is copied from, and is left when the file is removed. What is
+// checked is the open file, so that nothing can be put in its place in between.
 func openPrivate(path string) (*os.File, error) {
 	// O_NONBLOCK: opening a FIFO must not wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -40,7 +41,12 @@ func checkPrivate(path string, f *os.File) error {
 	if !info.Mode().IsRegular() {
 		return hint.Add(fmt.Errorf("%s is not a regular file", path), "put a plain file there")
 	}
-	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != os.Geteuid() {
+	stat := info.Sys().(*syscall.Stat_t)
+	if stat.Nlink != 1 {
+		return hint.Add(fmt.Errorf("%s has %d names: it stands in another place, too", path, stat.Nlink),
+			fmt.Sprintf("find it (find / -xdev -inum %d) and remove it there", stat.Ino))
+	}
+	if uid := int(stat.Uid); uid != os.Geteuid() {
 		return hint.Add(fmt.Errorf("%s belongs to user %d, and this is user %d", path, uid, os.Geteuid()),
 			fmt.Sprintf("run: chown %d %s", os.Geteuid(), path))
 	}

@@ -1,0 +1,7 @@
+package seal
+
+// For the fuzz targets.
+var (
+	ParseKeyFile          = parseKeyFile
+	ParsePassphraseParams = parsePassphraseParams
+)
