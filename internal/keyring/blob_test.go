@@ -71,7 +71,8 @@ func (v *vector) fill() {
 		digits = v.KeyID[4:]
 	}
 	who := slices.Concat([]byte{kind}, binary.BigEndian.AppendUint64(nil, account)[2:], unhex(digits))
-	id := mac(material, []byte("keyreeve material id v1\x00"), who)
+	id := mac([]byte("keyreeve material id v1"),
+		u32(len(v.Account)), []byte(v.Account), u32(len(v.KeyID)), []byte(v.KeyID), u32(len(material)), material)
 	v.MaterialID = hex.EncodeToString(id)
 
 	header := slices.Concat([]byte{1, 1}, who, id, unhex(v.Salt))
@@ -173,6 +174,31 @@ func TestCiphertextVectors(t *testing.T) {
 		}
 		if err := os.WriteFile(vectorsFile, append(b, '\n'), 0o666); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The material id of every sort of key is the document's; so that of an HMAC
+// key, which is public, is no MAC made with it.
+func TestMaterialIDs(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	for i, tt := range []struct {
+		spec     keyring.Spec
+		usage    keyring.Usage
+		material []byte
+	}{
+		{keyring.HMAC224, keyring.GenerateVerifyMAC, bytes.Repeat([]byte{1}, 28)},
+		{keyring.HMAC256, keyring.GenerateVerifyMAC, bytes.Repeat([]byte{2}, 32)},
+		{keyring.HMAC384, keyring.GenerateVerifyMAC, bytes.Repeat([]byte{3}, 48)},
+		{keyring.HMAC512, keyring.GenerateVerifyMAC, bytes.Repeat([]byte{4}, 64)},
+		{keyring.SymmetricDefault, keyring.EncryptDecrypt, bytes.Repeat([]byte{5}, 32)},
+		{keyring.ECCSECGP256K1, keyring.SignVerify, secp256k1One},
+	} {
+		id := fmt.Sprintf("%08d-1111-4111-8111-111111111111", i)
+		v := vector{Account: account, KeyID: id, Material: hex.EncodeToString(tt.material), Nonce: strings.Repeat("00", 12)}
+		v.fill()
+		if m := g.seed(t, id, tt.spec, tt.usage, tt.material); m.MaterialID != v.MaterialID {
+			t.Errorf("%s: %s, want %s", tt.spec, m.MaterialID, v.MaterialID)
 		}
 	}
 }

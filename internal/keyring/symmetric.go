@@ -4,37 +4,41 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
-	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 )
 
-// materialLabel separates material ids from all else that is derived from a
-// material.
+// materialLabel is the key of the HMAC that makes material ids. It is no secret.
 const materialLabel = "keyreeve material id v1"
 
-// materialID returns the id of a material: the HMAC-SHA-256, in hex, of
+// materialID returns the id of a material: the HMAC-SHA-256, in hex, under
+// materialLabel, of
 //
-//	materialLabel ‖ 00 ‖ kind of key id, account, key id as in a blob
+//	length, account ‖ length, key id ‖ length, material
 //
-// under the material (for a private key: under the SHA-256 of its PKCS#8, as
-// it is longer than a block). It is deterministic, tells nothing about the
-// material, and differs between keys that have the same.
+// in text, text and bytes (for a private key its PKCS#8), lengths in 32 bits.
+// It is deterministic, tells nothing about a material that cannot be guessed,
+// and differs between keys that have the same. Material is never the key of
+// this HMAC: what an HMAC key is good for is just that, and an id is public.
 func materialID(account, keyID string, material []byte) (string, error) {
-	id, ok := newIdentity(account, keyID, zeroMaterialID)
-	if !ok {
+	if _, ok := newIdentity(account, keyID, zeroMaterialID); !ok {
 		return "", fmt.Errorf("%w: account or key id", ErrParameter)
 	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
-	s.buf = append(append(s.buf[:0], materialLabel...), 0)
-	s.buf = append(s.buf, id[offKind:offMaterial]...)
-	key := material
-	if len(key) > 64 {
-		key = hashed(&s.key, material)
+	// Room for all of it, so that growing leaves no copy of the material.
+	if need := 3*4 + len(account) + len(keyID) + len(material); cap(s.buf) < need {
+		s.buf = make([]byte, 0, need)
 	}
+	b := binary.BigEndian.AppendUint32(s.buf[:0], uint32(len(account)))
+	b = append(b, account...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(keyID)))
+	b = append(b, keyID...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(material)))
+	b = append(b, material...)
 	var mac [32]byte
-	return hex.EncodeToString(appendMAC(mac[:0], HMACSHA256, key, s.buf)), nil
+	return hex.EncodeToString(appendMAC(mac[:0], HMACSHA256, []byte(materialLabel), b)), nil
 }
 
 const zeroMaterialID = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -88,10 +92,4 @@ func (s *scratch) messageCipher(material, header []byte) (cipher.AEAD, error) {
 		return nil, fmt.Errorf("making the message cipher: %w", err)
 	}
 	return aead, nil
-}
-
-// hashed puts the SHA-256 of b into buf and returns it.
-func hashed(buf *[32]byte, b []byte) []byte {
-	*buf = sha256.Sum256(b)
-	return buf[:]
 }
