@@ -77,7 +77,7 @@ func (s Spec) rawLen() int {
 }
 
 // generatePair makes a key pair: PKCS#8 and SubjectPublicKeyInfo, both in DER.
-// RSA takes long: see rsaPool.
+// RSA takes long: see sparePairs.
 func generatePair(s Spec) (pkcs8, spki []byte, err error) {
 	var k privateKey
 	switch {
@@ -177,7 +177,7 @@ func (k *privateKey) public() publicKey {
 	case k.ec != nil:
 		return publicKey{ec: &k.ec.PublicKey}
 	}
-	return publicKey{k1: k.k1.PubKey()}
+	return publicKey{k1: publicSECP256K1(k.k1)}
 }
 
 // wipe overwrites what can be reached of a key that nobody else uses. The
@@ -260,7 +260,7 @@ func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
 	case k.ec != nil:
 		return ecdsa.SignASN1(rand.Reader, k.ec, digest)
 	}
-	return k1ecdsa.Sign(k.k1, digest).Serialize(), nil
+	return signSECP256K1(k.k1, digest), nil
 }
 
 // verify reports whether signature is one of a digest.

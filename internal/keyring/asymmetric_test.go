@@ -16,14 +16,18 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"hash"
 	"math/big"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
@@ -291,12 +295,157 @@ func TestKnownSignatures(t *testing.T) {
 	})
 	t.Run("secp256k1, key 1", func(t *testing.T) {
 		m := g.seed(t, "22222222-2222-4222-8222-222222222222", keyring.ECCSECGP256K1, keyring.SignVerify, secp256k1One)
-		sig, err := g.mustOpen(t, m.ID, "kms:Sign").Sign(t.Context(), keyring.ECDSASHA256, []byte("Satoshi Nakamoto"), false)
-		want := rs(bigHex("934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8"), bigHex("2442ce9d2b916064108014783e923ec36b49743e2ffa1c4496f01a512aafd9e5"))
-		if err != nil || !bytes.Equal(sig, want) {
-			t.Errorf("Sign = %x, %v; want %x", sig, err, want)
+		sig := rs(bigHex("934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8"), bigHex("2442ce9d2b916064108014783e923ec36b49743e2ffa1c4496f01a512aafd9e5"))
+		if ok, err := g.mustOpen(t, m.ID, "kms:Verify").Verify(t.Context(), keyring.ECDSASHA256, []byte("Satoshi Nakamoto"), false, sig); !ok || err != nil {
+			t.Errorf("Verify = %t, %v", ok, err)
 		}
 	})
+}
+
+// TestSECP256K1Signatures: signatures of one message differ each time, and are
+// right by three others: the library, the textbook (SEC 1, 4.1.4, in math/big),
+// and OpenSSL if it is there.
+func TestSECP256K1Signatures(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	n := bigHex("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
+	// Private keys at the ends of what there is, and one in between.
+	scalars := []*big.Int{big.NewInt(1), big.NewInt(2), new(big.Int).Sub(n, big.NewInt(1)), bigHex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721")}
+	for i, d := range scalars {
+		var b cryptobyte.Builder
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1Int64(0)
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier([]int{1, 2, 840, 10045, 2, 1})
+				b.AddASN1ObjectIdentifier([]int{1, 3, 132, 0, 10})
+			})
+			b.AddASN1(asn1.OCTET_STRING, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					b.AddASN1Int64(1)
+					b.AddASN1OctetString(d.FillBytes(make([]byte, 32)))
+				})
+			})
+		})
+		m := g.seed(t, fmt.Sprintf("%08d-1111-4111-8111-111111111111", i), keyring.ECCSECGP256K1, keyring.SignVerify, b.BytesOrPanic())
+		sign := g.mustOpen(t, m.ID, "kms:Sign")
+		public := secp256k1.PrivKeyFromBytes(d.Bytes()).PubKey()
+		if !bytes.HasSuffix(m.PublicKey, public.SerializeUncompressed()) {
+			t.Errorf("key %x: public key %x, want %x", d, m.PublicKey, public.SerializeUncompressed())
+		}
+		message := []byte("the same each time")
+		digest := sha256.Sum256(message)
+		seen := make(map[string]bool)
+		for range 50 {
+			sig, err := sign.Sign(t.Context(), keyring.ECDSASHA256, message, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, s := parseRS(t, sig)
+			if seen[r.String()] {
+				t.Fatalf("key %x: a nonce was used twice for one message", d)
+			}
+			seen[r.String()] = true
+			if s.Cmp(new(big.Int).Rsh(n, 1)) > 0 {
+				t.Errorf("key %x: s = %x is the higher of two", d, s)
+			}
+			if parsed, err := k1ecdsa.ParseDERSignature(sig); err != nil || !parsed.Verify(digest[:], public) {
+				t.Errorf("key %x: the library does not verify %x: %v", d, sig, err)
+			}
+			if !verifyTextbook(point{public.X(), public.Y()}, n, digest[:], r, s) {
+				t.Errorf("key %x: by the textbook, %x is wrong", d, sig)
+			}
+			if len(seen) == 1 {
+				verifyOpenSSL(t, m.PublicKey, message, sig)
+			}
+		}
+	}
+}
+
+// parseRS takes an ECDSA signature in DER apart.
+func parseRS(t *testing.T, der []byte) (r, s *big.Int) {
+	t.Helper()
+	in := cryptobyte.String(der)
+	var inner cryptobyte.String
+	r, s = new(big.Int), new(big.Int)
+	if !in.ReadASN1(&inner, asn1.SEQUENCE) || !in.Empty() || !inner.ReadASN1Integer(r) || !inner.ReadASN1Integer(s) || !inner.Empty() {
+		t.Fatalf("not in DER: %x", der)
+	}
+	return r, s
+}
+
+// verifyTextbook is SEC 1, 4.1.4, on secp256k1.
+func verifyTextbook(public point, n *big.Int, digest []byte, r, s *big.Int) bool {
+	if r.Sign() <= 0 || s.Sign() <= 0 || r.Cmp(n) >= 0 || s.Cmp(n) >= 0 {
+		return false
+	}
+	base := point{
+		bigHex("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"),
+		bigHex("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"),
+	}
+	w := new(big.Int).ModInverse(s, n)
+	times := func(x *big.Int) *big.Int { x = new(big.Int).Mul(x, w); return x.Mod(x, n) }
+	sum := base.multiply(times(new(big.Int).SetBytes(digest))).add(public.multiply(times(r)))
+	return sum.x != nil && new(big.Int).Mod(sum.x, n).Cmp(r) == 0
+}
+
+// point is a point of secp256k1: y² = x³ + 7 modulo fieldPrime. The zero point
+// is the one at infinity.
+type point struct{ x, y *big.Int }
+
+var fieldPrime = bigHex("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f")
+
+func (p point) add(q point) point {
+	switch {
+	case p.x == nil:
+		return q
+	case q.x == nil:
+		return p
+	}
+	rise, run := new(big.Int).Sub(q.y, p.y), new(big.Int).Sub(q.x, p.x)
+	if run.Sign() == 0 {
+		if rise.Sign() != 0 {
+			return point{}
+		}
+		rise.Mul(p.x, p.x)
+		rise.Mul(rise, big.NewInt(3))
+		run.Lsh(p.y, 1)
+	}
+	slope := rise.Mul(rise, run.ModInverse(run.Mod(run, fieldPrime), fieldPrime))
+	x := new(big.Int).Mul(slope, slope)
+	x.Sub(x, p.x).Sub(x, q.x).Mod(x, fieldPrime)
+	y := new(big.Int).Sub(p.x, x)
+	y.Mul(y, slope).Sub(y, p.y).Mod(y, fieldPrime)
+	return point{x, y}
+}
+
+func (p point) multiply(k *big.Int) point {
+	var sum point
+	for i := k.BitLen() - 1; i >= 0; i-- {
+		sum = sum.add(sum)
+		if k.Bit(i) == 1 {
+			sum = sum.add(p)
+		}
+	}
+	return sum
+}
+
+// verifyOpenSSL has OpenSSL verify a signature with SHA-256.
+func verifyOpenSSL(t *testing.T, spki, message, signature []byte) {
+	t.Helper()
+	program, err := exec.LookPath("openssl")
+	if err != nil {
+		return
+	}
+	dir := t.TempDir()
+	for name, b := range map[string][]byte{"public": spki, "message": message, "signature": signature} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program, "dgst", "-sha256", "-verify", "public", "-keyform", "DER", "-signature", "signature", "message")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("OpenSSL does not verify %x: %v: %s", signature, err, out)
+	}
 }
 
 func TestOAEP(t *testing.T) {
