@@ -29,9 +29,10 @@ import (
 
 // Config is the configuration of one node.
 type Config struct {
-	// The directory that holds everything the node keeps: the store, the
+	// The directory that holds what the node keeps: the store, the
 	// certificates, the audit records and the control socket. It is made on
-	// the first start, readable by its owner alone. Default: keyreeve-data.
+	// the first start, for its owner alone. The root key, the private keys of
+	// the certificates and the mark are beside it. Default: keyreeve-data.
 	Data string `yaml:"data"`
 
 	// The address of the TLS listener that carries every service.
@@ -79,6 +80,13 @@ type TLS struct {
 
 	// The PEM file with the certificate's private key, mode 0600.
 	Key string `yaml:"key"`
+
+	// The directory of the private keys of the local CA and of the certificate
+	// that it makes. It stands beside the data directory, so that whoever has
+	// a copy of the data cannot pose as the server. It is made on the first
+	// start, for its owner alone. Default: the data directory's path with
+	// ".tls" appended.
+	Keys string `yaml:"keys"`
 
 	// Further DNS names and IP addresses that the made certificate is for,
 	// beside localhost, the loopback addresses and the host's name.
@@ -252,6 +260,7 @@ func (c *Config) SetDefaults() {
 		c.MaxRequests = 10000
 	}
 	data := beside(c.Data)
+	set(&c.TLS.Keys, data+".tls")
 	set(&c.Seal.Provider, "file")
 	set(&c.Seal.File, data+".root.key")
 	set(&c.Seal.Mark, data+".mark")

@@ -68,6 +68,9 @@ func TestKeyFileStandsBeside(t *testing.T) {
 		if mark := strings.TrimSuffix(want, ".root.key") + ".mark"; c.Seal.Mark != mark {
 			t.Errorf("data %q: mark %q, want %q", data, c.Seal.Mark, mark)
 		}
+		if keys := strings.TrimSuffix(want, ".root.key") + ".tls"; c.TLS.Keys != keys {
+			t.Errorf("data %q: keys of certificates in %q, want %q", data, c.TLS.Keys, keys)
+		}
 	}
 }
 

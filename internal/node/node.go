@@ -184,7 +184,7 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		n.store = store.NewMem()
 		n.audit, err = audit.Open("", audit.Options{Logger: n.log})
 	} else {
-		if err := makePrivate(c.Data); err != nil {
+		if err := makePrivate("data directory", c.Data); err != nil {
 			return err
 		}
 		// The store's lock keeps a second node out of the directory.
@@ -234,25 +234,6 @@ func (n *Node) provider(kind string, passphrase secret.Bytes) seal.Provider {
 		return seal.Passphrase(passphrase, n.c.PassphraseCost)
 	}
 	return seal.KeyFile(n.c.Seal.File)
-}
-
-// makePrivate makes a directory for the owner alone. One that is there must
-// already be so.
-func makePrivate(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("looking at the data directory: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("others can look into the data directory %s (mode %#o): chmod 700 it", dir, info.Mode().Perm())
-	}
-	return nil
 }
 
 // openServer makes the sealed server, its certificate and its listeners.
@@ -305,6 +286,10 @@ func (n *Node) openCertificate() (err error) {
 		}
 		n.cert, err = tlscert.Local(n.certDir, o)
 	default:
+		if err := makePrivate("directory of the certificates' keys", c.TLS.Keys); err != nil {
+			return err
+		}
+		o.Keys = c.TLS.Keys
 		n.cert, err = tlscert.Local(c.Data, o)
 	}
 	return err

@@ -693,7 +693,7 @@ func TestCertificate(t *testing.T) {
 	roots := maker.client.Transport.(*http.Transport).TLSClientConfig.RootCAs
 	r := run(t, configure(t.TempDir(), func(c *node.Config) {
 		c.TLS.Certificate = filepath.Join(maker.c.Data, "server.pem")
-		c.TLS.Key = filepath.Join(maker.c.Data, "server-key.pem")
+		c.TLS.Key = filepath.Join(maker.c.TLS.Keys, "server-key.pem")
 	}))
 	if r.AuthorityFile() != "" {
 		t.Errorf("clients are told to trust %s", r.AuthorityFile())

@@ -1,12 +1,13 @@
 // Package tlscert makes, renews and reloads the server's certificate.
 //
 // [Local] keeps a certificate authority of the installation's own, for clients
-// that are told to trust it, in four files:
+// that are told to trust it, in four files, of which the private keys may have
+// a directory of their own:
 //
 //	ca.pem           the authority's certificate, for clients; ten years
-//	ca-key.pem       its private key, 0600
 //	server.pem       the server's certificate; 90 days, renewed after 60
-//	server-key.pem   its private key, 0600
+//	ca-key.pem       the authority's private key, 0600
+//	server-key.pem   the server's, 0600
 //
 // The authority's key stays on the disk so that the server's certificate can
 // be renewed without anybody's doing: who can read it can pose as a server to
@@ -46,6 +47,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
+	"github.com/keyreeve/keyreeve/internal/hint"
 )
 
 const (
@@ -65,6 +67,10 @@ const (
 
 // Options are the settings of a [Source]. The zero value is good.
 type Options struct {
+	// Keys is the directory of the private keys, for Local only; empty means
+	// that of the certificates. Whoever has a copy of it can pose as the
+	// server.
+	Keys string
 	// Names are further DNS names and IP addresses of the server, beside
 	// localhost, 127.0.0.1, ::1 and the host's name. For Local only.
 	Names []string
@@ -93,15 +99,19 @@ type Source struct {
 }
 
 // Local returns the certificate kept in dir, which it makes if it is not
-// there, with its authority. Files of keys that others can read, and symbolic
-// links in their place, are refused. Only one process may use dir at a time.
+// there, with its authority. The directories must be there. Files of keys that
+// others can read, and symbolic links in their place, are refused. Only one
+// process may use dir at a time.
 func Local(dir string, o Options) (*Source, error) {
 	o = o.withDefaults()
 	names, err := serverNames(o.Names)
 	if err != nil {
 		return nil, err
 	}
-	l := &local{dir: dir, names: names, now: o.Now, log: o.Log}
+	if o.Keys == "" {
+		o.Keys = dir
+	}
+	l := &local{dir: dir, keys: o.Keys, names: names, now: o.Now, log: o.Log}
 	s := &Source{log: o.Log, authority: filepath.Join(dir, authorityFile), load: l.load}
 	return s, s.Refresh()
 }
@@ -237,12 +247,14 @@ func (n names) covers(c *x509.Certificate) bool {
 // local is the authority and the certificate in a directory.
 type local struct {
 	dir   string
+	keys  string // directory of the private keys
 	names names
 	now   func() time.Time
 	log   *slog.Logger
 }
 
-func (l *local) path(file string) string { return filepath.Join(l.dir, file) }
+func (l *local) path(file string) string    { return filepath.Join(l.dir, file) }
+func (l *local) keyPath(file string) string { return filepath.Join(l.keys, file) }
 
 // load returns the server's certificate, a new one if that on disk won't do.
 func (l *local) load() (*tls.Certificate, error) {
@@ -254,7 +266,11 @@ func (l *local) load() (*tls.Certificate, error) {
 	if err == nil {
 		return c, nil
 	}
-	l.log.Info("making a server certificate", "reason", err, "file", l.path(serverFile))
+	reason := err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		reason = "none yet"
+	}
+	l.log.Info("making a server certificate", "reason", reason, "file", l.path(serverFile))
 	if err := l.makeServer(authority, authorityKey); err != nil {
 		return nil, err
 	}
@@ -268,16 +284,16 @@ func (l *local) loadAuthority() (*x509.Certificate, crypto.Signer, error) {
 	if err != nil && !made {
 		return nil, nil, err
 	}
-	key, err := readKey(l.path(authorityKeyFile))
+	key, err := readKey(l.keyPath(authorityKeyFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && made:
-		if key, err = makeKey(l.path(authorityKeyFile)); err != nil {
+		if key, err = makeKey(l.keyPath(authorityKeyFile)); err != nil {
 			return nil, nil, err
 		}
 	case errors.Is(err, fs.ErrNotExist):
 		// Making another would silently break who trusts the one that is there.
-		return nil, nil, fmt.Errorf("%s is there, but its key %s is not: restore it, or remove the first to make a new authority",
-			l.path(authorityFile), l.path(authorityKeyFile))
+		return nil, nil, hint.Add(fmt.Errorf("%s is there, but its key %s is not", l.path(authorityFile), l.keyPath(authorityKeyFile)),
+			"bring the key back, or remove the certificate: a new authority is made, whose file clients must be given")
 	case err != nil:
 		return nil, nil, err
 	}
@@ -293,7 +309,7 @@ func (l *local) loadAuthority() (*x509.Certificate, crypto.Signer, error) {
 		return nil, nil, fmt.Errorf("%s: %w", l.path(authorityFile), err)
 	}
 	if !publicEqual(key, c) {
-		return nil, nil, fmt.Errorf("%s and %s do not belong together", l.path(authorityFile), l.path(authorityKeyFile))
+		return nil, nil, fmt.Errorf("%s and %s do not belong together", l.path(authorityFile), l.keyPath(authorityKeyFile))
 	}
 	if now := l.now(); now.Add(renewBefore).After(c.NotAfter) {
 		l.log.Warn("the local certificate authority expires soon: remove it to make a new one, and give the new file to clients",
@@ -322,7 +338,7 @@ func (l *local) makeAuthority(key crypto.Signer) ([]byte, error) {
 
 // loadServer returns the server's certificate, or why it won't do.
 func (l *local) loadServer(authority *x509.Certificate) (*tls.Certificate, error) {
-	key, err := readKey(l.path(serverKeyFile))
+	key, err := readKey(l.keyPath(serverKeyFile))
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +366,7 @@ func (l *local) loadServer(authority *x509.Certificate) (*tls.Certificate, error
 
 func (l *local) makeServer(authority *x509.Certificate, authorityKey crypto.Signer) error {
 	// The key first: a certificate without its key would be of no use.
-	key, err := makeKey(l.path(serverKeyFile))
+	key, err := makeKey(l.keyPath(serverKeyFile))
 	if err != nil {
 		return err
 	}

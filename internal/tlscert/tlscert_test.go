@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/tlscert"
 )
 
@@ -192,6 +193,47 @@ func TestRemade(t *testing.T) {
 			t.Error("another name changed the authority")
 		}
 	})
+}
+
+// A copy of the directory of the certificates is no copy of the keys.
+func TestKeysElsewhere(t *testing.T) {
+	dir, keys := t.TempDir(), t.TempDir()
+	var log bytes.Buffer
+	start := func() *tlscert.Source {
+		t.Helper()
+		s, err := tlscert.Local(dir, tlscert.Options{
+			Keys: keys, Now: func() time.Time { return epoch }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := start()
+	if text := log.String(); !strings.Contains(text, `reason="none yet"`) || strings.Contains(text, "no such file") {
+		t.Errorf("the log of a first start says %s", text)
+	}
+	if second := start(); !leaf(t, second).Equal(leaf(t, first)) {
+		t.Error("the second start made another certificate")
+	}
+	for where, want := range map[string]string{dir: "ca.pem server.pem", keys: "ca-key.pem server-key.pem"} {
+		entries, err := os.ReadDir(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have []string
+		for _, e := range entries {
+			have = append(have, e.Name())
+		}
+		if got := strings.Join(have, " "); got != want {
+			t.Errorf("there is %s, want %s", got, want)
+		}
+	}
+	// Without them there is another authority only if somebody wants it.
+	_, err := tlscert.Local(dir, tlscert.Options{Keys: t.TempDir(), Now: func() time.Time { return epoch }})
+	if err == nil || !strings.Contains(hint.Of(err), "remove the certificate") {
+		t.Errorf("without the keys: %v, want an error with a hint", err)
+	}
 }
 
 func TestRefused(t *testing.T) {
