@@ -195,6 +195,13 @@ func appendAccount(dst, b []byte) []byte {
 
 const mrkPrefix = "mrk-"
 
+// IsKeyID reports whether s has the form of a key id: a UUID in lower case, or
+// that of a multi-Region key, "mrk-" and 32 hex digits in lower case.
+func IsKeyID(s string) bool {
+	_, _, ok := parseKeyID(s)
+	return ok
+}
+
 // parseKeyID returns the kind and the bytes of a key id: a UUID in lower case,
 // or "mrk-" and 32 hex digits in lower case.
 func parseKeyID(s string) (kind byte, raw [16]byte, ok bool) {

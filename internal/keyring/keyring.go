@@ -228,7 +228,7 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
 	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), newSubject, (*Subject).end)
 	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix, cmp.Or(max(o.Aliases, 0), 1<<16), newAlias, nil)
-	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), r.log)
+	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), box.Sealed, r.log)
 	if o.KeysPerRegion > 0 {
 		r.census = newCensus(records, o.KeysPerRegion)
 	}
@@ -243,13 +243,17 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 }
 
 // forget wipes all material from memory; it is opened again when it is wanted.
+// Key pairs that no key has yet are wiped, too.
 func (r *Ring) forget() {
 	r.slots.dropAll()
 	r.privates.dropAll()
+	r.spare.drop()
 }
 
-// Close wipes all material from memory, waiting for uses under way. Keys opened
-// before can no longer be used: they return ErrClosed.
+// Close wipes all material that is held in memory, waiting for uses of it under
+// way. What had no room and was opened for one use is wiped at the end of that
+// use, which Close does not wait for. Keys opened before can no longer be used:
+// they return ErrClosed.
 func (r *Ring) Close() error {
 	if r.closed.Swap(true) {
 		return nil

@@ -415,6 +415,34 @@ func TestSpareKeyPairs(t *testing.T) {
 	}
 }
 
+// No private key made in advance is kept behind a sealed box; also none that
+// was being made when it was sealed.
+func TestSpareKeyPairsAreWipedBySealing(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{SpareRSA: 2})
+	for _, wait := range []bool{true, false} {
+		g.create(t, keyring.RSA2048, keyring.SignVerify)
+		if wait {
+			g.ring.WaitSpares()
+			if n := g.ring.Spares(keyring.RSA2048); n != 2 {
+				t.Errorf("%d, want 2", n)
+			}
+		}
+		g.box.Lock()
+		g.ring.WaitSpares()
+		if n := g.ring.Spares(keyring.RSA2048); n != 0 {
+			t.Errorf("%d after the box was sealed (when all were made: %t)", n, wait)
+		}
+		if err := g.box.Unlock(t.Context(), provider); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.create(t, keyring.RSA2048, keyring.SignVerify)
+	g.ring.WaitSpares()
+	if n := g.ring.Spares(keyring.RSA2048); n != 2 {
+		t.Errorf("%d after it was unsealed and the spec used again, want 2", n)
+	}
+}
+
 // Caches that may not answer by themselves let go of a Subject at each call,
 // and caches that are too small nearly so: keys can be used all the same.
 func TestUseWithoutACache(t *testing.T) {

@@ -2,16 +2,17 @@ package keyring
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 )
 
 // sparePairs makes RSA key pairs in advance, because that takes long: tens to
 // hundreds of milliseconds. One goroutine at a time fills up what was taken;
-// none runs before the first use of an RSA spec, or when all is full.
+// none runs before the first use of an RSA spec, or when all is full. Nothing
+// is kept while the box is sealed.
 type sparePairs struct {
-	size int // of each spec
-	log  *slog.Logger
+	size   int         // of each spec
+	sealed func() bool // says of the box
+	log    *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	pairs   map[Spec][]pair
@@ -23,8 +24,8 @@ type sparePairs struct {
 // pair is a key pair in DER.
 type pair struct{ pkcs8, spki []byte }
 
-func newSparePairs(size int, log *slog.Logger) *sparePairs {
-	return &sparePairs{size: size, log: log, pairs: make(map[Spec][]pair)}
+func newSparePairs(size int, sealed func() bool, log *slog.Logger) *sparePairs {
+	return &sparePairs{size: size, sealed: sealed, log: log, pairs: make(map[Spec][]pair)}
 }
 
 // take returns a key pair of an asymmetric spec: PKCS#8, which is the caller's
@@ -76,7 +77,7 @@ func (p *sparePairs) fill() {
 			p.filling = false
 			p.mu.Unlock()
 			return
-		case p.closed:
+		case p.closed || p.sealed():
 			clear(pkcs8)
 		default:
 			p.pairs[s] = append(p.pairs[s], pair{pkcs8, spki})
@@ -88,7 +89,7 @@ func (p *sparePairs) fill() {
 // wanted returns the spec that there are fewest pairs of, empty if all is full.
 func (p *sparePairs) wanted() Spec {
 	var want Spec
-	if p.closed {
+	if p.closed || p.sealed() {
 		return want
 	}
 	for _, s := range []Spec{RSA2048, RSA3072, RSA4096} {
@@ -100,16 +101,28 @@ func (p *sparePairs) wanted() Spec {
 	return want
 }
 
+// drop wipes all pairs. More are made when a spec is used again.
+func (p *sparePairs) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropLocked()
+}
+
+func (p *sparePairs) dropLocked() {
+	for _, spares := range p.pairs {
+		for i := range spares {
+			clear(spares[i].pkcs8)
+			spares[i] = pair{}
+		}
+	}
+	clear(p.pairs)
+}
+
 // close wipes all pairs, and waits for the one that is being made.
 func (p *sparePairs) close() {
 	p.mu.Lock()
 	p.closed = true
-	for s, spares := range p.pairs {
-		for _, spare := range spares {
-			clear(spare.pkcs8)
-		}
-		p.pairs[s] = slices.Delete(spares, 0, len(spares))
-	}
+	p.dropLocked()
 	p.mu.Unlock()
 	p.work.Wait()
 }

@@ -133,7 +133,7 @@ func (s *Service) findSource(ctx context.Context, c *call.Call, src *source) (fo
 	}
 	// A bare key id means a key of the caller's account, but also another
 	// account's if that is the one in the ciphertext.
-	if !src.ignoreBlob && src.algorithm == keyring.AlgorithmSymmetricDefault && isKeyID(src.keyID) {
+	if !src.ignoreBlob && src.algorithm == keyring.AlgorithmSymmetricDefault && keyring.IsKeyID(src.keyID) {
 		if h, err := keyring.Inspect(src.blob); err == nil && h.KeyID == src.keyID && h.Account != c.Caller.Account {
 			return s.findCiphertext(ctx, c, h)
 		}

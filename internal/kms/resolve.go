@@ -76,7 +76,7 @@ func (s *Service) findARN(ctx context.Context, c *call.Call, a *access, text str
 // findID finds a key by its id; text is what the caller called it.
 func (s *Service) findID(ctx context.Context, c *call.Call, account, id, text string) (found, error) {
 	own := account == c.Caller.Account
-	if !isKeyID(id) {
+	if !keyring.IsKeyID(id) {
 		if own {
 			return found{}, invalidKeyID(text)
 		}
@@ -170,31 +170,6 @@ func noSuchKey(keyARN string) *wire.Error {
 
 func noSuchAlias(aliasARN string) *wire.Error {
 	return kmsapi.NotFoundException("Alias " + aliasARN + " is not found.")
-}
-
-// isKeyID reports whether s has the form of a key id: a UUID in lower case, or
-// that of a multi-Region key, "mrk-" and 32 hex digits.
-func isKeyID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	start := 0
-	multiRegion := strings.HasPrefix(s, "mrk-")
-	if multiRegion {
-		start = len("mrk-")
-	}
-	for i := start; i < len(s); i++ {
-		if !multiRegion && (i == 8 || i == 13 || i == 18 || i == 23) {
-			if s[i] != '-' {
-				return false
-			}
-			continue
-		}
-		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 const (
