@@ -55,6 +55,7 @@ func administrator(account, name string) *call.Principal {
 type env struct {
 	t       testing.TB
 	store   store.Store
+	box     *seal.Box
 	ring    *keyring.Ring
 	service *kms.Service
 	ops     map[string]*call.Operation
@@ -74,6 +75,7 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 	if err != nil {
 		t.Fatalf("seal.Open: %v", err)
 	}
+	e.box = box
 	records, err := record.Open(ctx, st, box, record.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("record.Open: %v", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
@@ -46,6 +47,9 @@ func answer(c *call.Call, err error) error {
 		return kmsapi.InvalidCiphertextException("")
 	case errors.Is(err, keyring.ErrIncorrectKey):
 		return kmsapi.IncorrectKeyException(textIncorrectKey)
+	case errors.Is(err, keyring.ErrClosed), errors.Is(err, seal.ErrSealed):
+		// The node is being sealed under the call.
+		return wire.Sealed().WithCause(err)
 	}
 	return wire.Internal(err)
 }

@@ -585,3 +585,41 @@ func TestDestruction(t *testing.T) {
 		"IncorrectKeyException: The key ID in the request does not identify a CMK that can perform this operation.")
 	e.must(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": kept})
 }
+
+// A node that is sealed under a call answers as one that is sealed, whichever
+// part notices first.
+func TestSealedUnderACall(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(e *env){
+		"box sealed":  func(e *env) { e.box.Lock() },
+		"ring closed": func(e *env) { _ = e.ring.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			id := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+			e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+			signing := e.createKey("ECC_NIST_P256", "SIGN_VERIFY")
+			source := ciphertext(e, id)
+			end(e)
+			for _, tt := range []struct {
+				operation string
+				request   object
+			}{
+				{"Encrypt", object{"KeyId": id, "Plaintext": blob(5)}},
+				{"Decrypt", object{"CiphertextBlob": source}},
+				{"GenerateDataKey", object{"KeyId": id, "KeySpec": "AES_256"}},
+				{"Sign", object{"KeyId": signing, "Message": blob(5), "SigningAlgorithm": "ECDSA_SHA_256"}},
+				{"CreateKey", object{}},
+			} {
+				a := e.call(alice, tt.operation, encode(t, tt.request))
+				if a.text() != "ServiceUnavailableException: This node is sealed. It serves requests once an operator has unsealed it." || a.err.Status != 503 {
+					t.Errorf("%s: %v", tt.operation, a.err)
+				}
+			}
+			// A page of a list has a marker to seal, and records to open.
+			if a := e.call(alice, "ListKeys", encode(t, object{"Limit": 1})); name == "box sealed" && a.code() != "ServiceUnavailableException" {
+				t.Errorf("ListKeys: %v", a.err)
+			}
+		})
+	}
+}

@@ -39,7 +39,7 @@ var modelled = map[string]string{
 }
 
 // structural are the errors that every operation can end with.
-var structural = []string{"AccessDeniedException", "KMSInternalException", "SerializationException", "ValidationException"}
+var structural = []string{"AccessDeniedException", "KMSInternalException", "SerializationException", "ServiceUnavailableException", "ValidationException"}
 
 // beyondModel are the errors by which a parameter is refused that the model
 // has and this version has not.

@@ -9,7 +9,7 @@ import (
 type Error struct {
 	Code    string // such as "NotFoundException"; becomes the answer's __type
 	Message string // for the caller; may be empty, and is then not sent
-	Status  int    // HTTP status: 400 for the caller's fault, 500 for ours
+	Status  int    // HTTP status: 400 for the caller's fault, 500 for ours, 503 while sealed
 
 	cause error // for the log only
 }
@@ -62,6 +62,14 @@ func AccessDenied(message string) *Error { return NewError(accessDenied, message
 
 // Throttling is a caller who calls too often.
 func Throttling(message string) *Error { return NewError("ThrottlingException", message) }
+
+// Sealed is a call to a node that is sealed, or is being sealed under the call.
+func Sealed() *Error {
+	return &Error{
+		Code: "ServiceUnavailableException", Status: http.StatusServiceUnavailable,
+		Message: "This node is sealed. It serves requests once an operator has unsealed it.",
+	}
+}
 
 // Internal hides cause, which is for the log, behind a KMSInternalException.
 func Internal(cause error) *Error {
