@@ -189,6 +189,21 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// TestNowLongAgo has a clock that stands still, at a time when no certificate
+// of today was good.
+func TestNowLongAgo(t *testing.T) {
+	t.Parallel()
+	then := time.Date(2001, 9, 9, 1, 46, 40, 0, time.UTC)
+	s := kmstest.NewServer(t, kmstest.Now(func() time.Time { return then }))
+	status, answer, err := call(s.Client(), s, s.Region, "CreateKey", object{}, then)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("CreateKey: %d %v %v", status, answer, err)
+	}
+	if got := answer["KeyMetadata"].(object)["CreationDate"]; got != 1e9 {
+		t.Errorf("the key was made at %v, want 1e9", got)
+	}
+}
+
 // TestMany runs many servers at once, none of which knows the others' keys.
 func TestMany(t *testing.T) {
 	t.Parallel()
