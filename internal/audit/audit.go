@@ -5,7 +5,8 @@
 // answer back until then, and gives an error instead of the answer if Append
 // fails, so no call is answered without its record. Records of calls that
 // change something (and with [Options.Sync] all records) are on the disk, not
-// only with the operating system, before Append returns.
+// only with the operating system, before Append returns. [Log.AppendEvent] is
+// for what is no call.
 //
 // The directory holds segments, one JSON record a line, in the order of their
 // names:

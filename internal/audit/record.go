@@ -203,7 +203,11 @@ func appendAdditional(b []byte, pairs []call.Pair, brief bool) []byte {
 	if brief || size > maxAdditional {
 		return append(b, `,"additionalEventData":{"omitted":true}`...)
 	}
-	b = append(b, `,"additionalEventData":`...)
+	return appendPairs(append(b, `,"additionalEventData":`...), pairs)
+}
+
+// appendPairs appends an object of strings.
+func appendPairs(b []byte, pairs []call.Pair) []byte {
 	for i, p := range pairs {
 		separator := byte(',')
 		if i == 0 {

@@ -1,0 +1,152 @@
+package audit_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/call"
+)
+
+var noon = time.Date(2026, 11, 21, 20, 50, 7, 999, time.UTC)
+
+func TestEvent(t *testing.T) {
+	const head = `{"eventVersion":"1.11","userIdentity":`
+	for name, test := range map[string]struct {
+		event audit.Event
+		want  string
+	}{
+		"service event": {
+			audit.Event{
+				Time: noon, Source: "kms.amazonaws.com", Name: "DeleteKey", Region: "eu-central-1", Account: "111122223333", InvokedBy: audit.Node,
+				Resources: []call.Resource{{ARN: keyARN, Account: "111122223333", Type: "AWS::KMS::Key"}},
+				Elements:  []call.Pair{{Name: "keyId", Value: keyARN}},
+			},
+			head + `{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2026-11-21T20:50:07Z","eventSource":"kms.amazonaws.com",` +
+				`"eventName":"DeleteKey","awsRegion":"eu-central-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
+				`"requestParameters":null,"responseElements":{"keyId":"` + keyARN + `"},"eventID":"EVENT","readOnly":false,` +
+				`"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"` + keyARN + `"}],` +
+				`"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}`,
+		},
+		"failure of somebody who is in no account yet": {
+			audit.Event{
+				Time: noon, Source: audit.Internal, Name: "UnsealNode", Region: "us-east-1", InvokedBy: "control\nsocket",
+				Additional: []call.Pair{{Name: "uid", Value: "0"}, {Name: "pid", Value: "17"}},
+				Failure:    call.Failure{Code: "Failed", Message: "no \"such\" phrase"},
+			},
+			head + `{"invokedBy":"control\nsocket"},"eventTime":"2026-11-21T20:50:07Z","eventSource":"keyreeve.internal",` +
+				`"eventName":"UnsealNode","awsRegion":"us-east-1","sourceIPAddress":"control\nsocket","userAgent":"control\nsocket",` +
+				`"errorCode":"Failed","errorMessage":"no \"such\" phrase","requestParameters":null,"responseElements":null,` +
+				`"additionalEventData":{"uid":"0","pid":"17"},"eventID":"EVENT","readOnly":false,"resources":[],` +
+				`"eventType":"AwsServiceEvent","managementEvent":true,"eventCategory":"Management"}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := audit.Open("", audit.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.AppendEvent(&test.event); err != nil {
+				t.Fatal(err)
+			}
+			for line, err := range l.Records() {
+				if err != nil || !json.Valid(line) || !eventID.Match(line) {
+					t.Fatalf("not a record: %s, %v", line, err)
+				}
+				if got := eventID.ReplaceAllString(string(line), `"eventID":"EVENT"`); got != test.want {
+					t.Errorf("got\n%s\nwant\n%s", got, test.want)
+				}
+			}
+		})
+	}
+}
+
+// Events are on the disk when AppendEvent returns, and it says if they are not.
+func TestEventIsDurable(t *testing.T) {
+	dir, faults, synced := t.TempDir(), new(audit.Faults), 0
+	l := openLog(t, dir, audit.Options{}, faults)
+	faults.Set(func(f *audit.Faults) { f.Sync = func() error { synced++; return nil } })
+	e := audit.Event{Time: noon, Source: audit.Internal, Name: "SealNode", InvokedBy: audit.Node}
+	if err := l.AppendEvent(&e); err != nil || synced == 0 {
+		t.Errorf("AppendEvent: %v, %d syncs", err, synced)
+	}
+	broken := errors.New("broken")
+	faults.Set(func(f *audit.Faults) { f.Sync = func() error { return broken } })
+	if err := l.AppendEvent(&e); !errors.Is(err, broken) || !strings.Contains(err.Error(), "SealNode") {
+		t.Errorf("AppendEvent on a broken disk: %v", err)
+	}
+	faults.Set(func(f *audit.Faults) { f.Sync = nil })
+	l.Flush()
+	if err := l.AppendEvent(&e); err != nil {
+		t.Errorf("AppendEvent once it works again: %v", err)
+	}
+}
+
+// FuzzSegment has a log opened over a segment with anything in it: what is
+// complete in it is read and kept, the torn rest is removed, and what is
+// appended then stands at its end.
+func FuzzSegment(f *testing.F) {
+	f.Add([]byte(`{"a":1}` + "\n" + `{"b":2}` + "\n" + `{"c`))
+	f.Add([]byte("\n\n{}\nx\n[]\n"))
+	f.Add([]byte{})
+	f.Add(append(bytes.Repeat([]byte("x"), 70<<10), '\n', '{', '}', '\n', 0xff))
+	f.Add([]byte(`{"s":"` + strings.Repeat("y", 130<<10) + `"}` + "\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "2026-11-21-000001.jsonl"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var want []string // "" is a line that is no record
+		whole := text[:bytes.LastIndexByte(text, '\n')+1]
+		for line := range bytes.Lines(whole) {
+			line = line[:len(line)-1]
+			if len(line) == 0 || line[0] != '{' || !json.Valid(line) {
+				line = nil
+			}
+			want = append(want, string(line))
+		}
+		check := func(when string) {
+			t.Helper()
+			i := 0
+			for line, err := range audit.Read(dir) {
+				switch {
+				case i >= len(want):
+					t.Fatalf("%s, there is one more: %q, %v", when, line, err)
+				case (err != nil) != (want[i] == "") || err == nil && string(line) != want[i]:
+					t.Fatalf("%s, line %d is %q, %v, want %q", when, i+1, line, err, want[i])
+				}
+				i++
+			}
+			if i != len(want) {
+				t.Fatalf("%s, there are %d lines, want %d", when, i, len(want))
+			}
+		}
+		check("before")
+		l, err := audit.Open(dir, audit.Options{FlushEvery: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("opened")
+		if err := l.AppendEvent(&audit.Event{Time: noon, Source: audit.Internal, Name: "SealNode"}); err != nil {
+			t.Fatal(err)
+		}
+		var last string
+		for line := range l.Records() {
+			last = string(line)
+		}
+		want = append(want, last)
+		if !strings.Contains(last, "SealNode") {
+			t.Errorf("the last record is %q", last)
+		}
+		check("appended to")
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
