@@ -134,7 +134,15 @@ func AppendStrings[S ~string](b []byte, list []S) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendString(b, s)
+		b = appendElement(b, s)
 	}
 	return append(b, ']')
+}
+
+// appendElement appends a string of a list or map, or null for [Null].
+func appendElement[S ~string](b []byte, s S) []byte {
+	if s == Null {
+		return append(b, "null"...)
+	}
+	return AppendString(b, s)
 }

@@ -272,6 +272,16 @@ func (r *Reader) String() (string, bool) {
 	return string(b), true
 }
 
+// Element is [Reader.String] for what stands in a list or map, where a null is
+// no absent value: it returns [Null] for one.
+func (r *Reader) Element() string {
+	s, ok := r.String()
+	if !ok && r.err == nil {
+		return Null
+	}
+	return s
+}
+
 // Text is [Reader.String] without a copy: what it returns is valid until the
 // next call.
 func (r *Reader) Text() ([]byte, bool) {
@@ -405,7 +415,7 @@ func (r *Reader) Time() time.Time {
 }
 
 // StringMap reads an object of strings. It is nil for null, and on a problem.
-// Members that are null are left out.
+// The value of a member that is null is [Null].
 func (r *Reader) StringMap() StringMap {
 	if !r.Object() {
 		return nil
@@ -413,9 +423,7 @@ func (r *Reader) StringMap() StringMap {
 	m := make(StringMap, 0, 1)
 	for r.Member() && r.Room(len(m)) {
 		name := string(r.name)
-		if v, ok := r.String(); ok {
-			m = append(m, Pair{name, v})
-		}
+		m = append(m, Pair{name, r.Element()})
 	}
 	if r.err != nil {
 		return nil

@@ -312,7 +312,9 @@ func TestReaderStringMap(t *testing.T) {
 		{`{"b":"2","a":"1"}`, wire.StringMap{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}},
 		{`{"a":"1","b":"2","a":"3"}`, wire.StringMap{{Name: "a", Value: "3"}, {Name: "b", Value: "2"}}},
 		{`{"\u0061":"1","a":"2"}`, wire.StringMap{{Name: "a", Value: "2"}}},
-		{`{"a":"1","b":null}`, wire.StringMap{{Name: "a", Value: "1"}}},
+		{`{"a":"1","b":null}`, wire.StringMap{{Name: "a", Value: "1"}, {Name: "b", Value: wire.Null}}},
+		{`{"b":null,"b":"1"}`, wire.StringMap{{Name: "b", Value: "1"}}},
+		{`{"b":""}`, wire.StringMap{{Name: "b"}}},
 		{`{"a":"bc"}`, wire.StringMap{{Name: "a", Value: "bc"}}},
 		{`{"ab":"c"}`, wire.StringMap{{Name: "ab", Value: "c"}}},
 	} {

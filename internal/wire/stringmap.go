@@ -5,6 +5,11 @@ import (
 	"strings"
 )
 
+// Null stands for a null in a list or map of strings, from decoding until
+// validation, which refuses it: to drop it would be to answer another request
+// than was made. No string of a message is this one, as it is not UTF-8.
+const Null = "\xff"
+
 // A Pair is a name and a value of a [StringMap].
 type Pair struct{ Name, Value string }
 
@@ -44,7 +49,7 @@ func (m StringMap) AppendJSON(b []byte) []byte {
 		}
 		b = AppendString(b, p.Name)
 		b = append(b, ':')
-		b = AppendString(b, p.Value)
+		b = appendElement(b, p.Value)
 	}
 	return append(b, '}')
 }

@@ -10,13 +10,23 @@ import (
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
-// MaxEcho is how many bytes of a refused value a message repeats; the rest is
-// replaced by "…".
-const MaxEcho = 1024
+// Bounds of a ValidationException's message, so that an answer is never much
+// longer than what asked for it.
+const (
+	// MaxEcho is how many bytes of a refused value a message repeats; the rest
+	// is replaced by "…".
+	MaxEcho = 1024
+	// MaxViolations is how many violations a message tells; it counts those.
+	MaxViolations = 10
+	// maxText is after how many bytes of text no violation is added. Each adds
+	// the echo and less than 1 KiB.
+	maxText = 4096
+)
 
 // Violations collects which constraints of the API a request breaks, and makes
-// one ValidationException of them. The zero value is ready to use. As long as
-// nothing is violated it allocates nothing.
+// one ValidationException of them: of the first [MaxViolations], or fewer if
+// they are long. The zero value is ready to use. As long as nothing is violated
+// it allocates nothing.
 type Violations struct {
 	n    int
 	text []byte
@@ -59,6 +69,10 @@ func (v *Violations) Err() error {
 	return Validation(strconv.Itoa(v.n) + " validation error" + plural + " detected: " + string(v.text))
 }
 
+// Full reports whether no more violations are told, so that there is no use in
+// looking for them.
+func (v *Violations) Full() bool { return v.n >= MaxViolations || len(v.text) >= maxText }
+
 // Enter prefixes the members that follow with the structure in member name. It
 // returns what [Violations.Leave] is to be given at the structure's end.
 func (v *Violations) Enter(name string) int {
@@ -81,8 +95,9 @@ func (v *Violations) Leave(n int) { v.path = v.path[:n] }
 
 // Missing adds that the required member name is absent.
 func (v *Violations) Missing(name string) {
-	v.begin("Value null at '", name)
-	v.text = append(v.text, "Member must not be null"...)
+	if v.begin("Value null at '", name) {
+		v.text = append(v.text, textNull...)
+	}
 }
 
 // Length checks the length of s in characters.
@@ -140,11 +155,39 @@ func (v *Violations) SecretString(name string, s secret.Bytes, least, most int, 
 	}
 }
 
+// NoNulls checks that no value in a map is null.
+func (v *Violations) NoNulls(name string, m StringMap) {
+	for _, p := range m {
+		if p.Value == Null {
+			v.add(name, echoMap(m), "Map value must satisfy constraint: ["+textNull+"]")
+			return
+		}
+	}
+}
+
+// NullItem adds that a list of structures has an item that is null. The message
+// does not repeat the list.
+func (v *Violations) NullItem(name string) {
+	v.addHidden(name, "Member must satisfy constraint: ["+textNull+"]")
+}
+
 // ListLength checks the number of a list's items.
 func ListLength[S ~string](v *Violations, name string, list []S, least, most int) {
 	if text := lengthText(len(list), least, most); text != "" {
 		v.add(name, echoList(list), text)
 	}
+}
+
+// NullItems checks that no item of a list is null. It is true if one is; then
+// there is no use in checking the items further.
+func NullItems[S ~string](v *Violations, name string, list []S) bool {
+	for _, s := range list {
+		if s == Null {
+			v.add(name, echoList(list), "Member must satisfy constraint: ["+textNull+"]")
+			return true
+		}
+	}
+	return false
 }
 
 // ItemLengths checks the length of each string in a list; p may be nil. One
@@ -170,6 +213,8 @@ func ItemEnums[S ~string](v *Violations, name string, list []S, set string) {
 	v.add(name, echoList(list), "Member must satisfy constraint: ["+enumText(set)+"]")
 }
 
+const textNull = "Member must not be null"
+
 func lengthText(n, least, most int) string {
 	switch {
 	case n < least:
@@ -186,7 +231,11 @@ func patternText(p *Pattern) string {
 	return "Member must satisfy regular expression pattern: " + p.text
 }
 
-func (v *Violations) begin(value, name string) {
+// begin begins the text of one more violation, unless it is one too many.
+func (v *Violations) begin(value, name string) bool {
+	if v.Full() {
+		return false
+	}
 	if v.n > 0 {
 		v.text = append(v.text, "; "...)
 	}
@@ -195,16 +244,19 @@ func (v *Violations) begin(value, name string) {
 	v.text = append(v.text, v.path...)
 	v.text = append(v.text, name...)
 	v.text = append(v.text, "' failed to satisfy constraint: "...)
+	return true
 }
 
 func (v *Violations) add(name, value, constraint string) {
-	v.begin("Value '"+echo(value)+"' at '", name)
-	v.text = append(v.text, constraint...)
+	if v.begin("Value '"+echo(value)+"' at '", name) {
+		v.text = append(v.text, constraint...)
+	}
 }
 
 func (v *Violations) addHidden(name, constraint string) {
-	v.begin("Value at '", name)
-	v.text = append(v.text, constraint...)
+	if v.begin("Value at '", name) {
+		v.text = append(v.text, constraint...)
+	}
 }
 
 func echo(s string) string {
@@ -228,8 +280,35 @@ func echoList[S ~string](list []S) string {
 		if b.Len() > MaxEcho {
 			break
 		}
-		b.WriteString(string(s))
+		b.WriteString(shown(string(s)))
 	}
 	b.WriteByte(']')
 	return b.String()
+}
+
+// echoMap is the map as AWS prints one: "{a=b, c=null}".
+func echoMap(m StringMap) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, p := range m {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if b.Len() > MaxEcho {
+			break
+		}
+		b.WriteString(p.Name)
+		b.WriteByte('=')
+		b.WriteString(shown(p.Value))
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// shown is a string of a list or map as messages show it.
+func shown(s string) string {
+	if s == Null {
+		return "null"
+	}
+	return s
 }

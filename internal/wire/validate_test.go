@@ -65,6 +65,17 @@ func TestViolations(t *testing.T) {
 			"1 validation error detected: Value '[a, ]' at 'l' failed to satisfy constraint: Member must satisfy constraint: " +
 				"[Member must have length less than or equal to 8, Member must have length greater than or equal to 1]",
 		},
+		{
+			"a null in a list", func(v *wire.Violations) { wire.NullItems(v, "l", []string{"a", wire.Null}) },
+			"1 validation error detected: Value '[a, null]' at 'l' failed to satisfy constraint: Member must satisfy constraint: [Member must not be null]",
+		},
+		{
+			"a null in a map", func(v *wire.Violations) {
+				v.NoNulls("m", wire.StringMap{{Name: "a", Value: "b"}, {Name: "c", Value: wire.Null}})
+				v.NoNulls("m", wire.StringMap{{Name: "a", Value: ""}})
+			},
+			"1 validation error detected: Value '{a=b, c=null}' at 'm' failed to satisfy constraint: Map value must satisfy constraint: [Member must not be null]",
+		},
 		{"nested", func(v *wire.Violations) {
 			outer := v.EnterItem("tags", 0)
 			v.Missing("tagKey")
@@ -86,6 +97,25 @@ func TestViolations(t *testing.T) {
 		case c.want != "" && (e == nil || e.Message != c.want || e.Code != "ValidationException"):
 			t.Errorf("%s:\n got %v\nwant %s", c.name, e, c.want)
 		}
+	}
+}
+
+// TestViolationsAreBounded holds that a message does not grow with what is
+// wrong, in number or in length.
+func TestViolationsAreBounded(t *testing.T) {
+	var many, long wire.Violations
+	for range 100 {
+		many.Missing("a")
+		long.Length("a", strings.Repeat("x", 10_000), 1, 10)
+	}
+	if text := wire.AsError(many.Err()).Message; !strings.HasPrefix(text, "10 validation errors detected: ") || strings.Count(text, "; ") != 9 {
+		t.Errorf("100 short violations: %s", text)
+	}
+	if text := wire.AsError(long.Err()).Message; len(text) > 6<<10 || !strings.HasPrefix(text, "4 validation errors detected: ") || strings.Count(text, "; ") != 3 {
+		t.Errorf("100 long violations: %d bytes, %.40s", len(text), text)
+	}
+	if !many.Full() || !long.Full() {
+		t.Error("room is left")
 	}
 }
 

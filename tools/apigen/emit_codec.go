@@ -49,8 +49,11 @@ func (m *model) emitDecoders(p *printer) {
 	for _, s := range m.sorted(func(s *shape) bool { return s.kind == kindList && s.item().kind == kindStructure }) {
 		item := s.item().name
 		p.print("\nfunc read", s.name, "(r *wire.Reader) []", item, " {\nif !r.List() {\nreturn nil\n}\nlist := []", item, "{}\n",
-			"for r.Item() && r.Room(len(list)) {\nif r.Object() {\nlist = append(list, ", item, "{})\n",
-			"list[len(list)-1].decode(r)\n}\n}\nreturn list\n}\n")
+			"for r.Item() && r.Room(len(list)) {\nif r.Object() {\nlist = append(list, ", item, "{})\nlist[len(list)-1].decode(r)\n}")
+		if s.inInput {
+			p.print(" else {\nlist = append(list, ", item, "{presence: nullItem})\n}")
+		}
+		p.print("\n}\nreturn list\n}\n")
 	}
 }
 
@@ -127,6 +130,17 @@ func emitRead(p *printer, field, self string, mem *member) {
 	}
 }
 
+// mayBeNullItem reports whether structures of this shape are items of a list in
+// an input, where a null is kept until validation refuses it.
+func (m *model) mayBeNullItem(s *shape) bool {
+	for _, list := range m.shapes {
+		if list.kind == kindList && list.inInput && list.item() == s {
+			return true
+		}
+	}
+	return false
+}
+
 // emitEncoders emits AppendJSON for every message.
 func (m *model) emitEncoders(p *printer) {
 	for _, msg := range m.messages() {
@@ -144,6 +158,9 @@ func (m *model) emitEncoders(p *printer) {
 		case len(msg.members()) == 0:
 			p.print("return append(b, '{', '}')\n}\n")
 			continue
+		}
+		if msg.op == nil && m.mayBeNullItem(msg.shape) {
+			p.print("if ", self, ".presence == nullItem {\nreturn append(b, \"null\"...)\n}\n")
 		}
 		p.print("b = append(b, '{')\n")
 		for _, mem := range msg.members() {

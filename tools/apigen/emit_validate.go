@@ -10,7 +10,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // checked reports whether anything about a value of this shape is checked.
 func (s *shape) checked() bool {
 	switch s.kind {
-	case kindEnum:
+	case kindEnum, kindList, kindMap:
 		return true
 	case kindStructure:
 		for _, mem := range s.members {
@@ -19,8 +19,6 @@ func (s *shape) checked() bool {
 			}
 		}
 		return false
-	case kindList:
-		return s.max != nil || s.item().checked()
 	}
 	return s.max != nil || s.pattern != ""
 }
@@ -142,21 +140,26 @@ func emitCheck(p *printer, self, target string, mem *member) {
 			if s.max != nil {
 				panic("no check for the length of " + s.name)
 			}
-			p.printf("for i := range %s {\nouter := v.EnterItem(%q, i)\n%s[i].validate(%s)\nv.Leave(outer)\n}\n", field, name, field, target)
+			p.printf("for i := range %s {\nif v.Full() {\nbreak\n}\n", field)
+			p.printf("if %s[i].presence == nullItem {\nv.NullItem(%q)\nbreak\n}\n", field, name)
+			p.printf("outer := v.EnterItem(%q, i)\n%s[i].validate(%s)\nv.Leave(outer)\n}\n", name, field, target)
 			break
 		}
 		if s.max != nil {
 			p.printf("wire.ListLength(%s, %q, %s, %d, %d)\n", target, name, field, *s.min, *s.max)
 		}
+		p.printf("if !wire.NullItems(%s, %q, %s) {\n", target, name, field)
 		if item.kind == kindEnum {
-			p.printf("for _, item := range %s {\nif !item.Valid() {\nwire.ItemEnums(%s, %q, %s, %s)\nbreak\n}\n}\n", field, target, name, field, setName(item))
+			p.printf("for _, item := range %s {\nif !item.Valid() {\nwire.ItemEnums(%s, %q, %s, %s)\nbreak\n}\n}\n}\n", field, target, name, field, setName(item))
 			break
 		}
 		pattern := "nil"
 		if item.pattern != "" {
 			pattern = patternName(item)
 		}
-		p.printf("wire.ItemLengths(%s, %q, %s, %d, %d, %s)\n", target, name, field, *item.min, *item.max, pattern)
+		p.printf("wire.ItemLengths(%s, %q, %s, %d, %d, %s)\n}\n", target, name, field, *item.min, *item.max, pattern)
+	case kindMap:
+		p.printf("v.NoNulls(%q, %s)\n", name, field)
 	default:
 		panic("no check for " + s.name)
 	}

@@ -155,7 +155,7 @@ func (m *model) apply() error {
 				bit++
 			}
 		}
-		if bit > 16 {
+		if bit > 15 { // the last is nullItem's
 			return fmt.Errorf("%s has more strings than presence has bits", s.name)
 		}
 		if s.inInput && !s.limited && (s.kind == kindString || s.kind == kindBlob || s.kind == kindInteger) {

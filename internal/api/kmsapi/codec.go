@@ -7,6 +7,10 @@ import "github.com/keyreeve/keyreeve/internal/wire"
 // is absent, and for an optional one that is there but empty.
 type presence uint16
 
+// nullItem is the presence of a structure that stands for a null in a list.
+// Its bit is no member's.
+const nullItem presence = 1 << 15
+
 func (p presence) has(bit uint) bool { return p&(1<<bit) != 0 }
 
 func (p *presence) set(bit uint, on bool) {
@@ -42,35 +46,40 @@ func optionalEnum[E ~string](r *wire.Reader, p *presence, bit uint, intern func(
 	return intern(s)
 }
 
+// enumElement reads an enum value of a list.
+func enumElement[E ~string](r *wire.Reader, intern func([]byte) E) E {
+	s, ok := r.Text()
+	if !ok {
+		return wire.Null // or a problem, and then nobody looks
+	}
+	return intern(s)
+}
+
 func readEnum[E ~string](r *wire.Reader, intern func([]byte) E) E {
 	s, _ := r.Text()
 	return intern(s)
 }
 
-// readEnums reads a list of enum values, without those that are null.
+// readEnums reads a list of enum values. One that is null is [wire.Null].
 func readEnums[E ~string](r *wire.Reader, intern func([]byte) E) []E {
 	if !r.List() {
 		return nil
 	}
 	list := []E{}
 	for r.Item() && r.Room(len(list)) {
-		if s, ok := r.Text(); ok {
-			list = append(list, intern(s))
-		}
+		list = append(list, enumElement(r, intern))
 	}
 	return list
 }
 
-// readStrings reads a list of strings, without those that are null.
+// readStrings reads a list of strings. One that is null is [wire.Null].
 func readStrings(r *wire.Reader) []string {
 	if !r.List() {
 		return nil
 	}
 	list := []string{}
 	for r.Item() && r.Room(len(list)) {
-		if s, ok := r.String(); ok {
-			list = append(list, s)
-		}
+		list = append(list, r.Element())
 	}
 	return list
 }

@@ -3433,6 +3433,8 @@ func readTagList(r *wire.Reader) []Tag {
 		if r.Object() {
 			list = append(list, Tag{})
 			list[len(list)-1].decode(r)
+		} else {
+			list = append(list, Tag{presence: nullItem})
 		}
 	}
 	return list

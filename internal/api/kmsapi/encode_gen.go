@@ -2050,6 +2050,9 @@ func (s *RotationsListEntry) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends s as JSON.
 func (s *Tag) AppendJSON(b []byte) []byte {
+	if s.presence == nullItem {
+		return append(b, "null"...)
+	}
 	b = append(b, '{')
 	if !s.presence.has(0) {
 		b = wire.AppendString(wire.AppendName(b, "TagKey"), s.TagKey)

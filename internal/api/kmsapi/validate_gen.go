@@ -165,10 +165,12 @@ func (in *CreateGrantInput) Validate() error {
 	if in.Operations == nil {
 		v.Missing("operations")
 	} else {
-		for _, item := range in.Operations {
-			if !item.Valid() {
-				wire.ItemEnums(&v, "operations", in.Operations, setGrantOperation)
-				break
+		if !wire.NullItems(&v, "operations", in.Operations) {
+			for _, item := range in.Operations {
+				if !item.Valid() {
+					wire.ItemEnums(&v, "operations", in.Operations, setGrantOperation)
+					break
+				}
 			}
 		}
 	}
@@ -179,7 +181,9 @@ func (in *CreateGrantInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.Name != "" || in.presence.has(3) {
 		v.Length("name", in.Name, 1, 256)
@@ -231,6 +235,13 @@ func (in *CreateKeyInput) Validate() error {
 	}
 	if in.Tags != nil {
 		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			if in.Tags[i].presence == nullItem {
+				v.NullItem("tags")
+				break
+			}
 			outer := v.EnterItem("tags", i)
 			in.Tags[i].validate(&v)
 			v.Leave(outer)
@@ -265,7 +276,9 @@ func (in *DecapsulateInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -280,9 +293,14 @@ func (in *DecryptInput) Validate() error {
 	} else {
 		v.BlobLength("ciphertextBlob", in.CiphertextBlob, 1, 6144)
 	}
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.KeyID != "" || in.presence.has(0) {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -298,10 +316,12 @@ func (in *DecryptInput) Validate() error {
 		v.Leave(outer)
 	}
 	if in.DryRunModifiers != nil {
-		for _, item := range in.DryRunModifiers {
-			if !item.Valid() {
-				wire.ItemEnums(&v, "dryRunModifiers", in.DryRunModifiers, setDryRunModifierType)
-				break
+		if !wire.NullItems(&v, "dryRunModifiers", in.DryRunModifiers) {
+			for _, item := range in.DryRunModifiers {
+				if !item.Valid() {
+					wire.ItemEnums(&v, "dryRunModifiers", in.DryRunModifiers, setDryRunModifierType)
+					break
+				}
 			}
 		}
 	}
@@ -368,7 +388,9 @@ func (in *DeriveSharedSecretInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.Recipient != nil {
 		outer := v.Enter("recipient")
@@ -407,7 +429,9 @@ func (in *DescribeKeyInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -487,7 +511,9 @@ func (in *EncapsulateInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -505,9 +531,14 @@ func (in *EncryptInput) Validate() error {
 	} else {
 		v.SecretLength("plaintext", in.Plaintext, 1, 4096)
 	}
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.EncryptionAlgorithm != "" || in.presence.has(1) {
 		if !in.EncryptionAlgorithm.Valid() {
@@ -525,6 +556,9 @@ func (in *GenerateDataKeyInput) Validate() error {
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.NumberOfBytes != nil {
 		v.Range("numberOfBytes", *in.NumberOfBytes, 1, 1024)
 	}
@@ -535,7 +569,9 @@ func (in *GenerateDataKeyInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.Recipient != nil {
 		outer := v.Enter("recipient")
@@ -548,6 +584,9 @@ func (in *GenerateDataKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GenerateDataKeyPairInput) Validate() error {
 	var v wire.Violations
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.presence.has(0) {
 		v.Missing("keyId")
 	} else {
@@ -562,7 +601,9 @@ func (in *GenerateDataKeyPairInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.Recipient != nil {
 		outer := v.Enter("recipient")
@@ -575,6 +616,9 @@ func (in *GenerateDataKeyPairInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GenerateDataKeyPairWithoutPlaintextInput) Validate() error {
 	var v wire.Violations
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.presence.has(0) {
 		v.Missing("keyId")
 	} else {
@@ -589,7 +633,9 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -602,6 +648,9 @@ func (in *GenerateDataKeyWithoutPlaintextInput) Validate() error {
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
+	if in.EncryptionContext != nil {
+		v.NoNulls("encryptionContext", in.EncryptionContext)
+	}
 	if in.KeySpec != "" || in.presence.has(1) {
 		if !in.KeySpec.Valid() {
 			v.Enum("keySpec", string(in.KeySpec), setDataKeySpec)
@@ -612,7 +661,9 @@ func (in *GenerateDataKeyWithoutPlaintextInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -639,7 +690,9 @@ func (in *GenerateMacInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -733,7 +786,9 @@ func (in *GetPublicKeyInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -946,6 +1001,9 @@ func (in *ReEncryptInput) Validate() error {
 	} else {
 		v.BlobLength("ciphertextBlob", in.CiphertextBlob, 1, 6144)
 	}
+	if in.SourceEncryptionContext != nil {
+		v.NoNulls("sourceEncryptionContext", in.SourceEncryptionContext)
+	}
 	if in.SourceKeyID != "" || in.presence.has(0) {
 		v.Length("sourceKeyId", in.SourceKeyID, 1, 2048)
 	}
@@ -953,6 +1011,9 @@ func (in *ReEncryptInput) Validate() error {
 		v.Missing("destinationKeyId")
 	} else {
 		v.Length("destinationKeyId", in.DestinationKeyID, 1, 2048)
+	}
+	if in.DestinationEncryptionContext != nil {
+		v.NoNulls("destinationEncryptionContext", in.DestinationEncryptionContext)
 	}
 	if in.SourceEncryptionAlgorithm != "" || in.presence.has(2) {
 		if !in.SourceEncryptionAlgorithm.Valid() {
@@ -966,13 +1027,17 @@ func (in *ReEncryptInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.DryRunModifiers != nil {
-		for _, item := range in.DryRunModifiers {
-			if !item.Valid() {
-				wire.ItemEnums(&v, "dryRunModifiers", in.DryRunModifiers, setDryRunModifierType)
-				break
+		if !wire.NullItems(&v, "dryRunModifiers", in.DryRunModifiers) {
+			for _, item := range in.DryRunModifiers {
+				if !item.Valid() {
+					wire.ItemEnums(&v, "dryRunModifiers", in.DryRunModifiers, setDryRunModifierType)
+					break
+				}
 			}
 		}
 	}
@@ -1002,6 +1067,13 @@ func (in *ReplicateKeyInput) Validate() error {
 	}
 	if in.Tags != nil {
 		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			if in.Tags[i].presence == nullItem {
+				v.NullItem("tags")
+				break
+			}
 			outer := v.EnterItem("tags", i)
 			in.Tags[i].validate(&v)
 			v.Leave(outer)
@@ -1086,7 +1158,9 @@ func (in *SignInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	if in.presence.has(2) {
 		v.Missing("signingAlgorithm")
@@ -1110,6 +1184,13 @@ func (in *TagResourceInput) Validate() error {
 		v.Missing("tags")
 	} else {
 		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			if in.Tags[i].presence == nullItem {
+				v.NullItem("tags")
+				break
+			}
 			outer := v.EnterItem("tags", i)
 			in.Tags[i].validate(&v)
 			v.Leave(outer)
@@ -1129,7 +1210,9 @@ func (in *UntagResourceInput) Validate() error {
 	if in.TagKeys == nil {
 		v.Missing("tagKeys")
 	} else {
-		wire.ItemLengths(&v, "tagKeys", in.TagKeys, 1, 128, nil)
+		if !wire.NullItems(&v, "tagKeys", in.TagKeys) {
+			wire.ItemLengths(&v, "tagKeys", in.TagKeys, 1, 128, nil)
+		}
 	}
 	return v.Err()
 }
@@ -1263,7 +1346,9 @@ func (in *VerifyInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
@@ -1295,12 +1380,20 @@ func (in *VerifyMacInput) Validate() error {
 	}
 	if in.GrantTokens != nil {
 		wire.ListLength(&v, "grantTokens", in.GrantTokens, 0, 10)
-		wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		if !wire.NullItems(&v, "grantTokens", in.GrantTokens) {
+			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
+		}
 	}
 	return v.Err()
 }
 
 func (s *GrantConstraints) validate(v *wire.Violations) {
+	if s.EncryptionContextSubset != nil {
+		v.NoNulls("encryptionContextSubset", s.EncryptionContextSubset)
+	}
+	if s.EncryptionContextEquals != nil {
+		v.NoNulls("encryptionContextEquals", s.EncryptionContextEquals)
+	}
 	if s.SourceARN != "" || s.presence.has(0) {
 		v.Length("sourceArn", s.SourceARN, 20, 512)
 		v.Pattern("sourceArn", s.SourceARN, patternGrantConstraintSourceARN)

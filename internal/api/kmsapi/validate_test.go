@@ -63,6 +63,34 @@ func TestValidationTexts(t *testing.T) {
 			one + "Value '[a, b, c, d, e, f, g, h, i, j, k]' at 'grantTokens' failed to satisfy constraint: " +
 				"Member must have length less than or equal to 10",
 		},
+		{
+			"Encrypt", `{"KeyId":"k","Plaintext":"YQ==","EncryptionContext":{"a":null}}`,
+			one + "Value '{a=null}' at 'encryptionContext' failed to satisfy constraint: Map value must satisfy constraint: [Member must not be null]",
+		},
+		{"Encrypt", `{"KeyId":"k","Plaintext":"YQ==","EncryptionContext":{"a":null,"a":"b"}}`, ""},
+		{"Encrypt", `{"KeyId":"k","Plaintext":"YQ==","EncryptionContext":null,"GrantTokens":null}`, ""},
+		{
+			"ReEncrypt", `{"CiphertextBlob":"YQ==","DestinationKeyId":"k","SourceEncryptionContext":{"a":null},"DestinationEncryptionContext":{"b":"","c":null}}`,
+			two + "Value '{a=null}' at 'sourceEncryptionContext' failed to satisfy constraint: Map value must satisfy constraint: [Member must not be null]; " +
+				"Value '{b=, c=null}' at 'destinationEncryptionContext' failed to satisfy constraint: Map value must satisfy constraint: [Member must not be null]",
+		},
+		{
+			"Encrypt", `{"KeyId":"k","Plaintext":"YQ==","GrantTokens":["a",null]}`,
+			one + "Value '[a, null]' at 'grantTokens' failed to satisfy constraint: Member must satisfy constraint: [Member must not be null]",
+		},
+		{
+			"CreateGrant", `{"KeyId":"k","Operations":["Encrypt",null],"Constraints":{"EncryptionContextSubset":{"a":null}}}`,
+			two + "Value '[Encrypt, null]' at 'operations' failed to satisfy constraint: Member must satisfy constraint: [Member must not be null]; " +
+				"Value '{a=null}' at 'constraints.encryptionContextSubset' failed to satisfy constraint: Map value must satisfy constraint: [Member must not be null]",
+		},
+		{
+			"TagResource", `{"KeyId":"k","Tags":[{"TagKey":"a","TagValue":""},null,null]}`,
+			one + "Value at 'tags' failed to satisfy constraint: Member must satisfy constraint: [Member must not be null]",
+		},
+		{
+			"UntagResource", `{"KeyId":"k","TagKeys":[null]}`,
+			one + "Value '[null]' at 'tagKeys' failed to satisfy constraint: Member must satisfy constraint: [Member must not be null]",
+		},
 		{"Decrypt", `{}`, one + "Value null at 'ciphertextBlob'" + null},
 		{"Decrypt", `{"DryRun":true,"DryRunModifiers":["IGNORE_CIPHERTEXT"]}`, ""},
 		{"Decrypt", `{"DryRunModifiers":["IGNORE_CIPHERTEXT"]}`, one + "Value null at 'ciphertextBlob'" + null},
@@ -164,6 +192,30 @@ func TestValidationTexts(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s %.200s:\n got %s\nwant %s", c.op, c.body, got, c.want)
 		}
+	}
+}
+
+// TestValidationIsBounded sends as many broken items as a message may hold: the
+// answer must not be longer than the question.
+func TestValidationIsBounded(t *testing.T) {
+	for name, item := range map[string]string{"empty": "{}", "null": "null", "long": `{"TagKey":"` + strings.Repeat("k", 120) + `é` + strings.Repeat("k", 120) + `"}`} {
+		t.Run(name, func(t *testing.T) {
+			in := newInput(t, "TagResource")
+			body := `{"KeyId":"k","Tags":[` + strings.TrimSuffix(strings.Repeat(item+",", wire.MaxItems), ",") + "]}"
+			if err := in.DecodeJSON([]byte(body)); err != nil {
+				t.Fatal(err)
+			}
+			e := wire.AsError(in.Validate())
+			if e == nil || e.Code != "ValidationException" {
+				t.Fatalf("got %v", e)
+			}
+			if len(e.Message) > 6<<10 {
+				t.Errorf("the message has %d bytes", len(e.Message))
+			}
+			if name == "empty" && !strings.HasPrefix(e.Message, "10 validation errors detected: Value null at 'tags.1.member.tagKey' failed") {
+				t.Errorf("message %.200s", e.Message)
+			}
+		})
 	}
 }
 
