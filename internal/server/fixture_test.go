@@ -19,6 +19,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
@@ -48,6 +49,8 @@ func (d directory) Credential(_ context.Context, id, token string) (*call.Princi
 	switch {
 	case id == "AKIABROKEN":
 		return nil, nil, errors.New("the store is on fire")
+	case id == "AKIASEALED":
+		return nil, nil, fmt.Errorf("reading: %w", seal.ErrSealed)
 	case id == "AKIAPANIC":
 		panic("with " + id)
 	case id == "ASIAEXPIRED":
@@ -137,6 +140,8 @@ func (p *parts) backend() server.Backend {
 		operation("Wrapped", fail(fmt.Errorf("doing it: %w", wire.NewError("NotFoundException", "")))),
 		operation("Denied", fail(fmt.Errorf("deciding: %w", &authz.Denied{Text: "User: x is not authorized"}))),
 		operation("Broken", fail(errors.New("cause-for-the-log"))),
+		operation("Sealed", fail(fmt.Errorf("opening: %w", seal.ErrSealed))),
+		operation("InternalSealed", fail(wire.Internal(seal.ErrSealed))),
 		operation("Late", func(_ context.Context, _ *call.Call, _, out []byte) ([]byte, error) {
 			out = append(out, "half an answer"...)
 			p.seen.out = out

@@ -19,6 +19,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
@@ -154,6 +155,10 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte,
 	if rt == nil || prefix != svc.prefix {
 		rt = svc.unknown
 	}
+	if !s.enter(back) {
+		return nil, nil, s.refuse(isSealed)
+	}
+	defer back.leave()
 
 	if err := back.audit.Err(); err != nil {
 		s.metrics.auditFailures.Inc()
@@ -261,6 +266,9 @@ func (s *Server) refuse(e *wire.Error) *wire.Error {
 // has the code alone: the text may quote what the client sent.
 func (s *Server) unauthenticated(c *call.Call, a *sigv4.Authorization, err error) *wire.Error {
 	var refused *sigv4.Error
+	if errors.Is(err, seal.ErrSealed) {
+		return s.refuse(isSealed) // while it was looked up
+	}
 	if !errors.As(err, &refused) {
 		s.log.Error("a credential could not be looked up", "request_id", c.ID, "error", err)
 		return s.refuse(wire.Internal(err))
@@ -305,7 +313,7 @@ func (s *Server) invoke(c *call.Call, b *buffer) (answer []byte, e *wire.Error) 
 	}
 	b.spoiled = true
 	e = answerTo(err)
-	if e.Status >= http.StatusInternalServerError {
+	if e.Status >= http.StatusInternalServerError && e != isSealed {
 		s.log.Error("a call failed", "request_id", c.ID, "service", c.Service, "operation", c.Operation.Name, "error", err)
 	}
 	return nil, e
@@ -337,6 +345,8 @@ func answerTo(err error) *wire.Error {
 	var answer *wire.Error
 	var denied *authz.Denied
 	switch {
+	case errors.Is(err, seal.ErrSealed): // while the call ran
+		return isSealed
 	case errors.As(err, &answer):
 		if answer.Status == 0 {
 			answer = answer.WithCause(answer.Unwrap())

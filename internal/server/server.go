@@ -206,7 +206,21 @@ type backend struct {
 	services    []*service
 	credentials Credentials
 	audit       Recorder
+	running     atomic.Int64 // calls that have begun and are not on record yet
 }
+
+// enter counts a call that begins, unless b is no longer what is served.
+func (s *Server) enter(b *backend) bool {
+	// Counted before looking again: Seal replaces b before it counts.
+	b.running.Add(1)
+	if s.backend.Load() != b {
+		b.leave()
+		return false
+	}
+	return true
+}
+
+func (b *backend) leave() { b.running.Add(-1) }
 
 type service struct {
 	name    string
@@ -252,10 +266,22 @@ func (s *Server) Unseal(b Backend) error {
 	return nil
 }
 
+// sealWait is how long Seal waits for the calls that have begun.
+const sealWait = time.Second
+
 // Seal stops serving: calls are answered with ServiceUnavailableException
-// again. Calls that have begun end with what they began with; Seal does not
-// wait for them.
-func (s *Server) Seal() { s.backend.Store(nil) }
+// again. It waits for the calls that have begun to be on record, but for no
+// more than a second: what they work with may be taken away then, and they are
+// answered the same.
+func (s *Server) Seal() {
+	b := s.backend.Swap(nil)
+	if b == nil {
+		return
+	}
+	for end := time.Now().Add(sealWait); b.running.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // Sealed reports whether the server is sealed.
 func (s *Server) Sealed() bool { return s.backend.Load() == nil }

@@ -119,6 +119,8 @@ func TestOperationErrors(t *testing.T) {
 		{"Wrapped", 400, `{"__type":"NotFoundException"}`, ""},
 		{"Denied", 400, `{"__type":"AccessDeniedException","Message":"User: x is not authorized"}`, ""},
 		{"Broken", 500, `{"__type":"KMSInternalException"}`, "cause-for-the-log"},
+		{"Sealed", 503, `{"__type":"ServiceUnavailableException","message":"This node is sealed. It serves requests once an operator has unsealed it."}`, ""},
+		{"InternalSealed", 503, `{"__type":"ServiceUnavailableException","message":"This node is sealed. It serves requests once an operator has unsealed it."}`, ""},
 		{"Late", 500, `{"__type":"KMSInternalException"}`, "late failure"},
 		{"Panic", 500, `{"__type":"KMSInternalException"}`, "panic with a string"},
 		{"Index", 500, `{"__type":"KMSInternalException"}`, "out of range"},
@@ -209,6 +211,7 @@ func TestDoor(t *testing.T) {
 		{"an unwanted token", resigned(func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "t") }), 400, "UnrecognizedClientException", "The security token included in the request is invalid."},
 		{"an expired session", by("ASIAEXPIRED"), 400, "ExpiredTokenException", "The security token included in the request is expired"},
 		{"a broken directory", by("AKIABROKEN"), 500, "KMSInternalException", ""},
+		{"a directory that is sealed meanwhile", by("AKIASEALED"), 503, "ServiceUnavailableException", "This node is sealed."},
 		{"a panicking directory", by("AKIAPANIC"), 500, "KMSInternalException", ""},
 
 		{"another body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("[]")) }, 400, "InvalidSignatureException", mismatch},
@@ -466,6 +469,59 @@ func TestSealed(t *testing.T) {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
+}
+
+// TestSealWaits seals while a call is under way: it ends first, if it does so
+// soon.
+func TestSealWaits(t *testing.T) {
+	p := newServer(t, nil)
+	ts := p.listen(t)
+	answered := make(chan answer, 1)
+	r := newRequest(t, ts.URL, "Wait", "{}")
+	go func() { answered <- send(t, ts.Client(), r) }()
+	<-p.waiting
+	sealed := make(chan struct{})
+	go func() {
+		p.Seal()
+		close(sealed)
+	}()
+	for !p.Sealed() {
+		time.Sleep(time.Millisecond)
+	}
+	if a := send(t, ts.Client(), newRequest(t, ts.URL, "Echo", "{}")); a.status != 503 {
+		t.Errorf("another call meanwhile: %d %s", a.status, a.body)
+	}
+	select {
+	case <-sealed:
+		t.Error("Seal did not wait")
+	default:
+	}
+	close(p.release)
+	<-sealed
+	if c, n := p.journal.last(); n != 1 || c.Failure.Code != "" {
+		t.Errorf("Seal returned before the call was on record: %d records, %+v", n, c)
+	}
+	if a := <-answered; a.status != 200 {
+		t.Errorf("the call that had begun: %d %s", a.status, a.body)
+	}
+}
+
+// TestSealDoesNotWaitForever has a call that never ends.
+func TestSealDoesNotWaitForever(t *testing.T) {
+	p := newServer(t, nil)
+	ts := p.listen(t)
+	answered := make(chan answer, 1)
+	r := newRequest(t, ts.URL, "Wait", "{}")
+	go func() { answered <- send(t, ts.Client(), r) }()
+	<-p.waiting
+	begun := time.Now()
+	p.Seal()
+	if took := time.Since(begun); took < 900*time.Millisecond || took > 10*time.Second {
+		t.Errorf("Seal took %v", took)
+	}
+	p.Seal() // again: there is nothing to wait for
+	close(p.release)
+	<-answered
 }
 
 func TestReady(t *testing.T) {

@@ -100,9 +100,10 @@ type Store struct {
 	once    sync.Once     // guards Close
 
 	// Owned by the writer.
-	head   store.Rev
-	count  uint64
-	failed bool
+	head  store.Rev
+	count uint64
+
+	failed atomic.Bool // set by the writer
 }
 
 var _ store.Store = (*Store)(nil)
@@ -490,7 +491,7 @@ func (s *Store) commit(batch []*request) {
 			r.rev, r.ok, r.err = 0, false, err
 		}
 	}
-	if s.failed {
+	if s.failed.Load() {
 		fail(ErrFailed)
 		return
 	}
@@ -533,7 +534,7 @@ func (s *Store) commit(batch []*request) {
 			seen = store.Rev(tx.Bucket(dataBucket).Sequence())
 			return nil
 		})
-		s.failed = readErr != nil || seen != s.head
+		s.failed.Store(readErr != nil || seen != s.head)
 		if readErr != nil || seen != head {
 			return
 		}
@@ -583,6 +584,15 @@ func (r *request) apply(data *bolt.Bucket, head store.Rev, count *uint64) (chang
 		r.rev++
 	}
 	return changed, nil
+}
+
+// Err returns ErrFailed if the store takes no more commits until it is opened
+// again, and nil otherwise. It is cheap.
+func (s *Store) Err() error {
+	if s.failed.Load() {
+		return ErrFailed
+	}
+	return nil
 }
 
 // Close is [store.Store.Close].

@@ -326,8 +326,14 @@ func TestBatchStoredButFails(t *testing.T) {
 	if _, _, err := s.Commit(ctx, nil, []store.Op{{Key: "b", Val: []byte("v")}}); !errors.Is(err, boltstore.ErrFailed) {
 		t.Errorf("the next commit: %v", err)
 	}
+	if err := s.Err(); !errors.Is(err, boltstore.ErrFailed) {
+		t.Errorf("Err: %v, want ErrFailed", err)
+	}
 	s.Close()
 	s = open(t, path)
+	if err := s.Err(); err != nil {
+		t.Errorf("Err after reopening: %v", err)
+	}
 	if kv := get(t, s, "a"); kv.Rev != 1 {
 		t.Errorf("after reopening: %+v", kv)
 	}
