@@ -58,7 +58,7 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	b = append(b, `,"eventTime":"`...)
 	b = c.Time.UTC().AppendFormat(b, time.RFC3339)
 	b = append(b, '"')
-	readOnly := true
+	readOnly := c.TargetReadOnly
 	if o := c.Operation; o != nil {
 		readOnly = o.ReadOnly
 		b = appendMember(b, `,"eventSource":`, o.EventSource, maxName)

@@ -145,7 +145,12 @@ func TestRecord(t *testing.T) {
 		{"not routed", func(c *call.Call) {
 			c.Operation, c.Target, c.Parameters, c.Resources = nil, "Fro\"b\nnicate", nil, nil
 			c.Failure = call.Failure{Code: "UnknownOperationException"}
-		}, head + user + strings.Replace(event, "Decrypt", "Frobnicate", 1) + `,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` + ids + tail},
+		}, head + user + strings.Replace(event, "Decrypt", "Frobnicate", 1) + `,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` +
+			strings.Replace(ids, "true", "false", 1) + tail},
+		{"not routed, and changes nothing", func(c *call.Call) {
+			c.Operation, c.Target, c.TargetReadOnly, c.Parameters, c.Resources = nil, "ListGrants", true, nil, nil
+			c.Failure = call.Failure{Code: "UnknownOperationException"}
+		}, head + user + strings.Replace(event, "Decrypt", "ListGrants", 1) + `,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` + ids + tail},
 
 		{"no TLS", func(c *call.Call) { c.TLS = call.TLS{} }, head + user + event + parameters + ids + resources + kind + recipient + category + "}"},
 		{"TLS 1.2", func(c *call.Call) {

@@ -40,6 +40,9 @@ type Call struct {
 	// Target is the operation's name as the client sent it, unchecked: for the
 	// record of a call that is not routed.
 	Target string
+	// TargetReadOnly is whether the API has an operation of that name which
+	// changes nothing: for the record, too.
+	TargetReadOnly bool
 
 	Operation *Operation // nil until routed
 	Caller    *Principal // nil until authenticated

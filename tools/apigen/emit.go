@@ -278,6 +278,17 @@ func (m *model) emitOperations(p *printer) {
 		}
 	}
 	p.print("}\n}\n")
+	p.print("\n// ReadOnly reports whether the API has an operation of this name, routed or\n",
+		"// not, that changes nothing, as CloudTrail has it.\n",
+		"func ReadOnly(operation string) bool {\nswitch operation {\ncase ")
+	sep := ""
+	for _, op := range m.operations {
+		if op.readOnly {
+			p.printf("%s%q", sep, op.name)
+			sep = ",\n"
+		}
+	}
+	p.print(":\nreturn true\n}\nreturn false\n}\n")
 	p.print("\n// Messages returns the messages of every operation of the API, routed or not,\n",
 		"// by name.\nfunc Messages() []OperationMessages {\nreturn []OperationMessages{\n")
 	for _, op := range m.operations {

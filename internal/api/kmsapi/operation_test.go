@@ -200,6 +200,22 @@ func TestResponseElements(t *testing.T) {
 	}
 }
 
+func TestReadOnly(t *testing.T) {
+	for name, op := range kmsapi.Operations(handler{}) {
+		if kmsapi.ReadOnly(name) != op.ReadOnly {
+			t.Errorf("ReadOnly(%s) = %v, and the operation says otherwise", name, !op.ReadOnly)
+		}
+	}
+	for name, want := range map[string]bool{ // not routed
+		"CreateGrant": false, "PutKeyPolicy": false, "ImportKeyMaterial": false, "RotateKeyOnDemand": false, "RetireGrant": false,
+		"ListGrants": true, "GetKeyPolicy": true, "GetParametersForImport": true, "DeriveSharedSecret": true, "Frobnicate": false, "": false,
+	} {
+		if kmsapi.ReadOnly(name) != want {
+			t.Errorf("ReadOnly(%q) = %v", name, !want)
+		}
+	}
+}
+
 func TestRequestParameters(t *testing.T) {
 	for _, c := range []struct{ op, body, want string }{
 		{"GenerateRandom", `{"NumberOfBytes":8}`, `null`},

@@ -76,6 +76,44 @@ func Operations(h Handler) map[string]*call.Operation {
 	}
 }
 
+// ReadOnly reports whether the API has an operation of this name, routed or
+// not, that changes nothing, as CloudTrail has it.
+func ReadOnly(operation string) bool {
+	switch operation {
+	case "Decapsulate",
+		"Decrypt",
+		"DeriveSharedSecret",
+		"DescribeCustomKeyStores",
+		"DescribeKey",
+		"Encapsulate",
+		"Encrypt",
+		"GenerateDataKey",
+		"GenerateDataKeyPair",
+		"GenerateDataKeyPairWithoutPlaintext",
+		"GenerateDataKeyWithoutPlaintext",
+		"GenerateMac",
+		"GenerateRandom",
+		"GetKeyLastUsage",
+		"GetKeyPolicy",
+		"GetKeyRotationStatus",
+		"GetParametersForImport",
+		"GetPublicKey",
+		"ListAliases",
+		"ListGrants",
+		"ListKeyPolicies",
+		"ListKeyRotations",
+		"ListKeys",
+		"ListResourceTags",
+		"ListRetirableGrants",
+		"ReEncrypt",
+		"Sign",
+		"Verify",
+		"VerifyMac":
+		return true
+	}
+	return false
+}
+
 // Messages returns the messages of every operation of the API, routed or not,
 // by name.
 func Messages() []OperationMessages {
