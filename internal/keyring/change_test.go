@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
@@ -448,21 +449,15 @@ func TestConcurrentChanges(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			for {
-				err := keyring.Attempt(context.Background(), func() error {
-					k, _, err := g.open(t, m.ID, "kms:TagResource")
-					if err != nil {
-						return err
-					}
-					return k.Tag(context.Background(), []keyring.Tag{{Key: fmt.Sprint(i), Value: ""}})
-				})
-				if errors.Is(err, keyring.ErrConflict) {
-					continue
-				}
+			err := keyring.Attempt(context.Background(), func() error {
+				k, _, err := g.open(t, m.ID, "kms:TagResource")
 				if err != nil {
-					t.Error(err)
+					return err
 				}
-				return
+				return k.Tag(context.Background(), []keyring.Tag{{Key: fmt.Sprint(i), Value: ""}})
+			})
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -472,10 +467,14 @@ func TestConcurrentChanges(t *testing.T) {
 	}
 }
 
-func TestAttempt(t *testing.T) {
+func TestAttempt(t *testing.T) { synctest.Test(t, testAttempt) }
+
+func testAttempt(t *testing.T) {
 	n := 0
-	if err := keyring.Attempt(t.Context(), func() error { n++; return fmt.Errorf("x: %w", keyring.ErrStale) }); !errors.Is(err, keyring.ErrConflict) || n != 5 {
-		t.Errorf("always stale: %v after %d", err, n)
+	begun := time.Now()
+	err := keyring.Attempt(t.Context(), func() error { n++; return fmt.Errorf("x: %w", keyring.ErrStale) })
+	if took := time.Since(begun); !errors.Is(err, keyring.ErrConflict) || n < 300 || took < 10*time.Second || took > 11*time.Second {
+		t.Errorf("always stale: %v after %d tries and %v", err, n, took)
 	}
 	n = 0
 	if err := keyring.Attempt(t.Context(), func() error {

@@ -360,29 +360,35 @@ func (r *Ring) Open(ctx context.Context, c *call.Call, p authz.Permit) (Key, err
 	return Key{r: r, s: s, act: act, c: c}, nil
 }
 
-// attempts is how often Attempt tries.
-const attempts = 5
+// patience is how long Attempt goes on, and longestPause the longest it waits
+// between two tries. Of those who change one key at once, each commit lets one
+// through, so that many have to come back many times.
+const (
+	patience     = 10 * time.Second
+	longestPause = 32 * time.Millisecond
+)
 
-// Attempt runs f, and again while it returns ErrStale, up to five times with a
+// Attempt runs f, and again while it returns ErrStale, for ten seconds with a
 // short pause before each repetition; then it returns ErrConflict. A change of
 // a key is an Attempt of: find it, decide, open it, change it.
 func Attempt(ctx context.Context, f func() error) error {
-	for n := range attempts {
-		if n > 0 {
-			// Random, so that those who got in each other's way part.
-			pause := time.NewTimer(rand.N(time.Millisecond << n))
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				pause.Stop()
-				return ctx.Err()
-			}
-		}
+	enough := time.Now().Add(patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {
 		if err := f(); !errors.Is(err, ErrStale) {
 			return err
 		}
+		if time.Now().After(enough) {
+			return ErrConflict
+		}
+		// Random, so that those who got in each other's way part.
+		wait := time.NewTimer(rand.N(pause))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		}
 	}
-	return ErrConflict
 }
 
 // Stats is what a ring holds in memory now.

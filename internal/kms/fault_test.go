@@ -234,12 +234,10 @@ func TestConcurrentChanges(t *testing.T) {
 			for j := range 3 {
 				tag := fmt.Sprintf("%d-%d", i, j)
 				a := e.call(alice, "TagResource", fmt.Sprintf(`{"KeyId": %q, "Tags": [{"TagKey": %q, "TagValue": ""}]}`, id, tag))
-				switch {
-				case a.err == nil:
-					acknowledged.Store(tag, true)
-				case a.err.Status != 500: // too much at once may be refused, but as a fault that clients retry
+				if a.err != nil {
 					t.Errorf("TagResource: %v", a.err)
 				}
+				acknowledged.Store(tag, true)
 				if a := e.call(alice, "Decrypt", `{"CiphertextBlob": "`+source+`"}`); a.err != nil {
 					t.Errorf("Decrypt while the key is changed: %v", a.err)
 				}
@@ -259,8 +257,8 @@ func TestConcurrentChanges(t *testing.T) {
 		}
 		return true
 	})
-	if count < n {
-		t.Errorf("only %d of %d changes were made", count, 3*n)
+	if count != 3*n {
+		t.Errorf("%d of %d changes were made", count, 3*n)
 	}
 }
 
