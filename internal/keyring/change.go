@@ -74,7 +74,7 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 }
 
 func (r *Ring) create(ctx context.Context, c *call.Call, id string, params CreateParams) (*Metadata, error) {
-	material, public, err := r.newMaterial(params.Spec, params.Material)
+	material, public, err := r.newMaterial(ctx, params.Spec, params.Material)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 
 // newMaterial returns the material for a key of spec s, and its public key if
 // it is asymmetric: a given one, checked, or a random one.
-func (r *Ring) newMaterial(s Spec, given secret.Bytes) (material, public []byte, err error) {
+func (r *Ring) newMaterial(ctx context.Context, s Spec, given secret.Bytes) (material, public []byte, err error) {
 	switch {
 	case !s.asymmetric() && given.IsNil():
 		material = make([]byte, s.rawLen())
@@ -140,7 +140,7 @@ func (r *Ring) newMaterial(s Spec, given secret.Bytes) (material, public []byte,
 		}
 		return slices.Clone(given.Reveal()), nil, nil
 	case given.IsNil():
-		return r.spare.take(s)
+		return r.spare.take(ctx, s)
 	}
 	k, err := parsePrivate(s, given.Reveal())
 	if err != nil {

@@ -24,6 +24,8 @@ var (
 	ErrStale = errors.New("keyring: the key has changed since it was decided on")
 	// ErrConflict: a key changed again and again under an operation.
 	ErrConflict = errors.New("keyring: too many concurrent changes of the key")
+	// ErrBusy: too many callers wait for key pairs that take long to make.
+	ErrBusy = errors.New("keyring: too many key pairs are being made")
 	// ErrClosed: the ring is closed.
 	ErrClosed = errors.New("keyring: closed")
 )

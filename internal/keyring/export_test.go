@@ -75,3 +75,21 @@ func (r *Ring) Spares(s Spec) int {
 	defer r.spare.mu.Unlock()
 	return len(r.spare.pairs[s])
 }
+
+// MaxWaiting is how many callers may wait for an RSA key pair.
+const MaxWaiting = maxWaiting
+
+// HoldTurns keeps all turns to make an RSA key pair until release is called.
+func (r *Ring) HoldTurns() (release func()) {
+	for range cap(r.spare.turns) {
+		r.spare.turns <- struct{}{}
+	}
+	return func() {
+		for range cap(r.spare.turns) {
+			<-r.spare.turns
+		}
+	}
+}
+
+// Waiting is how many callers wait for an RSA key pair.
+func (r *Ring) Waiting() int { return int(r.spare.waiting.Load()) }

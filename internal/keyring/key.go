@@ -244,7 +244,7 @@ type DataKeyPair struct {
 
 // GenerateDataKeyPair makes a data key pair of an RSA or ECC spec. Actions:
 // kms:GenerateDataKeyPair, kms:GenerateDataKeyPairWithoutPlaintext (PrivateKey
-// is then absent). Errors: as Check, ErrParameter.
+// is then absent). Errors: as Check, ErrParameter, ErrBusy.
 func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataKeyPair, error) {
 	if err := k.check(mayDataKeyPair, AlgorithmSymmetricDefault); err != nil {
 		return DataKeyPair{}, err
@@ -252,7 +252,7 @@ func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataK
 	if !s.asymmetric() {
 		return DataKeyPair{}, ErrParameter
 	}
-	pkcs8, spki, err := k.r.spare.take(s)
+	pkcs8, spki, err := k.r.spare.take(ctx, s)
 	if err != nil {
 		return DataKeyPair{}, err
 	}

@@ -415,6 +415,39 @@ func TestSpareKeyPairs(t *testing.T) {
 	}
 }
 
+// Key pairs that take long to make don't pile up behind one another, nor take
+// all processors.
+func TestKeyPairsTakeTurns(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	k := g.mustOpen(t, m.ID, "kms:GenerateDataKeyPair")
+	release := g.ring.HoldTurns()
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range keyring.MaxWaiting {
+		waiting.Go(func() {
+			if _, err := k.GenerateDataKeyPair(ctx, keyring.RSA2048, nil); !errors.Is(err, context.Canceled) {
+				t.Errorf("one that gave up waiting: %v", err)
+			}
+		})
+	}
+	for g.ring.Waiting() < keyring.MaxWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := k.GenerateDataKeyPair(t.Context(), keyring.RSA2048, nil); !errors.Is(err, keyring.ErrBusy) {
+		t.Errorf("one too many: %v, want ErrBusy", err)
+	}
+	if _, err := k.GenerateDataKeyPair(t.Context(), keyring.ECCNISTP256, nil); err != nil {
+		t.Errorf("a key pair that takes no time: %v", err)
+	}
+	giveUp()
+	waiting.Wait()
+	release()
+	if _, err := k.GenerateDataKeyPair(t.Context(), keyring.RSA2048, nil); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // No private key made in advance is kept behind a sealed box; also none that
 // was being made when it was sealed.
 func TestSpareKeyPairsAreWipedBySealing(t *testing.T) {

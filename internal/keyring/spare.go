@@ -1,9 +1,15 @@
 package keyring
 
 import (
+	"context"
 	"log/slog"
+	"runtime"
 	"sync"
+	"sync/atomic"
 )
+
+// maxWaiting is how many callers may wait for an RSA key pair to be made.
+const maxWaiting = 64
 
 // sparePairs makes RSA key pairs in advance, because that takes long: tens to
 // hundreds of milliseconds. One goroutine at a time fills up what was taken;
@@ -13,6 +19,11 @@ type sparePairs struct {
 	size   int         // of each spec
 	sealed func() bool // says of the box
 	log    *slog.Logger
+
+	// Callers who find no spare take turns, so that half of the processors are
+	// left for calls that take microseconds.
+	turns   chan struct{}
+	waiting atomic.Int32
 
 	mu      sync.Mutex // guards what follows
 	pairs   map[Spec][]pair
@@ -25,14 +36,20 @@ type sparePairs struct {
 type pair struct{ pkcs8, spki []byte }
 
 func newSparePairs(size int, sealed func() bool, log *slog.Logger) *sparePairs {
-	return &sparePairs{size: size, sealed: sealed, log: log, pairs: make(map[Spec][]pair)}
+	return &sparePairs{
+		size: size, sealed: sealed, log: log, pairs: make(map[Spec][]pair),
+		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+	}
 }
 
 // take returns a key pair of an asymmetric spec: PKCS#8, which is the caller's
-// to wipe, and SubjectPublicKeyInfo.
-func (p *sparePairs) take(s Spec) (pkcs8, spki []byte, err error) {
-	if s.rsaBits() == 0 || p.size == 0 {
+// to wipe, and SubjectPublicKeyInfo. ErrBusy means that too many wait already.
+func (p *sparePairs) take(ctx context.Context, s Spec) (pkcs8, spki []byte, err error) {
+	switch {
+	case s.rsaBits() == 0:
 		return generatePair(s)
+	case p.size == 0:
+		return p.generate(ctx, s)
 	}
 	p.mu.Lock()
 	if p.closed {
@@ -54,6 +71,21 @@ func (p *sparePairs) take(s Spec) (pkcs8, spki []byte, err error) {
 	p.mu.Unlock()
 	if pkcs8 != nil {
 		return pkcs8, spki, nil
+	}
+	return p.generate(ctx, s)
+}
+
+// generate makes an RSA key pair when it is the caller's turn.
+func (p *sparePairs) generate(ctx context.Context, s Spec) (pkcs8, spki []byte, err error) {
+	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > maxWaiting {
+		return nil, nil, ErrBusy
+	}
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
 	}
 	return generatePair(s)
 }
