@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
+	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
@@ -67,6 +69,11 @@ type Config struct {
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
 
+	// Monotonic is a clock that nobody sets, by which jumps of Now are noticed:
+	// the time since some moment. nil means the system's; or, if Now is given,
+	// that Now never jumps, however a test may drive it.
+	Monotonic func() time.Duration
+
 	wrapStore func(store.Store) store.Store // around the store, for tests; nil means nothing
 }
 
@@ -89,12 +96,17 @@ type Node struct {
 	plain   net.Listener // nil if there is none
 	private net.Listener // nil if there is none
 	wrote   bool         // the ready file is ours
+	watch   *watch       // over the clock
+
+	management atomic.Pointer[string] // account; nil before it is known
+	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
 
 	// Open while the node is unsealed.
 	mu   sync.Mutex
 	open *unsealed  // nil while sealed
 	seed *seed.File // nil if there is none, or it has been applied
 	shut bool       // Close has begun
+	took bool       // records have been opened: AcceptRollback is used up
 }
 
 // storeFile and auditDir are where the data directory has its store and the
@@ -109,6 +121,14 @@ const (
 // is missing is opened sealed. What concerns the process as a whole, such as
 // [seal.DisableCoreDumps], is left to the caller: it may be somebody's test.
 func Open(ctx context.Context, c Config) (_ *Node, err error) {
+	switch {
+	case c.Monotonic != nil:
+	case c.Now != nil:
+		begun := c.Now()
+		c.Monotonic = func() time.Duration { return c.Now().Sub(begun) }
+	default:
+		c.Monotonic = uptime()
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -121,6 +141,7 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	c.Ephemeral = c.Ephemeral || c.Dev
 	defer c.Passphrase.Wipe()
 	n := &Node{c: c, log: c.Log, started: c.Now()}
+	n.watch = &watch{wall: c.Now, monotonic: c.Monotonic, log: c.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -313,6 +334,7 @@ func newRegistry(n *Node) *prometheus.Registry {
 	gauge("keyreeve_memory_slots_used", "Slots of the memory for key material in use.", func() float64 { return float64(n.arena.Stats().Used) })
 	gauge("keyreeve_memory_slots", "Slots that the memory for key material may grow to.", func() float64 { return float64(n.arena.Stats().Capacity) })
 	gauge("keyreeve_staleness_seconds", "Bound on how far cached records are behind the store.", func() float64 { return n.staleness().Seconds() })
+	gauge("keyreeve_clock_ahead_seconds", "How far the clock has jumped ahead, by which keys are destroyed later; 0 if it has not, or was accepted.", func() float64 { return n.watch.jumped().Seconds() })
 	gauge("keyreeve_certificate_expiry_timestamp_seconds", "When the server's certificate expires.", func() float64 {
 		if n.cert == nil {
 			return 0
@@ -323,7 +345,14 @@ func newRegistry(n *Node) *prometheus.Registry {
 }
 
 // ready says why the node can't serve although it is not sealed.
-func (n *Node) ready() error { return n.audit.Err() }
+func (n *Node) ready() error {
+	if s, ok := n.store.(interface{ Err() error }); ok {
+		if err := s.Err(); err != nil {
+			return err
+		}
+	}
+	return n.audit.Err()
+}
 
 // Endpoint returns the URL that clients are given.
 func (n *Node) Endpoint() string {
@@ -498,12 +527,9 @@ func (n *Node) writeReadyFile() error {
 	if err != nil {
 		return fmt.Errorf("writing the ready file: %w", err)
 	}
-	// Whoever waits for the file must not find half of it.
-	next := n.c.ReadyFile + ".next"
-	if err := os.WriteFile(next, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the ready file: %w", err)
-	}
-	if err := os.Rename(next, n.c.ReadyFile); err != nil {
+	// Whoever waits for the file must not find half of it; and where others may
+	// write, it must not be led elsewhere.
+	if err := durable.Replace(n.c.ReadyFile, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing the ready file: %w", err)
 	}
 	n.wrote = true

@@ -52,9 +52,6 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if u.records, err = record.Open(ctx, n.store, n.box, ro); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
 	}
-	if why := u.records.Accepted(); why != nil {
-		n.log.Warn("the store was accepted although it may have been rolled back", "reason", why)
-	}
 	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Log: n.log})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
@@ -63,6 +60,11 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	installation, err := u.directory.Bootstrap(ctx, first)
 	if err != nil {
 		return fmt.Errorf("making the management account: %w", err)
+	}
+	if why := u.records.Accepted(); why != nil {
+		if err := n.accepted(installation.Account, why); err != nil {
+			return err
+		}
 	}
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
@@ -154,10 +156,4 @@ func (n *Node) destroy(ctx context.Context, ring *keyring.Ring) {
 		case <-tick.C:
 		}
 	}
-}
-
-// deleted is told of each key that was destroyed.
-func (n *Node) deleted(_ context.Context, d keyring.Deletion) error {
-	n.log.Info("destroyed a key whose waiting period has ended", "key", d.ARN, "due", d.Due)
-	return nil
 }
