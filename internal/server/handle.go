@@ -6,11 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -39,17 +37,22 @@ var (
 var (
 	// notAPI is a request that is not of the protocol at all.
 	notAPI   = &wire.Error{Code: "UnknownOperationException", Status: http.StatusNotFound}
-	isSealed = &wire.Error{
-		Code: "ServiceUnavailableException", Status: http.StatusServiceUnavailable,
-		Message: "This node is sealed. It serves requests once an operator has unsealed it.",
-	}
-	tooSlow = &wire.Error{
+	isSealed = wire.Sealed()
+	tooSlow  = &wire.Error{
 		Code: "RequestTimeoutException", Status: http.StatusRequestTimeout,
 		Message: "The request was not received completely within the timeout period.",
 	}
 	brokenBody = &wire.Error{
 		Code: "SerializationException", Status: http.StatusBadRequest,
 		Message: "The request's body ended before its length.",
+	}
+	tooBusy = &wire.Error{
+		Code: "ServiceUnavailableException", Status: http.StatusServiceUnavailable,
+		Message: "The server is busy. Try again.",
+	}
+	twoHosts = &wire.Error{
+		Code: "SerializationException", Status: http.StatusBadRequest,
+		Message: "The request's host is not its :authority.",
 	}
 )
 
@@ -62,30 +65,50 @@ func tooLarge(limit int) *wire.Error {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.gate.enter(r.Context()) {
-		return // the client did not wait for its turn
-	}
-	defer s.gate.leave()
-
 	begun := s.now()
 	// Not pooled: a permit is bound to its call, and must not fit another.
 	c := newCall(r, begun)
-	b := buffers.Get().(*buffer)
-	defer b.release()
-
-	answer, rt, e := s.serve(c, r, b)
-	if e != nil {
-		answer = wire.AppendError(b.out[:0], e)
-		b.grew(answer)
-	}
-	write(w, c.ID, answer, e)
-	if rt != nil {
-		took := s.now().Sub(begun)
-		rt.meter.add(took, e)
+	a := s.handle(w, r, c)
+	// By now the call has left the gate: a client that reads slowly keeps
+	// nobody waiting.
+	defer a.out.release()
+	now := s.now()
+	if a.route != nil {
+		took := now.Sub(begun)
+		a.route.meter.add(took, a.err)
 		if s.log.Enabled(s.ctx, slog.LevelDebug) {
 			s.logCall(c, took)
 		}
 	}
+	s.write(w, r, c.ID, &a, now)
+}
+
+// An answer is what a request is answered.
+type answer struct {
+	out    *output     // holds the body
+	body   []byte      //
+	err    *wire.Error // nil if it is a success
+	route  *route      // nil if the request was refused at the door, and is no call
+	unread bool        // the rest of the request is not read
+}
+
+// handle does all but the writing.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request, c *call.Call) (a answer) {
+	in := inputs.Get().(*input)
+	defer in.release()
+	defer s.leaveLarge(in)
+	var id identity
+	e := s.receive(w, r, c, &id, in)
+	a.unread = in.unread
+	a.out = outputs.Get().(*output)
+	if e == nil {
+		a.body, a.route, e = s.serve(c, r, &id, in, a.out)
+	}
+	if a.err = e; e != nil {
+		a.body = wire.AppendError(a.out.b[:0], e)
+		a.out.grew(a.body)
+	}
+	return a
 }
 
 // newCall returns the call that r is, with all that is known before it is
@@ -127,33 +150,52 @@ func newID() string {
 	return string(b[:])
 }
 
-// serve does all but the writing. The route is nil if the request was refused
-// at the door, and is no call.
-func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte, rt *route, e *wire.Error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err := panicked(v)
-			s.log.Error("the door panicked", "request_id", c.ID, "error", err, "stack", string(debug.Stack()))
-			b.spoiled = true
-			answer, rt, e = nil, nil, s.refuse(wire.Internal(err))
-		}
-	}()
-	if r.Method != http.MethodPost || r.URL.Path != "/" || !isJSON(r) {
-		return nil, nil, s.refuse(notAPI)
+// receive finds out for whom the request claims to be, and reads it.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, c *call.Call, id *identity, in *input) (e *wire.Error) {
+	defer s.panicked(c, in, nil, &e)
+	e = s.identify(r, c, id)
+	limit := 0
+	if e == nil {
+		limit = id.service.maxBody
 	}
-	back := s.backend.Load()
-	if back == nil {
-		return nil, nil, s.refuse(isSealed)
+	return s.read(w, r, c, in, limit, e)
+}
+
+// panicked is deferred around what is done before an operation is invoked, and
+// after. It makes a panic a fault of ours.
+func (s *Server) panicked(c *call.Call, in *input, out *output, e **wire.Error) {
+	v := recover()
+	if v == nil {
+		return
 	}
+	err := panicked(v)
+	s.log.Error("the door panicked", "request_id", c.ID, "error", err, "stack", string(debug.Stack()))
+	in.b = in.b[:cap(in.b)] // all of it is to be wiped
+	if out != nil {
+		out.spoiled = true
+	}
+	*e = s.refuse(wire.Internal(err))
+}
+
+// serve verifies a request that was read, and runs the call that it is. The
+// route is nil if the request was refused, and is no call.
+func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, out *output) (body []byte, rt *route, e *wire.Error) {
+	defer s.panicked(c, in, out, &e)
+	if !s.gate.enter(r.Context()) {
+		return nil, nil, s.refuse(tooBusy)
+	}
+	defer s.gate.leave()
+	if err := id.key.Verify(&id.authorization, r, in.b); err != nil {
+		return nil, nil, s.unauthenticated(c, &id.authorization, err)
+	}
+	c.Caller = id.caller
+	back, svc := id.backend, id.service
 	prefix, name := target(r)
-	svc, e := s.authenticate(back, c, r, prefix, b)
-	if e != nil {
-		return nil, nil, e
-	}
 	c.Target = name
-	rt = svc.routes[name]
-	if rt == nil || prefix != svc.prefix {
+	known := prefix == svc.prefix
+	if rt = svc.routes[name]; rt == nil || !known {
 		rt = svc.unknown
+		c.TargetReadOnly = known && svc.readOnly != nil && svc.readOnly(name)
 	}
 	if !s.enter(back) {
 		return nil, nil, s.refuse(isSealed)
@@ -168,12 +210,12 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte,
 		return nil, rt, wire.Internal(err)
 	}
 	if c.Operation = rt.operation; c.Operation != nil {
-		answer, e = s.invoke(c, b)
+		body, e = s.invoke(c, in, out)
 	} else {
 		e = wire.UnknownOperation()
 	}
 	if e != nil {
-		answer = nil
+		body = nil
 		c.Failure = call.Failure{Code: e.Code, Message: e.Message}
 	}
 	if err := s.record(back.audit, c); err != nil {
@@ -181,7 +223,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, b *buffer) (answer []byte,
 		s.log.Error("a call could not be recorded and is refused", "request_id", c.ID, "error", err)
 		return nil, rt, wire.Internal(err)
 	}
-	return answer, rt, e
+	return body, rt, e
 }
 
 // isJSON reports whether the body is said to be of the protocol.
@@ -211,30 +253,55 @@ func target(r *http.Request) (prefix, name string) {
 	return v[0][:i], v[0][i+1:]
 }
 
-// authenticate finds out which service the request is for, and that its
-// caller signed it. It reads the body into b.in, once the rest is right.
-func (s *Server) authenticate(back *backend, c *call.Call, r *http.Request, prefix string, b *buffer) (*service, *wire.Error) {
+// An identity is for whom a request claims to be, and what it takes to verify
+// that.
+type identity struct {
+	backend       *backend
+	service       *service
+	authorization sigv4.Authorization
+	caller        *call.Principal
+	key           *sigv4.Key
+}
+
+// identify checks all of a request but its signature and body.
+func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Error {
+	if r.Method != http.MethodPost || r.URL.Path != "/" || !isJSON(r) {
+		return s.refuse(notAPI)
+	}
+	if r.ProtoMajor >= 2 && !oneHost(r) {
+		return s.refuse(twoHosts)
+	}
+	id.backend = s.backend.Load()
+	if id.backend == nil {
+		return s.refuse(isSealed)
+	}
 	a, err := sigv4.Parse(r)
 	if err != nil {
-		return nil, s.unauthenticated(c, &a, err)
+		return s.unauthenticated(c, &a, err)
 	}
-	svc := back.service(a.Service, prefix)
-	if err := a.Check(c.Time, sigv4.Scope{Service: svc.name, Region: s.region, Skew: svc.skew}); err != nil {
-		return nil, s.unauthenticated(c, &a, err)
+	prefix, _ := target(r)
+	id.service = id.backend.service(a.Service, prefix)
+	if err := a.Check(c.Time, sigv4.Scope{Service: id.service.name, Region: s.region, Skew: id.service.skew}); err != nil {
+		return s.unauthenticated(c, &a, err)
 	}
-	c.Region, c.Service = a.Region, svc.name
-	caller, key, err := back.credentials.Credential(s.ctx, a.AccessKeyID, a.Token)
+	c.Region, c.Service = a.Region, id.service.name
+	id.caller, id.key, err = id.backend.credentials.Credential(s.ctx, a.AccessKeyID, a.Token)
 	if err != nil {
-		return nil, s.unauthenticated(c, &a, err)
+		return s.unauthenticated(c, &a, err)
 	}
-	if e := b.readBody(r, svc.maxBody); e != nil {
-		return nil, s.refuse(e)
+	id.authorization = a
+	return nil
+}
+
+// oneHost reports whether a request of HTTP/2 names no other host than its
+// :authority, which is the one that is signed.
+func oneHost(r *http.Request) bool {
+	for _, host := range r.Header["Host"] {
+		if host != r.Host {
+			return false
+		}
 	}
-	if err := key.Verify(&a, r, b.in); err != nil {
-		return nil, s.unauthenticated(c, &a, err)
-	}
-	c.Caller = caller
-	return svc, nil
+	return true
 }
 
 // service returns the service that a request is for: the one its target names,
@@ -296,24 +363,24 @@ func printable(accessKeyID string) string {
 }
 
 // invoke runs the operation. A panic in it is answered like any fault of ours.
-func (s *Server) invoke(c *call.Call, b *buffer) (answer []byte, e *wire.Error) {
+func (s *Server) invoke(c *call.Call, in *input, out *output) (body []byte, e *wire.Error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err := panicked(v)
 			s.log.Error("an operation panicked", "request_id", c.ID, "service", c.Service, "operation", c.Operation.Name,
 				"error", err, "stack", string(debug.Stack()))
-			b.spoiled = true
-			answer, e = nil, wire.Internal(err)
+			out.spoiled = true
+			body, e = nil, wire.Internal(err)
 		}
 	}()
-	out, err := c.Operation.Invoke(s.ctx, c, b.in, b.out[:0])
-	b.grew(out)
+	body, err := c.Operation.Invoke(s.ctx, c, in.b, out.b[:0])
+	out.grew(body)
 	if err == nil {
-		return out, nil
+		return body, nil
 	}
-	b.spoiled = true
+	out.spoiled = true
 	e = answerTo(err)
-	if e.Status >= http.StatusInternalServerError && e != isSealed {
+	if e.Status >= http.StatusInternalServerError && e.Status != http.StatusServiceUnavailable {
 		s.log.Error("a call failed", "request_id", c.ID, "service", c.Service, "operation", c.Operation.Name, "error", err)
 	}
 	return nil, e
@@ -377,52 +444,43 @@ func (s *Server) logCall(c *call.Call, took time.Duration) {
 		slog.Duration("took", took))
 }
 
-// write sends the answer; e is nil if it is a success.
-func write(w http.ResponseWriter, id string, answer []byte, e *wire.Error) {
+// write sends the answer.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, id string, a *answer, now time.Time) {
 	h := w.Header()
 	h["Content-Type"] = headerContentType
 	h["Cache-Control"] = headerCacheControl
 	h["Expires"] = headerExpires
 	h["Pragma"] = headerPragma
+	h["Date"] = s.date(now)
 	h["x-amzn-RequestId"] = []string{id} // spelled as AWS does
-	if len(answer) >= 2048 {
+	if len(a.body) >= 2048 {
 		// Shorter answers get theirs from net/http; longer ones would be chunked.
-		h["Content-Length"] = []string{strconv.Itoa(len(answer))}
+		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
-	if e != nil {
-		if e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusRequestTimeout {
-			h["Connection"] = headerClose // the rest of the body is not read
-		}
-		w.WriteHeader(e.Status)
+	if a.unread && r.ProtoMajor < 2 {
+		h["Connection"] = headerClose // what follows is no request
+	}
+	if a.err != nil {
+		w.WriteHeader(a.err.Status)
 	}
 	// Nobody is left to tell if this fails; the record says what happened.
-	_, _ = w.Write(answer)
+	_, _ = w.Write(a.body)
 }
 
-// readBody reads the request's body into b.in, if it is no longer than limit.
-func (b *buffer) readBody(r *http.Request, limit int) *wire.Error {
-	if r.ContentLength > int64(limit) {
-		return tooLarge(limit)
+// A date is the header Date in one second.
+type date struct {
+	second int64 // Unix time
+	header []string
+}
+
+// date returns the header Date by the server's clock, which is the one that
+// signatures are judged by: from it clients learn how far theirs is off.
+func (s *Server) date(now time.Time) []string {
+	second := now.Unix()
+	if d := s.lastDate.Load(); d != nil && d.second == second {
+		return d.header
 	}
-	if r.ContentLength >= int64(cap(b.in)) {
-		b.growIn(int(r.ContentLength) + 1)
-	}
-	for {
-		if len(b.in) == cap(b.in) {
-			b.growIn(2 * cap(b.in))
-		}
-		n, err := r.Body.Read(b.in[len(b.in):cap(b.in)])
-		b.in = b.in[:len(b.in)+n]
-		switch {
-		case len(b.in) > limit:
-			return tooLarge(limit)
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return tooSlow
-		default:
-			return brokenBody
-		}
-	}
+	d := &date{second: second, header: []string{now.UTC().Format(http.TimeFormat)}}
+	s.lastDate.Store(d)
+	return d.header
 }
