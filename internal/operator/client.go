@@ -42,6 +42,10 @@ func (c Client) Status(ctx context.Context) (Status, error) {
 			if n := r.Int(); n != nil {
 				s.ActiveDomainKey = uint32(*n)
 			}
+		case "clockAhead":
+			if n := r.Int(); n != nil {
+				s.ClockAhead = time.Duration(*n) * time.Second
+			}
 		default:
 			r.Skip()
 		}
@@ -83,6 +87,12 @@ func (c Client) Environment(ctx context.Context) (Environment, error) {
 	return e, err
 }
 
+// AcceptClock has the node take its clock as right, although it has jumped
+// ahead.
+func (c Client) AcceptClock(ctx context.Context) error {
+	return c.do(ctx, commandClock, secret.Bytes{}, func(r *wire.Reader, _ string) { r.Skip() })
+}
+
 // refusal is a node's answer that something failed.
 type refusal struct{ text, hint string }
 
@@ -112,8 +122,8 @@ func (c Client) do(ctx context.Context, command string, passphrase secret.Bytes,
 	// A passphrase is not told to just anybody who could put a socket there.
 	if p, err := peerOf(conn); err != nil {
 		return fmt.Errorf("finding out who listens at %s: %w", path, err)
-	} else if me := os.Geteuid(); p.uid != me && p.uid != 0 && me != 0 {
-		return fmt.Errorf("another user, %d, listens at %s", p.uid, path)
+	} else if me := os.Geteuid(); p.UID != me && p.UID != 0 && me != 0 {
+		return fmt.Errorf("another user, %d, listens at %s", p.UID, path)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,6 +35,10 @@ const SocketName = "control.sock"
 //	← {}
 //	→ {"command":"env"}
 //	← {"endpoint":"https://127.0.0.1:4599","ca":"/…/ca.pem","region":"us-east-1","accessKeyId":"AKIA…","secretAccessKey":"…"}
+//	→ {"command":"accept-clock"}
+//	← {}
+//
+// While the clock is ahead, status has "clockAhead", in seconds, as well.
 //
 // When it fails:
 //
@@ -43,6 +48,7 @@ const (
 	commandSeal   = "seal"
 	commandUnseal = "unseal"
 	commandEnv    = "env"
+	commandClock  = "accept-clock"
 )
 
 const (
@@ -59,6 +65,10 @@ type Status struct {
 	Sealed          bool
 	Provider        string // of the root key: "file", "passphrase" or "memory"
 	ActiveDomainKey uint32 // 0 while sealed
+
+	// ClockAhead is how far the clock has jumped ahead, to the second; until
+	// that is accepted, keys are destroyed later by as much. 0 if it has not.
+	ClockAhead time.Duration
 }
 
 // Environment is what a client needs to reach a node as its administrator.
@@ -70,18 +80,23 @@ type Environment struct {
 	SecretAccessKey secret.Bytes
 }
 
-// Node is what the control socket steers. An error with a method Hint() string
-// has its hint sent too.
+// Peer is who is at the other end of the control socket, as the kernel says.
+type Peer struct{ UID, PID int }
+
+// Node is what the control socket steers. It puts on record what it does for
+// whom. A hint of its errors is sent too.
 type Node interface {
 	Status() Status
 	// Seal seals the node; one that is sealed stays so.
-	Seal(ctx context.Context) error
+	Seal(ctx context.Context, by Peer) error
 	// Unseal unseals the node, with a passphrase if one was sent. The
 	// passphrase is wiped after the call.
-	Unseal(ctx context.Context, passphrase secret.Bytes) error
+	Unseal(ctx context.Context, by Peer, passphrase secret.Bytes) error
 	// Environment returns how to reach the node. Its secret is the caller's,
 	// who wipes it.
-	Environment(ctx context.Context) (Environment, error)
+	Environment(ctx context.Context, by Peer) (Environment, error)
+	// AcceptClock takes the clock as right, although it has jumped ahead.
+	AcceptClock(ctx context.Context, by Peer) error
 }
 
 // Control serves the control socket.
@@ -224,8 +239,8 @@ func (c *Control) serve(conn *net.UnixConn) {
 		c.log.Error("control socket: who is there is not known", "error", err)
 		return
 	}
-	if p.uid != os.Geteuid() && p.uid != 0 {
-		c.log.Warn("control socket: refused another user", "uid", p.uid, "pid", p.pid)
+	if p.UID != os.Geteuid() && p.UID != 0 {
+		c.log.Warn("control socket: refused another user", "uid", p.UID, "pid", p.PID)
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(lineTimeout))
@@ -249,7 +264,7 @@ func (c *Control) serve(conn *net.UnixConn) {
 }
 
 // run runs the command in a line.
-func (c *Control) run(ctx context.Context, line []byte, p peer) ([]byte, error) {
+func (c *Control) run(ctx context.Context, line []byte, p Peer) ([]byte, error) {
 	command, passphrase, err := readCommand(line)
 	defer passphrase.Wipe()
 	if err != nil {
@@ -263,22 +278,24 @@ func (c *Control) run(ctx context.Context, line []byte, p peer) ([]byte, error) 
 	case commandStatus:
 		return appendStatus(nil, c.node.Status()), nil
 	case commandSeal:
-		answer, err = []byte("{}"), c.node.Seal(ctx)
+		answer, err = []byte("{}"), c.node.Seal(ctx, p)
 	case commandUnseal:
-		answer, err = []byte("{}"), c.node.Unseal(ctx, passphrase)
+		answer, err = []byte("{}"), c.node.Unseal(ctx, p, passphrase)
 	case commandEnv:
 		var e Environment
-		e, err = c.node.Environment(ctx)
+		e, err = c.node.Environment(ctx, p)
 		defer e.SecretAccessKey.Wipe()
 		answer = appendEnvironment(make([]byte, 0, 1024), e)
+	case commandClock:
+		answer, err = []byte("{}"), c.node.AcceptClock(ctx, p)
 	default:
 		return nil, errors.New("no such command")
 	}
 	if err != nil {
-		c.log.Warn("control socket", "command", command, "uid", p.uid, "pid", p.pid, "error", err)
+		c.log.Warn("control socket", "command", command, "uid", p.UID, "pid", p.PID, "error", err)
 		return nil, err
 	}
-	c.log.Info("control socket", "command", command, "uid", p.uid, "pid", p.pid)
+	c.log.Info("control socket", "command", command, "uid", p.UID, "pid", p.PID)
 	return answer, nil
 }
 
@@ -335,6 +352,9 @@ func appendStatus(b []byte, s Status) []byte {
 	b = wire.AppendBool(wire.AppendName(b, "sealed"), s.Sealed)
 	b = wire.AppendString(wire.AppendName(b, "provider"), s.Provider)
 	b = wire.AppendInt(wire.AppendName(b, "activeDomainKey"), int32(s.ActiveDomainKey))
+	if s.ClockAhead > 0 {
+		b = wire.AppendInt(wire.AppendName(b, "clockAhead"), int32(min(s.ClockAhead/time.Second, math.MaxInt32)))
+	}
 	return append(b, '}')
 }
 
@@ -356,6 +376,3 @@ func appendError(b []byte, err error) []byte {
 	}
 	return append(b, '}')
 }
-
-// peer is who is at the other end of a socket.
-type peer struct{ uid, pid int }

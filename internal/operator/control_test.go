@@ -25,6 +25,8 @@ type fake struct {
 	mu      sync.Mutex
 	sealed  bool
 	phrases []string
+	peers   []operator.Peer
+	ahead   time.Duration
 	fail    error
 }
 
@@ -33,12 +35,28 @@ const plantedSecret = "planted/\"secret\\+\u00fc"
 func (f *fake) Status() operator.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return operator.Status{Version: "1.2.3", Started: time.Unix(1e9, 5e8), Sealed: f.sealed, Provider: "file", ActiveDomainKey: 7}
+	return operator.Status{Version: "1.2.3", Started: time.Unix(1e9, 5e8), Sealed: f.sealed, Provider: "file", ActiveDomainKey: 7, ClockAhead: f.ahead}
 }
 
-func (f *fake) Seal(context.Context) error { return f.set(true, "") }
+func (f *fake) Seal(_ context.Context, by operator.Peer) error {
+	f.by(by)
+	return f.set(true, "")
+}
 
-func (f *fake) Unseal(_ context.Context, phrase secret.Bytes) error {
+func (f *fake) AcceptClock(_ context.Context, by operator.Peer) error {
+	f.by(by)
+	return f.set(false, "the clock")
+}
+
+// by notes who asks.
+func (f *fake) by(p operator.Peer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.peers = append(f.peers, p)
+}
+
+func (f *fake) Unseal(_ context.Context, by operator.Peer, phrase secret.Bytes) error {
+	f.by(by)
 	return f.set(false, fmt.Sprint(phrase.IsNil())+" "+string(phrase.Reveal()))
 }
 
@@ -53,7 +71,8 @@ func (f *fake) set(sealed bool, phrase string) error {
 	return nil
 }
 
-func (f *fake) Environment(context.Context) (operator.Environment, error) {
+func (f *fake) Environment(_ context.Context, by operator.Peer) (operator.Environment, error) {
+	f.by(by)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return operator.Environment{
@@ -121,11 +140,19 @@ func TestControl(t *testing.T) {
 		t.Errorf("Status = %+v, %v, want %+v", s, err, want)
 	}
 	const phrase = "a \"phrase\" \\ with\n\x00 \u00fc and more"
-	if err := errors.Join(c.Unseal(t.Context(), secret.New([]byte(phrase))), c.Unseal(t.Context(), secret.Bytes{}), c.Seal(t.Context())); err != nil {
+	if err := errors.Join(c.Unseal(t.Context(), secret.New([]byte(phrase))), c.Unseal(t.Context(), secret.Bytes{}), c.Seal(t.Context()), c.AcceptClock(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprintf("%q", node.phrases), fmt.Sprintf("%q", []string{"false " + phrase, "true ", ""}); got != want {
+	if got, want := fmt.Sprintf("%q", node.phrases), fmt.Sprintf("%q", []string{"false " + phrase, "true ", "", "the clock"}); got != want {
 		t.Errorf("the node was told %s, want %s", got, want)
+	}
+	node.ahead = 90*time.Minute + time.Second/2
+	if s, err := c.Status(t.Context()); err != nil || s.ClockAhead != 90*time.Minute {
+		t.Errorf("Status = %+v, %v, want a clock that is ahead", s, err)
+	}
+	node.ahead = 1000000 * time.Hour
+	if s, err := c.Status(t.Context()); err != nil || s.ClockAhead < 500000*time.Hour {
+		t.Errorf("Status = %+v, %v, want a clock that is far ahead", s, err)
 	}
 	e, err := c.Environment(t.Context())
 	if err != nil || string(e.SecretAccessKey.Reveal()) != plantedSecret || e.Endpoint != "https://127.0.0.1:4599" ||
@@ -133,10 +160,14 @@ func TestControl(t *testing.T) {
 		t.Errorf("Environment = %+v, %v", e, err)
 	}
 
+	if len(node.peers) != 5 || node.peers[0] != (operator.Peer{UID: os.Geteuid(), PID: os.Getpid()}) && runtime.GOOS == "linux" {
+		t.Errorf("the node was told of %+v", node.peers)
+	}
+
 	node.fail = hinted{errors.New("it is broken")}
 	var h interface{ Hint() string }
 	for what, err := range map[string]error{
-		"Seal": c.Seal(t.Context()), "Unseal": c.Unseal(t.Context(), secret.New([]byte(phrase))),
+		"AcceptClock": c.AcceptClock(t.Context()), "Seal": c.Seal(t.Context()), "Unseal": c.Unseal(t.Context(), secret.New([]byte(phrase))),
 		"Environment": func() error { _, err := c.Environment(t.Context()); return err }(),
 	} {
 		if err == nil || err.Error() != "it is broken" || !errors.As(err, &h) || h.Hint() != "do it better" {

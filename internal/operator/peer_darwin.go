@@ -10,10 +10,10 @@ import (
 const knowsPeers = true
 
 // peerOf asks the kernel who is at the other end.
-func peerOf(conn *net.UnixConn) (peer, error) {
+func peerOf(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	var cred *unix.Xucred
 	var credErr error
@@ -22,10 +22,10 @@ func peerOf(conn *net.UnixConn) (peer, error) {
 		cred, credErr = unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 		pid, _ = unix.GetsockoptInt(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERPID)
 	}); err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	if credErr != nil {
-		return peer{}, os.NewSyscallError("getsockopt", credErr)
+		return Peer{}, os.NewSyscallError("getsockopt", credErr)
 	}
-	return peer{int(cred.Uid), pid}, nil
+	return Peer{int(cred.Uid), pid}, nil
 }

@@ -10,20 +10,20 @@ import (
 const knowsPeers = true
 
 // peerOf asks the kernel who is at the other end.
-func peerOf(conn *net.UnixConn) (peer, error) {
+func peerOf(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	if credErr != nil {
-		return peer{}, os.NewSyscallError("getsockopt", credErr)
+		return Peer{}, os.NewSyscallError("getsockopt", credErr)
 	}
-	return peer{int(cred.Uid), int(cred.Pid)}, nil
+	return Peer{int(cred.Uid), int(cred.Pid)}, nil
 }

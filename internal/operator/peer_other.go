@@ -9,4 +9,4 @@ import (
 
 const knowsPeers = false
 
-func peerOf(*net.UnixConn) (peer, error) { return peer{}, errors.ErrUnsupported }
+func peerOf(*net.UnixConn) (Peer, error) { return Peer{}, errors.ErrUnsupported }

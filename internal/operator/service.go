@@ -58,6 +58,11 @@ func answer(err error) error {
 		return nil
 	case errors.As(err, &denied):
 		return wire.AccessDenied(denied.Text)
+	case errors.Is(err, seal.ErrSealed):
+		return wire.Sealed().WithCause(err)
+	case errors.Is(err, seal.ErrUnsettled):
+		return wire.NewFault("OutcomeUnknownException",
+			"Whether the seal was changed is not known. If it is the root key that was to be changed, keep both, the old one and the new one, until the node has been started again.").WithCause(err)
 	case errors.Is(err, seal.ErrConflict):
 		return wire.NewError("ConflictException", "Another change of the seal came first. Try again.").WithCause(err)
 	case errors.Is(err, seal.ErrWeakPassphrase):

@@ -41,7 +41,7 @@ type plane struct {
 
 func newPlane(t *testing.T) plane {
 	t.Helper()
-	p := plane{st: store.NewMem(), keyFile: filepath.Join(t.TempDir(), "root.key")}
+	p := plane{st: &brokenStore{Store: store.NewMem()}, keyFile: filepath.Join(t.TempDir(), "root.key")}
 	var err error
 	if p.box, err = seal.Open(t.Context(), p.st, seal.Options{Provider: seal.KeyFile(p.keyFile)}); err != nil {
 		t.Fatal(err)
@@ -51,6 +51,30 @@ func newPlane(t *testing.T) plane {
 		Version: "1.2.3", Started: time.Unix(1e9, 0), Region: "us-east-1", Regions: []string{"us-east-1", "eu-central-1"},
 	}))
 	return p
+}
+
+// brokenStore forgets to say how commits end, once it is broken.
+type brokenStore struct {
+	store.Store
+	broken bool
+}
+
+func (b *brokenStore) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	rev, ok, err := b.Store.Commit(ctx, conds, ops)
+	if b.broken {
+		return 0, false, errors.New("no answer")
+	}
+	return rev, ok, err
+}
+
+// Whoever does not know which root key is the store's must keep both.
+func TestOutcomeUnknown(t *testing.T) {
+	p := newPlane(t)
+	p.st.(*brokenStore).broken = true
+	got, _ := p.invoke(t, admin, "RotateDomainKey", "{}")
+	if !strings.HasPrefix(got, "OutcomeUnknownException: ") || !strings.Contains(got, "keep both") {
+		t.Errorf("RotateDomainKey = %s", got)
+	}
 }
 
 func user(account string, policies ...string) *call.Principal {
@@ -199,7 +223,7 @@ func TestServiceRefuses(t *testing.T) {
 		t.Errorf("the seal was changed: %+v", s)
 	}
 	p.box.Lock()
-	if got, _ := p.invoke(t, admin, "RotateDomainKey", "{}"); got != "InternalException: " {
+	if got, _ := p.invoke(t, admin, "RotateDomainKey", "{}"); !strings.HasPrefix(got, "ServiceUnavailableException: ") {
 		t.Errorf("RotateDomainKey of a sealed box = %s", got)
 	}
 }

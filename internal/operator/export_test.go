@@ -1,0 +1,4 @@
+package operator
+
+// ReadCommand is for the fuzz target.
+var ReadCommand = readCommand
