@@ -28,7 +28,9 @@ import (
 // The associated data is "keyreeve/mark" and the version. The id also stands
 // in the store, in the record at markKey, which thus says that there must be a
 // mark: deleting the file is no way around it. Nor is deleting that record,
-// because a store with anything in it but v1/sys/… has one.
+// because a store with anything in it but v1/sys/… has one; nor deleting all
+// but v1/sys/…, because a store with a mark from later than that record was not
+// empty.
 const (
 	markKey     = "v1/sys/mark"
 	sysPrefix   = "v1/sys/"
@@ -99,7 +101,7 @@ func (s *Store) openMark(ctx context.Context, path string, accept bool) (*mark, 
 	if err != nil {
 		return nil, fmt.Errorf("checking the mark: %w", err)
 	}
-	blank, err := s.blank(ctx)
+	blank, err := s.Blank(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("checking the mark: %w", err)
 	}
@@ -120,10 +122,13 @@ func (s *Store) openMark(ctx context.Context, path string, accept bool) (*mark, 
 		reason = err
 	case head < m.head:
 		reason = fmt.Errorf("it is at revision %d, and was at %d before", head, m.head)
-	case kv.Rev == 0 && blank:
+	case kv.Rev == 0 && blank && head == m.head:
 		// The first start did not get further than writing the file.
 	case kv.Rev == 0:
 		reason = errors.New("it does not say that it has a mark")
+	case blank && m.head > kv.Rev:
+		// It went on from making its mark, and what came then is gone.
+		reason = errors.New("it is empty, and was not before")
 	default:
 		rec, err := s.open(KindSystem, kv)
 		if errors.Is(err, seal.ErrSealed) {
@@ -167,8 +172,8 @@ func (s *Store) openMark(ctx context.Context, path string, accept bool) (*mark, 
 	return m, nil
 }
 
-// blank reports whether there is nothing in the store but v1/sys/….
-func (s *Store) blank(ctx context.Context) (bool, error) {
+// Blank reports whether there is nothing in the store but v1/sys/….
+func (s *Store) Blank(ctx context.Context) (bool, error) {
 	before, _, err := s.st.Range(ctx, "", sysPrefix, 1)
 	if err != nil {
 		return false, err
@@ -188,6 +193,16 @@ func (s *Store) readMark(path string) (*mark, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the mark: %w", err)
 	}
+	m, err := s.parseMark(b)
+	if err != nil {
+		return nil, err
+	}
+	m.path = path
+	return m, nil
+}
+
+// parseMark takes the file of a mark apart.
+func (s *Store) parseMark(b []byte) (*mark, error) {
 	if len(b) == 0 || b[0] != markVersion {
 		return nil, errors.New("the file of the mark is damaged, or of an unknown version")
 	}
@@ -198,7 +213,7 @@ func (s *Store) readMark(path string) (*mark, error) {
 	if len(text) != markSize {
 		return nil, errors.New("the mark has the wrong size")
 	}
-	m := &mark{path: path}
+	m := new(mark)
 	copy(m.id[:], text)
 	m.head = store.Rev(binary.BigEndian.Uint64(text[markIDSize:]))
 	m.newest = time.UnixMicro(int64(binary.BigEndian.Uint64(text[markIDSize+8:]))).UTC()
@@ -245,19 +260,28 @@ func (s *Store) save(m *mark, head store.Rev) error {
 	if now := s.now().UTC().Truncate(time.Microsecond); now.After(newest) {
 		newest = now
 	}
-	text := make([]byte, 0, markSize)
-	text = append(text, m.id[:]...)
-	text = binary.BigEndian.AppendUint64(text, uint64(head))
-	text = binary.BigEndian.AppendUint64(text, uint64(max(0, newest.UnixMicro())))
-	sealed, err := s.box.Seal(seal.Marks, markAAD(), text)
+	file, err := s.markFile(m.id, head, newest)
 	if err != nil {
-		return fmt.Errorf("sealing the mark: %w", err)
+		return err
 	}
-	if err := durable.Replace(m.path, append([]byte{markVersion}, sealed...), 0o600); err != nil {
+	if err := durable.Replace(m.path, file, 0o600); err != nil {
 		return fmt.Errorf("writing the mark: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.head, m.newest = head, newest
 	return nil
+}
+
+// markFile is the reverse of parseMark.
+func (s *Store) markFile(id [markIDSize]byte, head store.Rev, newest time.Time) ([]byte, error) {
+	text := make([]byte, 0, markSize)
+	text = append(text, id[:]...)
+	text = binary.BigEndian.AppendUint64(text, uint64(head))
+	text = binary.BigEndian.AppendUint64(text, uint64(max(0, newest.UnixMicro())))
+	sealed, err := s.box.Seal(seal.Marks, markAAD(), text)
+	if err != nil {
+		return nil, fmt.Errorf("sealing the mark: %w", err)
+	}
+	return append([]byte{markVersion}, sealed...), nil
 }

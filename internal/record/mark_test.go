@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -104,6 +105,11 @@ func TestMark(t *testing.T) {
 		}, "version"},
 		{"store forgets its mark", func(t *testing.T, h house, _, _ []byte) { h.raw(t, "v1/sys/mark", nil) }, "does not say"},
 		{"both forgotten", func(t *testing.T, h house, _, _ []byte) { h.raw(t, "v1/sys/mark", nil); os.Remove(h.mark()) }, "never had a mark"},
+		{"store forgets everything", func(t *testing.T, h house, _, _ []byte) { h.raw(t, keyA, nil) }, "was not before"},
+		{"store forgets everything and its mark", func(t *testing.T, h house, _, _ []byte) {
+			h.raw(t, keyA, nil)
+			h.raw(t, "v1/sys/mark", nil)
+		}, "does not say"},
 		{"another id in the store", func(t *testing.T, h house, _, _ []byte) { h.raw(t, "v1/sys/mark", []byte("short")) }, "too short"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -182,8 +188,23 @@ func TestMarkOfAnother(t *testing.T) {
 // that it has a mark is no rollback.
 func TestInterruptedFirstStart(t *testing.T) {
 	h := newHouse(t)
-	h.mustRun(t, nil)
-	h.raw(t, "v1/sys/mark", nil)
+	st, err := boltstore.Open(h.db(), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := seal.Open(t.Context(), st, seal.Options{Provider: seal.KeyFile(h.key())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failing := &hooked{Store: st}
+	failing.commit = func(context.Context, []store.Cond, []store.Op) (store.Rev, bool, error) {
+		return 0, false, errors.New("no power")
+	}
+	if _, err := record.Open(t.Context(), failing, box, record.Options{Mark: h.mark()}); err == nil {
+		t.Fatal("it started")
+	}
+	read(t, h.mark())
+	st.Close()
 	h.mustRun(t, func(s *record.Store, _ store.Store) { create(t, s, keyA, "a") })
 	h.mustRun(t, nil)
 }
