@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
@@ -33,7 +34,8 @@ type Installation struct {
 // Bootstrap makes the management account, its user administrator with
 // AdministratorAccess, and an access key, all at once; or, if that was done
 // before, returns what was made then, whatever has become of it. It is an error
-// if it was done for another account than b names.
+// if it was done for another account than b names, and a [record.ErrTampered]
+// if there is something in the store, but not what was made first.
 func (d *Directory) Bootstrap(ctx context.Context, b Bootstrap) (Installation, error) {
 	in, err := d.Installation(ctx)
 	if errors.Is(err, ErrNotFound) {
@@ -74,6 +76,17 @@ func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, e
 	if err := errors.Join(account.Check(), user.Check(), CheckAccessKey(key.ID, key.Secret)); err != nil {
 		return Installation{}, err
 	}
+	// All that an installation has begins with this. Where it is missing and
+	// other things are not, it was taken away, and is not made again: the
+	// administrator's access key would come back with it.
+	blank, err := d.rs.Blank(ctx)
+	if err != nil {
+		return Installation{}, fmt.Errorf("making the management account: %w", err)
+	}
+	if !blank {
+		in, err := d.Installation(ctx) // another node was faster
+		return in, takenAway(err)
+	}
 	d.complete(&user)
 	user.AccessKeys = []string{key.ID}
 	key.User, key.UserID = user.Name, user.ID
@@ -86,7 +99,8 @@ func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, e
 	tx.Create(record.KindAccount, accountKey(account.ID), account.encode())
 	tx.Create(record.KindUser, userKey(user.Account, user.Name), user.encode())
 	tx.Create(record.KindAccessKey, accessKeyKey(key.ID), value)
-	_, err := tx.Commit(ctx)
+	tx.Create(record.KindSystem, seededKey, encodeSeeded(nil))
+	_, err = tx.Commit(ctx)
 	if errors.Is(err, record.ErrConflict) {
 		// Another node was faster; or something else is in the way.
 		if other, err := d.Installation(ctx); err == nil {
@@ -97,6 +111,16 @@ func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, e
 		return Installation{}, fmt.Errorf("making the management account: %w", err)
 	}
 	return in, nil
+}
+
+// takenAway makes the absence of a record that every installation has what it
+// is: an ErrTampered.
+func takenAway(err error) error {
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return hint.Add(fmt.Errorf("%w: %w; every installation has it", record.ErrTampered, err),
+		"somebody or something has deleted a record from the store: restore a backup, and start once with --accept-rollback")
 }
 
 // Installation returns what the first start made, or ErrNotFound before it.

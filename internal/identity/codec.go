@@ -171,7 +171,8 @@ func (r *reader) flag() bool {
 
 func (r *reader) length() uint64 {
 	n, size := binary.Uvarint(r.b)
-	if r.err != nil || size <= 0 || n > uint64(len(r.b)) {
+	// In its shortest form, so that a record has one encoding.
+	if r.err != nil || size <= 0 || size > 1 && r.b[size-1] == 0 || n > uint64(len(r.b)) {
 		r.fail()
 		return 0
 	}

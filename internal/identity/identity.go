@@ -409,7 +409,8 @@ func (d *Directory) DeleteAccessKey(ctx context.Context, id string) error {
 	})
 }
 
-// load reads and decodes a record, and wipes the bytes it was decoded from.
+// load reads and decodes a record, and wipes the bytes it was decoded from: the
+// record that it returns has no value.
 func load[V any](ctx context.Context, rs *record.Store, kind record.Kind, key, what string, decode func(record.Record) (V, error)) (V, record.Record, error) {
 	var zero V
 	rec, err := rs.Get(ctx, kind, key)
@@ -420,6 +421,8 @@ func load[V any](ctx context.Context, rs *record.Store, kind record.Kind, key, w
 		return zero, record.Record{}, fmt.Errorf("reading %s: %w", what, err)
 	}
 	v, err := decode(rec)
+	clear(rec.Value)
+	rec.Value = nil
 	if err != nil {
 		return zero, record.Record{}, fmt.Errorf("reading %s: %w", what, err)
 	}

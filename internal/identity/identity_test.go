@@ -511,6 +511,114 @@ func TestStrictRecords(t *testing.T) {
 	}
 }
 
+// FuzzRecords decodes records that this program, or a later one, could have
+// sealed: what is taken encodes to the same bytes.
+func FuzzRecords(f *testing.F) {
+	kinds := []struct {
+		kind record.Kind
+		key  string
+	}{
+		{record.KindAccount, "v1/acct/111122223333"},
+		{record.KindUser, "v1/user/111122223333/alice"},
+		{record.KindAccessKey, "v1/akid/AKIAIOSFODNN7EXAMPLE"},
+		{record.KindSystem, "v1/sys/identity"},
+		{record.KindSystem, "v1/sys/seeded"},
+	}
+	h := open(f)
+	h.bootstrap(f, identity.Bootstrap{Account: "111122223333", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", Secret: secret.New([]byte("s"))})
+	if _, err := h.CreateUser(f.Context(), identity.User{Account: "111122223333", Name: "alice"}); err != nil {
+		f.Fatal(err)
+	}
+	if err := h.AddSeeded(f.Context(), []string{"a", "b"}); err != nil {
+		f.Fatal(err)
+	}
+	for i, k := range kinds {
+		rec, err := h.rs.Get(f.Context(), k.kind, k.key)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), rec.Value)
+		f.Add(uint8(i), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	}
+	f.Fuzz(func(t *testing.T, i uint8, value []byte) {
+		k := kinds[int(i)%len(kinds)]
+		again, err := identity.Recode(record.Record{Kind: k.kind, Key: k.key, Value: bytes.Clone(value)})
+		if err == nil && !bytes.Equal(again, value) {
+			t.Errorf("%s: %x was taken, and encodes to %x", k.key, value, again)
+		}
+	})
+}
+
+// TestBootstrapOnce: the management account is made in an empty store alone.
+// Where only its record is missing, its administrator does not come back.
+func TestBootstrapOnce(t *testing.T) {
+	f := open(t)
+	given := identity.Bootstrap{Account: "111122223333", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", Secret: secret.New([]byte("s"))}
+	f.bootstrap(t, given)
+	if _, err := f.CreateAccount(t.Context(), identity.Account{ID: "444455556666"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"v1/sys/identity", "v1/sys/seeded", "v1/acct/111122223333", "v1/user/111122223333/administrator", "v1/akid/AKIAIOSFODNN7EXAMPLE"} {
+		f.remove(t, key)
+		in, err := f.Bootstrap(t.Context(), given)
+		if !errors.Is(err, record.ErrTampered) || in != (identity.Installation{}) {
+			t.Errorf("Bootstrap without %s and those before = %+v, %v, want ErrTampered", key, in, err)
+		}
+	}
+}
+
+func TestSeeded(t *testing.T) {
+	f := open(t)
+	if _, err := f.Seeded(t.Context()); !errors.Is(err, record.ErrTampered) {
+		t.Errorf("Seeded before the first start: %v", err)
+	}
+	f.bootstrap(t, identity.Bootstrap{})
+	has := func() (got string) {
+		t.Helper()
+		s, err := f.Seeded(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			if s.Has(name) {
+				got += name
+			}
+			if s.Has(name) != s.Gone(name) {
+				t.Errorf("Gone(%s) = %t", name, s.Gone(name))
+			}
+		}
+		if s.Len() != len(got) {
+			t.Errorf("Len = %d of %q", s.Len(), got)
+		}
+		return got
+	}
+	for _, step := range []struct {
+		add  []string
+		want string
+	}{{nil, ""}, {[]string{"b", "b"}, "b"}, {[]string{"c", "a"}, "abc"}, {[]string{"a"}, "abc"}} {
+		if err := f.AddSeeded(t.Context(), step.add); err != nil {
+			t.Fatal(err)
+		}
+		if got := has(); got != step.want {
+			t.Errorf("after %q: %q, want %q", step.add, got, step.want)
+		}
+	}
+	// As much as there may be, in one record; and nothing at all of too much.
+	many := make([]string, identity.MaxSeeded-3)
+	for i := range many {
+		many[i] = fmt.Sprint(i)
+	}
+	if err := f.AddSeeded(t.Context(), append(many, "one too many")); !errors.Is(err, identity.ErrLimit) {
+		t.Errorf("one too many: %v", err)
+	}
+	if got := has(); got != "abc" {
+		t.Errorf("after one too many: %q", got)
+	}
+	if err := f.AddSeeded(t.Context(), many); err != nil {
+		t.Errorf("%d of them: %v", identity.MaxSeeded, err)
+	}
+}
+
 func BenchmarkCredential(b *testing.B) {
 	f := open(b)
 	id := f.bootstrap(b, identity.Bootstrap{}).AccessKeyID

@@ -1,0 +1,24 @@
+package identity
+
+import "github.com/keyreeve/keyreeve/internal/record"
+
+// Recode decodes a record of a kind and encodes it again.
+func Recode(rec record.Record) ([]byte, error) {
+	switch {
+	case rec.Kind == record.KindAccount:
+		a, err := decodeAccount(rec)
+		return a.encode(), err
+	case rec.Kind == record.KindUser:
+		u, err := decodeUser(rec)
+		return u.encode(), err
+	case rec.Kind == record.KindAccessKey:
+		k, err := decodeAccessKey(rec)
+		return k.encode(), err
+	case rec.Key == seededKey:
+		names, err := decodeSeeded(rec)
+		return encodeSeeded(names), err
+	default:
+		in, err := decodeInstallation(rec)
+		return in.encode(), err
+	}
+}
