@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
@@ -35,21 +36,30 @@ func (m Made) LogValue() slog.Value {
 // anything is made; the error lists what does not fit, by line.
 //
 // What exists is not changed: a key that was disabled stays so, an alias that
-// was pointed elsewhere stays there. A key that has been destroyed is missing,
-// and is made anew.
+// was pointed elsewhere stays there. What is gone stays gone, if a seed file
+// made it or once found it there: each thing is made once in the life of an
+// installation. The node must not serve before Apply has returned: what it makes
+// is noted at its end.
 func (f *File) Apply(ctx context.Context, d *identity.Directory, r *keyring.Ring) (Made, error) {
 	a := &applier{File: f, d: d, r: r}
+	var err error
+	if a.seeded, err = d.Seeded(ctx); err != nil {
+		return Made{}, err
+	}
 	if err := a.plan(ctx); err != nil {
 		return Made{}, err
 	}
-	err := a.make(ctx)
-	return a.made, err
+	err = a.make(ctx)
+	return a.made, errors.Join(err, d.AddSeeded(ctx, a.there))
 }
 
 type applier struct {
 	*File
-	d *identity.Directory
-	r *keyring.Ring
+	d      *identity.Directory
+	r      *keyring.Ring
+	seeded *identity.Seeded // before
+
+	there []string // the names of what is there in the end
 
 	// What is missing.
 	accounts []account
@@ -59,6 +69,14 @@ type applier struct {
 
 	made Made
 }
+
+// The names by which it is noted what was made.
+
+func (a *account) seedName() string   { return "account " + a.id }
+func (u *user) seedName() string      { return "user " + u.account + "/" + strings.ToLower(u.name) }
+func (k *accessKey) seedName() string { return "access key " + k.id }
+func (k *key) seedName() string       { return "key " + k.account + "/" + k.region + "/" + k.id }
+func (a *alias) seedName() string     { return "alias " + a.account + "/" + a.region + "/" + a.name }
 
 // permit is a permit for the work that the operator orders with a seed file.
 func permit(action string, r authz.Resource) authz.Permit {
@@ -76,7 +94,36 @@ func (a *applier) plan(ctx context.Context) error {
 		}
 		wrong = append(wrong, errs...)
 	}
+	if n := a.seeded.Len() + a.unnoted(); n > identity.MaxSeeded {
+		wrong = append(wrong, fmt.Errorf("seed files would have made %d things in this installation, and may make %d", n, identity.MaxSeeded))
+	}
 	return errors.Join(wrong...)
+}
+
+// unnoted counts what is in the file and was not made by a seed before.
+func (a *applier) unnoted() int {
+	n := 0
+	add := func(name string) {
+		if !a.seeded.Has(name) {
+			n++
+		}
+	}
+	for i := range a.File.accounts {
+		add(a.File.accounts[i].seedName())
+	}
+	for i := range a.File.users {
+		add(a.File.users[i].seedName())
+		for j := range a.File.users[i].accessKeys {
+			add(a.File.users[i].accessKeys[j].seedName())
+		}
+	}
+	for i := range a.File.keys {
+		add(a.File.keys[i].seedName())
+	}
+	for i := range a.File.aliases {
+		add(a.File.aliases[i].seedName())
+	}
+	return n
 }
 
 func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
@@ -90,18 +137,24 @@ func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
 			continue
 		}
 		_, err := a.d.Account(ctx, acct.id)
-		if errors.Is(err, identity.ErrNotFound) {
-			a.accounts = append(a.accounts, acct)
-		} else if err != nil {
+		switch {
+		case err == nil:
+			a.there = append(a.there, acct.seedName())
+		case !errors.Is(err, identity.ErrNotFound):
 			return nil, err
+		case !a.seeded.Gone(acct.seedName()):
+			a.accounts = append(a.accounts, acct)
 		}
 	}
-	// Every account that something belongs to must be there then.
+	// Every account that something new belongs to must be there then.
 	known := make(map[string]bool)
-	for _, acct := range a.File.accounts {
+	for _, acct := range a.accounts {
 		known[acct.id] = true
 	}
-	check := func(line int, id string) error {
+	check := func(line int, id, name string) error {
+		if a.seeded.Has(name) {
+			return nil
+		}
 		there, ok := known[id]
 		if !ok {
 			_, err := a.d.Account(ctx, id)
@@ -112,15 +165,19 @@ func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
 			known[id] = there
 		}
 		if !there {
-			wrong = append(wrong, at(line, "there is no account %s; name it under accounts", id))
+			what := at(line, "there is no account %s; name it under accounts", id)
+			if acct := (&account{id: id}); a.seeded.Has(acct.seedName()) {
+				what = at(line, "there is no account %s any more", id)
+			}
+			wrong = append(wrong, what)
 		}
 		return nil
 	}
 	for _, u := range a.File.users {
-		err = errors.Join(err, check(u.line, u.account))
+		err = errors.Join(err, check(u.line, u.account, u.seedName()))
 	}
 	for _, k := range a.File.keys {
-		err = errors.Join(err, check(k.line, k.account))
+		err = errors.Join(err, check(k.line, k.account, k.seedName()))
 	}
 	return wrong, err
 }
@@ -132,13 +189,17 @@ func (a *applier) planUsers(ctx context.Context) (wrong []error, err error) {
 		switch {
 		case err == nil:
 			have = there.AccessKeys
+			a.there = append(a.there, u.seedName())
 		case !errors.Is(err, identity.ErrNotFound):
 			return nil, err
+		case a.seeded.Gone(u.seedName()):
+			continue
 		}
 		missing := u
 		missing.accessKeys = nil
 		for _, k := range u.accessKeys {
 			if slices.Contains(have, k.id) {
+				a.there = append(a.there, k.seedName())
 				continue
 			}
 			other, err := a.d.AccessKey(ctx, k.id)
@@ -148,7 +209,7 @@ func (a *applier) planUsers(ctx context.Context) (wrong []error, err error) {
 				wrong = append(wrong, at(k.line, "access key %s is that of user %s of account %s", k.id, other.User, other.Account))
 			case !errors.Is(err, identity.ErrNotFound):
 				return nil, err
-			default:
+			case !a.seeded.Gone(k.seedName()):
 				missing.accessKeys = append(missing.accessKeys, k)
 			}
 		}
@@ -166,13 +227,16 @@ func (a *applier) planKeys(ctx context.Context) (wrong []error, err error) {
 	var given []key // with material
 	for _, k := range a.File.keys {
 		_, err := a.r.Find(ctx, k.account, k.region, k.id)
-		if errors.Is(err, keyring.ErrNotFound) {
+		switch {
+		case err == nil:
+			a.there = append(a.there, k.seedName())
+		case !errors.Is(err, keyring.ErrNotFound):
+			return nil, err
+		case !a.seeded.Gone(k.seedName()):
 			a.keys = append(a.keys, k)
 			if !k.material.IsNil() {
 				given = append(given, k)
 			}
-		} else if err != nil {
-			return nil, err
 		}
 	}
 	if len(given) == 0 {
@@ -222,11 +286,14 @@ func scratchRing(ctx context.Context) (*keyring.Ring, func(), error) {
 func (a *applier) planAliases(ctx context.Context) (wrong []error, err error) {
 	for _, al := range a.File.aliases {
 		_, err := a.r.FindAlias(ctx, al.account, al.region, al.name)
-		if err == nil {
+		switch {
+		case err == nil:
+			a.there = append(a.there, al.seedName())
 			continue
-		}
-		if !errors.Is(err, keyring.ErrNotFound) {
+		case !errors.Is(err, keyring.ErrNotFound):
 			return nil, err
+		case a.seeded.Gone(al.seedName()):
+			continue
 		}
 		a.aliases = append(a.aliases, al)
 		named := slices.ContainsFunc(a.File.keys, func(k key) bool {
@@ -250,50 +317,52 @@ func (a *applier) planAliases(ctx context.Context) (wrong []error, err error) {
 func (a *applier) make(ctx context.Context) error {
 	for _, acct := range a.accounts {
 		_, err := a.d.CreateAccount(ctx, identity.Account{ID: acct.id, Name: acct.name})
-		if err := count(&a.made.Accounts, acct.line, err, identity.ErrExists); err != nil {
+		if err := a.note(&a.made.Accounts, acct.line, acct.seedName(), err, identity.ErrExists); err != nil {
 			return err
 		}
 	}
 	for _, u := range a.users {
 		_, err := a.d.CreateUser(ctx, identity.User{Account: u.account, Name: u.name, Path: u.path, Policies: u.policies})
-		if err := count(&a.made.Users, u.line, err, identity.ErrExists); err != nil {
+		if err := a.note(&a.made.Users, u.line, u.seedName(), err, identity.ErrExists); err != nil {
 			return err
 		}
 		for _, k := range u.accessKeys {
 			made, err := a.d.CreateAccessKey(ctx, u.account, u.name, k.id, k.secret)
 			made.Secret.Wipe()
-			if err := count(&a.made.AccessKeys, k.line, err, identity.ErrExists); err != nil {
+			if err := a.note(&a.made.AccessKeys, k.line, k.seedName(), err, identity.ErrExists); err != nil {
 				return err
 			}
 		}
 	}
 	for _, k := range a.keys {
 		_, err := a.r.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), k.params())
-		if err := count(&a.made.Keys, k.line, err, keyring.ErrExists); err != nil {
+		if err := a.note(&a.made.Keys, k.line, k.seedName(), err, keyring.ErrExists); err != nil {
 			return err
 		}
 	}
 	for _, al := range a.aliases {
-		if err := count(&a.made.Aliases, al.line, a.createAlias(ctx, al), keyring.ErrExists, errNotNow); err != nil {
+		err := a.createAlias(ctx, al)
+		if errors.Is(err, errNotNow) {
+			continue
+		}
+		if err := a.note(&a.made.Aliases, al.line, al.seedName(), err, keyring.ErrExists); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// count counts what was made, and passes errors on but those that leave things
-// as they are.
-func count(n *int, line int, err error, fine ...error) error {
-	if err == nil {
-		*n++
-		return nil
+// note counts what was made, and notes that it is there. That it was there
+// already, by the error exists, is as good; other errors are passed on.
+func (a *applier) note(made *int, line int, name string, err, exists error) error {
+	switch {
+	case err == nil:
+		*made++
+	case !errors.Is(err, exists):
+		return at(line, "%w", err)
 	}
-	for _, f := range fine {
-		if errors.Is(err, f) {
-			return nil
-		}
-	}
-	return at(line, "%w", err)
+	a.there = append(a.there, name)
+	return nil
 }
 
 // params is the key as the keyring makes it.

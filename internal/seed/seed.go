@@ -4,7 +4,8 @@
 // and material, and aliases; docs/seed.md describes it. [Read] or [Parse] reads
 // one and checks all that can be said of the file alone; [File.Apply] checks
 // the rest, and only then makes what is missing. What exists is never changed,
-// so that a node may be started with the same file again and again.
+// and nothing is made a second time, so that a node may be started with the
+// same file again and again.
 package seed
 
 import (

@@ -45,19 +45,23 @@ func parse(t *testing.T, text string) *seed.File {
 }
 
 type house struct {
-	st   store.Store
-	dir  *identity.Directory
-	ring *keyring.Ring
-	in   identity.Installation
+	st       store.Store
+	provider seal.Provider
+	dir      *identity.Directory
+	ring     *keyring.Ring
+	in       identity.Installation
 }
 
 func open(t *testing.T) house {
 	t.Helper()
-	h := house{st: store.NewMem()}
-	box, err := seal.Open(t.Context(), h.st, seal.Options{Provider: seal.Memory()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return reopen(t, house{st: store.NewMem(), provider: seal.Memory()})
+}
+
+// reopen returns another node on the same store, which has seen nothing yet.
+func reopen(t *testing.T, of house) house {
+	t.Helper()
+	h := house{st: of.st, provider: of.provider}
+	box := mustBox(t, h)
 	rs, err := record.Open(t.Context(), h.st, box, record.Options{Heartbeat: time.Hour})
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +182,7 @@ func TestExistsIsNotChanged(t *testing.T) {
 		t.Errorf("the alias moved: %v", err)
 	}
 
-	// What is missing in between comes back; but no alias of a dying key.
+	// What has gone in between stays away; and a dying key gets no alias.
 	if err := h.dir.DeleteAccessKey(t.Context(), "AKIAIOSFODNN7ALICE00"); err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +190,135 @@ func TestExistsIsNotChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	text = strings.ReplaceAll(text, "alias/cards", "alias/other")
-	if made := h.apply(t, text); made != (seed.Made{AccessKeys: 1}) {
-		t.Errorf("made %v, want an access key", made)
+	if made := h.apply(t, text); made != (seed.Made{}) {
+		t.Errorf("made %v, want nothing", made)
+	}
+}
+
+// remove deletes everything below a prefix from the store, as its owner could,
+// and returns how much that was.
+func (h house) remove(t *testing.T, prefix string) int {
+	t.Helper()
+	kvs, _, err := h.st.Range(t.Context(), prefix, store.PrefixEnd(prefix), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range kvs {
+		if _, _, err := h.st.Commit(t.Context(), nil, []store.Op{{Key: kv.Key}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return len(kvs)
+}
+
+// TestNothingComesBack: what was made once is not made again, whoever deleted
+// it, and whatever else was deleted with it. So a key or access key that was
+// disabled does not come back as it was in the file.
+func TestNothingComesBack(t *testing.T) {
+	text := example(t)
+	for _, prefixes := range [][]string{
+		{"v1/akid/"},
+		{"v1/user/" + account},
+		{"v1/akid/AKIAIOSFODNN7ALICE00", "v1/user/" + account},
+		{"v1/key/"},
+		{"v1/key/", "v1/mat/", "v1/alias/", "v1/aliasof/"},
+		{"v1/alias/", "v1/aliasof/"},
+		{"v1/acct/" + account},
+		{"v1/acct/" + account, "v1/user/" + account, "v1/akid/AKIAIOSFODNN7ALICE00", "v1/key/", "v1/mat/", "v1/alias/", "v1/aliasof/"},
+	} {
+		h := open(t)
+		h.apply(t, text)
+		if err := h.dir.SetAccessKeyActive(t.Context(), "AKIAIOSFODNN7ALICE00", false); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.key(t, first, "kms:DisableKey").Disable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, prefix := range prefixes {
+			if h.remove(t, prefix) == 0 {
+				t.Fatalf("nothing at %s", prefix)
+			}
+		}
+		h = reopen(t, h)
+		for range 2 {
+			if made := h.apply(t, text); made != (seed.Made{}) {
+				t.Errorf("without %v, made %v", prefixes, made)
+			}
+		}
+		if _, _, err := h.dir.Credential(t.Context(), "AKIAIOSFODNN7ALICE00", ""); err == nil {
+			t.Errorf("without %v, the inactive access key signs again", prefixes)
+		}
+		if s, err := h.ring.Find(t.Context(), account, region, first); err == nil {
+			if _, err := h.ring.Open(t.Context(), nil, authz.System("test").Permit("kms:Decrypt", s.Resource())); err == nil {
+				t.Errorf("without %v, the disabled key opens for Decrypt again", prefixes)
+			}
+		}
+		// What is new in the file is made.
+		more := strings.ReplaceAll(text, "users:\n", "users:\n  - {account: \"999988887777\", name: new}\n")
+		if made := h.apply(t, more); made != (seed.Made{Users: 1}) {
+			t.Errorf("without %v, made %v of one new user", prefixes, made)
+		}
+	}
+
+	// The list of what was made does not go unnoticed, nor does the first
+	// record of all.
+	for _, prefix := range []string{"v1/sys/seeded", "v1/sys/identity"} {
+		h := open(t)
+		h.apply(t, text)
+		if h.remove(t, prefix) != 1 {
+			t.Fatalf("no record at %s", prefix)
+		}
+		rs, err := record.Open(t.Context(), h.st, mustBox(t, h), record.Options{Heartbeat: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rs.Close()
+		dir := identity.Open(rs, identity.Options{})
+		_, err = dir.Bootstrap(t.Context(), identity.Bootstrap{})
+		if err == nil {
+			_, err = parse(t, text).Apply(t.Context(), dir, h.ring)
+		}
+		var hinted interface{ Hint() string }
+		if !errors.Is(err, record.ErrTampered) || !errors.As(err, &hinted) {
+			t.Errorf("without %s: %v, want ErrTampered and a hint", prefix, err)
+		}
+	}
+}
+
+func mustBox(t *testing.T, h house) *seal.Box {
+	t.Helper()
+	box, err := seal.Open(t.Context(), h.st, seal.Options{Provider: h.provider})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
+}
+
+// TestFoundIsAsGoodAsMade: what a seed file names and finds there is as good as made by it.
+func TestFoundIsAsGoodAsMade(t *testing.T) {
+	h := open(t)
+	if _, err := h.dir.CreateAccount(t.Context(), identity.Account{ID: account}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.dir.CreateUser(t.Context(), identity.User{Account: account, Name: "Bob"}); err != nil {
+		t.Fatal(err)
+	}
+	text := "users: [{account: \"111122223333\", name: bob}]"
+	if made := h.apply(t, text); made != (seed.Made{}) {
+		t.Errorf("made %v", made)
+	}
+	if err := h.dir.DeleteUser(t.Context(), account, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if made := h.apply(t, text); made != (seed.Made{}) {
+		t.Errorf("made %v after it was deleted", made)
+	}
+	// Something new cannot belong to an account that is gone.
+	h.apply(t, "accounts: [{id: \"111122223333\"}]")
+	h.remove(t, "v1/acct/"+account)
+	_, err := parse(t, "accounts: [{id: \"111122223333\"}]\nusers: [{account: \"111122223333\", name: eve}]").Apply(t.Context(), h.dir, h.ring)
+	if err == nil || !strings.Contains(err.Error(), "line 2: there is no account 111122223333 any more") {
+		t.Errorf("a new user of an account that is gone: %v", err)
 	}
 }
 
