@@ -447,6 +447,15 @@ func TestDeletion(t *testing.T) {
 	r.stop(t)
 	now.advance(24 * day)
 	r = run(t, configure(dir, set))
+	// Whether that time has passed, or the clock was set, a node that was down
+	// cannot tell.
+	time.Sleep(50 * time.Millisecond)
+	if got := state(r, late); got != "PendingDeletion" {
+		t.Errorf("after a jump of the clock: %s", got)
+	}
+	if err := r.control().AcceptClock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the other key is gone", func() bool { return state(r, late) == "NotFoundException" })
 	eventually(t, "its material is gone", func() bool { return data.materials(t) == 1 })
 	if got := state(r, kept); got != "Disabled" {
