@@ -186,8 +186,8 @@ func (k Key) change(ctx context.Context, m *Metadata, with func(*record.Tx)) err
 	if err != nil {
 		return fmt.Errorf("changing %s: %w", m.ARN, err)
 	}
-	// The record cache has let go of it; but a Subject that a change overtook
-	// while it was read never was in there.
+	// The record cache has let go of it; but one that was read beside the cache
+	// never was in there.
 	k.s.end()
 	return nil
 }

@@ -186,3 +186,17 @@ func BenchmarkCreate(b *testing.B) {
 		g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt)
 	}
 }
+
+// BenchmarkKeys is a page of 100 keys of a list.
+func BenchmarkKeys(b *testing.B) {
+	g := newRig(b, nil, keyring.Options{})
+	for range 150 {
+		g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(g.keys(b, "", 100)); n != 101 {
+			b.Fatalf("%d keys and …, want 100", n)
+		}
+	}
+}

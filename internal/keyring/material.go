@@ -22,9 +22,10 @@ import (
 //	free     when refs is dead alone: slot wiped and given back
 //
 // A Subject itself ends when the record cache lets go of it, because its record
-// changed or for want of room: it is gone then, and so is what hangs on it. Who
-// still has it looks whether the record has changed, and if it has not, opens
-// the material for one use.
+// changed or for want of room, or does not take it, because its record changed
+// while it was read: it is gone then, and so is what hangs on it. Who still has
+// it looks whether the record has changed, and if it has not, opens the
+// material for one use.
 
 // held is opened material: raw in a slot of locked memory, or a parsed private key.
 type held struct {
