@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/keyreeveapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -46,16 +49,8 @@ func (n *Node) operatorService(az *authz.Authorizer, account string) server.Serv
 	}
 }
 
-// sealedError is what is said to whom a sealed node can't serve.
-type sealedError struct{}
-
-var errSealed = sealedError{}
-
-func (sealedError) Error() string { return "the node is sealed" }
-func (sealedError) Unwrap() error { return seal.ErrSealed }
-
-// Hint returns what to do about it.
-func (sealedError) Hint() string { return "run: keyreeve seal unseal" }
+// errSealed is what is said to whom a sealed node can't serve.
+var errSealed = hint.Add(errors.New("the node is sealed"), "run: keyreeve seal unseal")
 
 // controlled is the node as the control socket sees it.
 type controlled struct{ n *Node }
@@ -65,39 +60,66 @@ func (c controlled) Status() operator.Status {
 	s := n.box.Status()
 	return operator.Status{
 		Version: n.c.Version, Started: n.started, Sealed: n.Sealed(), Provider: s.Provider, ActiveDomainKey: s.Active,
+		ClockAhead: n.watch.jumped(),
 	}
 }
 
-func (c controlled) Seal(context.Context) error {
+func (c controlled) Seal(_ context.Context, by operator.Peer) error {
 	err := c.n.seal()
 	c.n.log.Info("sealed by the operator")
-	return err
+	// A node that could not be recorded being sealed is sealed all the same.
+	return errors.Join(err, c.n.asked(eventSeal, by, err))
 }
 
-func (c controlled) Unseal(ctx context.Context, passphrase secret.Bytes) error {
+func (c controlled) Unseal(ctx context.Context, by operator.Peer, passphrase secret.Bytes) error {
 	n := c.n
 	// The root key may have been changed to the other kind since the
 	// configuration was read.
-	if err := n.box.Unlock(ctx, n.provider(n.box.Status().Provider, passphrase)); err != nil {
-		return err
+	err := n.box.Unlock(ctx, n.provider(n.box.Status().Provider, passphrase))
+	if err != nil {
+		return errors.Join(err, n.asked(eventUnseal, by, err))
 	}
-	if err := n.unseal(ctx); err != nil {
-		return errors.Join(err, n.seal())
+	if err = n.unseal(ctx); err != nil {
+		err = errors.Join(err, n.seal())
 	}
-	n.log.Info("unsealed by the operator")
-	return nil
+	if e := n.asked(eventUnseal, by, err); e != nil {
+		return errors.Join(err, e, n.seal())
+	}
+	if err == nil {
+		n.log.Info("unsealed by the operator")
+	}
+	return err
 }
 
-func (c controlled) Environment(ctx context.Context) (operator.Environment, error) {
-	key, err := c.n.Administrator(ctx)
+func (c controlled) Environment(ctx context.Context, by operator.Peer) (operator.Environment, error) {
+	n := c.n
+	key, err := n.Administrator(ctx)
 	if errors.Is(err, seal.ErrSealed) {
-		return operator.Environment{}, errSealed
+		err = errSealed
 	}
-	if err != nil {
+	// On record before anybody has the secret.
+	if err := errors.Join(err, n.asked(eventEnv, by, err, call.Pair{Name: "accessKeyId", Value: key.ID})); err != nil {
+		key.Secret.Wipe()
 		return operator.Environment{}, err
 	}
 	return operator.Environment{
-		Endpoint: c.n.Endpoint(), Authority: c.n.AuthorityFile(), Region: c.n.c.Region,
+		Endpoint: n.Endpoint(), Authority: n.AuthorityFile(), Region: n.c.Region,
 		AccessKeyID: key.ID, SecretAccessKey: key.Secret,
 	}, nil
+}
+
+func (c controlled) AcceptClock(ctx context.Context, by operator.Peer) error {
+	n := c.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.open == nil {
+		return errors.Join(errSealed, n.asked(eventClock, by, errSealed))
+	}
+	ahead := n.watch.jumped()
+	if err := n.asked(eventClock, by, nil, call.Pair{Name: "ahead", Value: ahead.Round(time.Second).String()}); err != nil {
+		return err
+	}
+	n.watch.accept()
+	n.log.Info("the clock was accepted by the operator", "ahead", ahead.Round(time.Second))
+	return n.watch.save(ctx, n.open.records)
 }

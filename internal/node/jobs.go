@@ -30,15 +30,22 @@ func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 		}
 		n.rotate(ctx)
 		if n.watch.due() {
-			if err := n.watch.save(ctx, rs); err != nil && ctx.Err() == nil {
-				n.log.Error("the time could not be stored", "error", err)
-			}
+			n.saveTime(ctx, rs)
 		}
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), sealGrace)
+			defer cancel()
+			n.saveTime(last, rs)
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+func (n *Node) saveTime(ctx context.Context, rs *record.Store) {
+	if err := n.watch.save(ctx, rs); err != nil {
+		n.log.Warn("the time could not be stored; if the node is away for long, it will ask whether the clock is right", "error", err)
 	}
 }
 

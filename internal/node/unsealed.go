@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/kms"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/seed"
 	"github.com/keyreeve/keyreeve/internal/server"
 )
 
@@ -45,12 +48,11 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			err = errors.Join(err, u.close())
 		}
 	}()
-	ro := record.Options{AcceptRollback: c.AcceptRollback, Now: c.Now, Log: n.log}
-	if !c.Ephemeral {
-		ro.Mark = c.Seal.Mark
-	}
-	if u.records, err = record.Open(ctx, n.store, n.box, ro); err != nil {
+	if u.records, err = n.openRecords(ctx); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
+	}
+	if err := n.watch.load(ctx, u.records); err != nil {
+		return err
 	}
 	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Log: n.log})
 	first := identity.Bootstrap{Account: c.Account}
@@ -61,11 +63,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("making the management account: %w", err)
 	}
-	if why := u.records.Accepted(); why != nil {
-		if err := n.accepted(installation.Account, why); err != nil {
-			return err
-		}
-	}
+	n.management.Store(&installation.Account)
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
 		Deleted: n.deleted,
@@ -75,6 +73,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	if n.seed != nil {
 		made, err := n.seed.Apply(ctx, u.directory, u.ring)
+		if made != (seed.Made{}) { // also if it has failed half-way
+			err = errors.Join(err, n.happened(eventSeed, counts(made)...))
+		}
 		if err != nil {
 			return fmt.Errorf("seeding: %w", err)
 		}
@@ -92,27 +93,94 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	var jobs context.Context
 	jobs, u.stop = context.WithCancel(context.Background())
-	u.jobs.Go(func() { n.destroy(jobs, u.ring) })
+	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
 	n.open = u
 	return nil
 }
 
-// seal stops serving and wipes what was unsealed.
+// openRecords opens the records. A store that may have been rolled back is
+// accepted by the first that are opened: the operator has looked at the store
+// as it was when the node was started, and at no other.
+func (n *Node) openRecords(ctx context.Context) (*record.Store, error) {
+	c := &n.c
+	o := record.Options{AcceptRollback: c.AcceptRollback && !n.took, Now: c.Now, Log: n.log}
+	if !c.Ephemeral {
+		o.Mark = c.Seal.Mark
+	}
+	if o.AcceptRollback {
+		// What could not be put on record is not to be done.
+		if err := n.audit.Err(); err != nil {
+			return nil, err
+		}
+	}
+	rs, err := record.Open(ctx, n.store, n.box, o)
+	if err != nil {
+		return nil, err
+	}
+	n.took = true
+	if why := rs.Accepted(); why != nil {
+		n.log.Warn("the store was accepted although it may have been rolled back", "reason", why)
+		if err := n.happened(eventRollback, call.Pair{Name: "reason", Value: why.Error()}); err != nil {
+			return nil, errors.Join(err, rs.Close())
+		}
+	}
+	return rs, nil
+}
+
+// counts is what a seed has made, for the record.
+func counts(m seed.Made) []call.Pair {
+	var pairs []call.Pair
+	for _, c := range []struct {
+		name string
+		n    int
+	}{{"accounts", m.Accounts}, {"users", m.Users}, {"accessKeys", m.AccessKeys}, {"keys", m.Keys}, {"aliases", m.Aliases}} {
+		pairs = append(pairs, call.Pair{Name: c.name, Value: strconv.Itoa(c.n)})
+	}
+	return pairs
+}
+
+// sealGrace is how long keys may stay where the store hangs: after it, they are
+// dropped, whoever still waits for what. sealTimeout is how long all else may
+// take to be closed.
+const (
+	sealGrace   = time.Second
+	sealTimeout = 10 * time.Second
+)
+
+// seal stops serving and wipes what was unsealed. Where the disk hangs, calls
+// under way are given a second, then the keys are dropped, and only then
+// closing the rest is waited for: that is what has to write.
 func (n *Node) seal() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.server != nil {
 		n.server.Seal()
 	}
-	var err error
-	if n.open != nil {
-		err = n.open.close()
-		n.open = nil
-	}
 	if n.box != nil {
-		n.box.Lock()
+		// In good order the mark is written first, for which it takes keys.
+		defer time.AfterFunc(sealGrace, n.box.Lock).Stop()
 	}
-	return err
+	closed := make(chan error, 1)
+	go func() {
+		n.mu.Lock() // an unseal may hang as well
+		defer n.mu.Unlock()
+		if n.server != nil {
+			n.server.Seal()
+		}
+		var err error
+		if n.open != nil {
+			err = n.open.close()
+			n.open = nil
+		}
+		if n.box != nil {
+			n.box.Lock()
+		}
+		closed <- err
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(sealTimeout):
+		return fmt.Errorf("the node is sealed, but what was open could not be closed within %v", sealTimeout)
+	}
 }
 
 func (u *unsealed) close() error {
@@ -137,23 +205,4 @@ func (n *Node) staleness() time.Duration {
 		return 0
 	}
 	return n.open.records.Staleness()
-}
-
-// destroyEvery is the default of Config.DestroyEvery.
-const destroyEvery = 15 * time.Second
-
-// destroy is the job that destroys keys when their waiting period has ended.
-func (n *Node) destroy(ctx context.Context, ring *keyring.Ring) {
-	tick := time.NewTicker(n.c.DestroyEvery)
-	defer tick.Stop()
-	for {
-		if err := ring.RunDue(ctx, n.c.Now()); err != nil && ctx.Err() == nil {
-			n.log.Error("destroying keys whose waiting period has ended", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }
