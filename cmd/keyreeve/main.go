@@ -22,6 +22,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the service."`
 	Env     envCommand     `cmd:"" help:"Print what AWS clients need to reach the running service."`
 	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
+	Clock   clockCommand   `cmd:"" help:"Accept a clock that has jumped ahead."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
 	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -48,6 +48,9 @@ func (c *sealStatusCommand) Run(e *env) error {
 	if !s.Sealed {
 		fmt.Fprintf(e.stdout, "domain key  %d\n", s.ActiveDomainKey)
 	}
+	if s.ClockAhead > 0 {
+		fmt.Fprintf(e.stdout, "clock       has jumped %v ahead; if it is right: %s clock accept%s\n", s.ClockAhead, e.program, dataFlag(c.Data))
+	}
 	return nil
 }
 
