@@ -112,7 +112,8 @@ func (c controlled) AcceptClock(ctx context.Context, by operator.Peer) error {
 	n := c.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.open == nil {
+	u := n.open.Load()
+	if u == nil {
 		return errors.Join(errSealed, n.asked(eventClock, by, errSealed))
 	}
 	ahead := n.watch.jumped()
@@ -121,5 +122,5 @@ func (c controlled) AcceptClock(ctx context.Context, by operator.Peer) error {
 	}
 	n.watch.accept()
 	n.log.Info("the clock was accepted by the operator", "ahead", ahead.Round(time.Second))
-	return n.watch.save(ctx, n.open.records)
+	return n.watch.save(ctx, u.records)
 }

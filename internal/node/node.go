@@ -101,9 +101,9 @@ type Node struct {
 	management atomic.Pointer[string] // account; nil before it is known
 	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
 
-	// Open while the node is unsealed.
-	mu   sync.Mutex
-	open *unsealed  // nil while sealed
+	open atomic.Pointer[unsealed] // nil while sealed
+
+	mu   sync.Mutex // guards what follows; held while the node is sealed and unsealed, which may take its time
 	seed *seed.File // nil if there is none, or it has been applied
 	shut bool       // Close has begun
 	took bool       // records have been opened: AcceptRollback is used up
@@ -432,9 +432,7 @@ func (n *Node) Sealed() bool { return n.server.Sealed() }
 
 // Administrator returns the first access key of the management account.
 func (n *Node) Administrator(ctx context.Context) (identity.AccessKey, error) {
-	n.mu.Lock()
-	u := n.open
-	n.mu.Unlock()
+	u := n.open.Load()
 	if u == nil {
 		return identity.AccessKey{}, seal.ErrSealed
 	}

@@ -38,7 +38,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if n.shut {
 		return errors.New("the node is closing")
 	}
-	if n.open != nil {
+	if n.open.Load() != nil {
 		return nil
 	}
 	c := &n.c
@@ -94,7 +94,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	var jobs context.Context
 	jobs, u.stop = context.WithCancel(context.Background())
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
-	n.open = u
+	n.open.Store(u)
 	return nil
 }
 
@@ -166,9 +166,8 @@ func (n *Node) seal() error {
 			n.server.Seal()
 		}
 		var err error
-		if n.open != nil {
-			err = n.open.close()
-			n.open = nil
+		if u := n.open.Swap(nil); u != nil {
+			err = u.close()
 		}
 		if n.box != nil {
 			n.box.Lock()
@@ -199,10 +198,9 @@ func (u *unsealed) close() error {
 }
 
 func (n *Node) staleness() time.Duration {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.open == nil {
+	u := n.open.Load()
+	if u == nil {
 		return 0
 	}
-	return n.open.records.Staleness()
+	return u.records.Staleness()
 }
