@@ -85,7 +85,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	az := new(authz.Authorizer)
 	service := kms.New(u.ring, az, kms.Options{Box: n.box})
 	services := []server.Service{
-		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(service)},
+		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(service), ReadOnly: kmsapi.ReadOnly},
 		n.operatorService(az, installation.Account),
 	}
 	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: n.audit}); err != nil {

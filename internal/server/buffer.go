@@ -3,60 +3,85 @@ package server
 import "sync"
 
 const (
-	// bufferSize is what a buffer begins with, in bytes. It holds every
-	// answer that has a secret in it, and every request that has one: the
-	// largest are an RSA key pair, and 4,096 bytes with their encryption
-	// context. So what is secret is not left behind in a buffer outgrown.
-	bufferSize = 16 << 10
-	// maxBuffer is the largest buffer that is kept for another call.
-	maxBuffer = 64 << 10
+	// inputSize is what a request's buffer begins with, in bytes: all that one
+	// costs of which nothing has come.
+	inputSize = 8 << 10
+	// smallInput is the largest buffer of a request that may be read without a
+	// place among the large ones, and that is kept for another call. It holds
+	// all that KMS is usually asked: 4,096 bytes with their encryption context.
+	smallInput = 16 << 10
+	// outputSize is what an answer's buffer begins with. It holds every answer
+	// that has a secret in it; the largest is an RSA key pair.
+	outputSize = 16 << 10
+	// maxOutput is the largest buffer of an answer that is kept.
+	maxOutput = 64 << 10
 )
 
-// A buffer holds the bodies of one call. It is wiped before another call gets
+// An input holds the body of a request. It is wiped before another call gets
+// it, and when it is outgrown.
+type input struct {
+	b []byte // what was read
+	// unread: the request has a body that was not read to its end.
+	unread bool
+
+	visitor visitor // while it is read
+	large   visitor // from when it is large
+	isLarge bool    // large has entered
+}
+
+var inputs = sync.Pool{New: func() any { return &input{b: make([]byte, 0, inputSize)} }}
+
+// release wipes the input and gives it back. Its visitors have left.
+func (in *input) release() {
+	clear(in.b)
+	if cap(in.b) > smallInput {
+		return
+	}
+	in.b, in.unread, in.isLarge = in.b[:0], false, false
+	inputs.Put(in)
+}
+
+// grow makes room for n bytes in all.
+func (in *input) grow(n int) {
+	grown := make([]byte, len(in.b), n)
+	copy(grown, in.b)
+	clear(in.b)
+	in.b = grown
+}
+
+// An output is where an answer is made. It is wiped before another call gets
 // it.
-type buffer struct {
-	in  []byte // request body
-	out []byte // where the answer is made; its length is what was used
-	// spoiled: how much of out was used is not known
+type output struct {
+	b []byte // its length is what was used
+	// spoiled: how much of it was used is not known
 	spoiled bool
 }
 
-var buffers = sync.Pool{New: func() any {
-	return &buffer{in: make([]byte, 0, bufferSize), out: make([]byte, 0, bufferSize)}
-}}
+var outputs = sync.Pool{New: func() any { return &output{b: make([]byte, 0, outputSize)} }}
 
-// release wipes the buffer and gives it back.
-func (b *buffer) release() {
-	clear(b.in)
-	if b.spoiled {
-		clear(b.out[:cap(b.out)])
+// release wipes the output and gives it back.
+func (o *output) release() {
+	if o.spoiled {
+		clear(o.b[:cap(o.b)])
 	} else {
-		clear(b.out)
+		clear(o.b)
 	}
-	if cap(b.in) > maxBuffer || cap(b.out) > maxBuffer {
+	if cap(o.b) > maxOutput {
 		return
 	}
-	b.in, b.out, b.spoiled = b.in[:0], b.out[:0], false
-	buffers.Put(b)
+	o.b, o.spoiled = o.b[:0], false
+	outputs.Put(o)
 }
 
-// grew notes what out has become by appending to it.
-func (b *buffer) grew(out []byte) {
-	if cap(out) == 0 {
+// grew notes what the output has become by appending to it.
+func (o *output) grew(b []byte) {
+	if cap(b) == 0 {
 		return
 	}
-	if cap(out) != cap(b.out) {
-		clear(b.out[:cap(b.out)]) // outgrown
-		b.out = out
+	if cap(b) != cap(o.b) {
+		clear(o.b[:cap(o.b)]) // outgrown
+		o.b = b
 		return
 	}
-	b.out = b.out[:max(len(b.out), len(out))]
-}
-
-// growIn makes room for n bytes in in.
-func (b *buffer) growIn(n int) {
-	grown := make([]byte, len(b.in), n)
-	copy(grown, b.in)
-	clear(b.in)
-	b.in = grown
+	o.b = o.b[:max(len(o.b), len(b))]
 }

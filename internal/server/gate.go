@@ -10,24 +10,28 @@ import (
 // lock.
 type gate struct {
 	max     int64
+	most    int64 // waiting at once
 	inside  atomic.Int64
 	waiting atomic.Int64
 	wake    chan struct{} // holds a token if somebody should look again
 }
 
-func (g *gate) init(most int) {
-	g.max = int64(most)
+func (g *gate) init(inside, waiting int) {
+	g.max, g.most = int64(inside), int64(waiting)
 	g.wake = make(chan struct{}, 1)
 }
 
-// enter waits for room. It returns false if ctx ends first.
+// enter waits for room. It returns false if ctx ends first, or if too many wait
+// already.
 func (g *gate) enter(ctx context.Context) bool {
 	if g.try() {
 		return true
 	}
 	// Announced before looking again: who leaves after that look sees it.
-	g.waiting.Add(1)
 	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > g.most {
+		return false
+	}
 	for !g.try() {
 		select {
 		case <-g.wake:

@@ -43,11 +43,11 @@ func TLSConfig(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error))
 func (s *Server) Serve(l net.Listener, t *tls.Config) error {
 	h := s.httpServer(s)
 	h.TLSConfig = t
-	h.MaxHeaderBytes = s.limits.HeaderBytes
+	h.MaxHeaderBytes = max(1, s.limits.HeaderBytes-headerSlop)
 	// OPTIONS * is for the handler to refuse, too.
 	h.DisableGeneralOptionsHandler = true
 	h.HTTP2 = &http.HTTP2Config{
-		MaxConcurrentStreams: 250,
+		MaxConcurrentStreams: s.limits.Streams,
 		SendPingTimeout:      s.limits.Idle / 4,
 		PingTimeout:          s.limits.ReadHeader,
 		WriteByteTimeout:     s.limits.Write,
@@ -63,6 +63,10 @@ func (s *Server) Serve(l net.Listener, t *tls.Config) error {
 	}
 	return served(l, err)
 }
+
+// headerSlop is by how many bytes a header of HTTP/1 may be longer than
+// net/http's MaxHeaderBytes says.
+const headerSlop = 4096
 
 // ServePrivate serves [Server.Private] on l, without TLS, until
 // [Server.Shutdown] is called or accepting fails.
@@ -119,8 +123,14 @@ func (s *Server) add(to *[]*http.Server, h *http.Server) bool {
 	return true
 }
 
+const (
+	readGrace  = 500 * time.Millisecond // for requests that are being read at Shutdown
+	writeGrace = 50 * time.Millisecond  // for the answers to calls that Shutdown has canceled
+)
+
 // Shutdown stops accepting and waits for the calls that have begun, and for
-// their answers to be written. If ctx ends first, it cancels them, gives them
+// their answers to be written. Requests that have not been read within half a
+// second are cut, as they are no calls yet. If ctx ends first, it cancels them, gives them
 // a second to end, closes their connections, and returns ctx's error. /readyz
 // says no from the beginning; the private listeners are closed last.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -130,6 +140,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	defer s.cancel()
 
+	cut := time.AfterFunc(readGrace, func() {
+		s.lobby.close()
+		s.large.close()
+	})
+	defer cut.Stop()
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
 	for i, h := range servers {
@@ -143,6 +158,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		last, cancel := context.WithTimeout(context.Background(), time.Second)
 		s.gate.drained(last)
 		cancel()
+		time.Sleep(writeGrace)
 		for _, h := range servers {
 			_ = h.Close()
 		}

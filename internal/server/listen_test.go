@@ -222,6 +222,22 @@ func TestHeaderLimit(t *testing.T) {
 	if _, n := p.journal.last(); n != 2 {
 		t.Errorf("%d records, want 2", n)
 	}
+	// To the byte, in HTTP/1.
+	for length, want := range map[int]string{server.DefaultHeaderBytes: "HTTP/1.1 400 ", server.DefaultHeaderBytes + 1: "HTTP/1.1 431 "} {
+		text := "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\nX-Large: "
+		text += strings.Repeat("x", length-len(text)-len("\r\n\r\n")) + "\r\n\r\n"
+		c, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("a header of %d bytes: %q, %v, want %s", length, got, err, want)
+		}
+		_ = c.Close()
+	}
 }
 
 // TestSlowClients sends a header, and a body, a byte at a time.

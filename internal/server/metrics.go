@@ -64,6 +64,10 @@ func newMetrics(s *Server) (*metrics, error) {
 			Help: "Requests that are being served.",
 		}, func() float64 { return float64(s.gate.inside.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "keyreeve_requests_reading",
+			Help: "Requests whose bodies are being read.",
+		}, func() float64 { return float64(s.lobby.count()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "keyreeve_requests_waiting",
 			Help: "Requests that wait because too many are being served.",
 		}, func() float64 { return float64(s.gate.waiting.Load()) }),

@@ -10,12 +10,16 @@
 //	signature read, scope, clock    else as package sigv4 says
 //	credential looked up            else UnrecognizedClientException
 //	body read, at most MaxBody      else RequestEntityTooLargeException, 413
+//	let in, of Limits.Requests      else ServiceUnavailableException, 503
 //	signature verified              else InvalidSignatureException
 //	X-Amz-Target routed             else UnknownOperationException, 400
 //	audit log in order              else KMSInternalException, 500
 //	operation invoked
 //	call recorded                   else KMSInternalException, 500
-//	answer written, then wiped
+//	let out; answer written, then wiped
+//
+// Until the body is in, the request has cost a buffer that grew with it, and a
+// place in the lobby, which it loses to others if it takes long. See [Limits].
 //
 // What is refused before the signature is verified is counted and, within
 // limits, logged, but is no call: it is in no audit record. What comes after
@@ -43,10 +47,15 @@ const (
 	DefaultSkew        = 5 * time.Minute
 	DefaultMaxBody     = 1 << 20
 	DefaultRequests    = 10_000
+	DefaultWaiting     = 10_000
+	DefaultReading     = 4096
+	DefaultLarge       = 128
+	DefaultDrop        = 16 << 20
+	DefaultStreams     = 100
 	DefaultHeaderBytes = 32 << 10
 	DefaultReadHeader  = 10 * time.Second
-	DefaultRead        = 30 * time.Second
-	DefaultWrite       = 60 * time.Second
+	DefaultRead        = 10 * time.Second
+	DefaultWrite       = 30 * time.Second
 	DefaultIdle        = 3 * time.Minute
 )
 
@@ -58,6 +67,9 @@ type Service struct {
 	Operations   map[string]*call.Operation
 	Skew         time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
 	MaxBody      int           // in bytes; 0 means DefaultMaxBody
+	// ReadOnly reports whether an operation that is not among Operations
+	// changes nothing, for the record of a call to it. nil means that all may.
+	ReadOnly func(operation string) bool
 }
 
 // Credentials look up who signs with an access key.
@@ -96,11 +108,26 @@ type Backend struct {
 
 // Limits bound what clients can ask for. The zero value means the defaults.
 type Limits struct {
-	// Requests is how many requests are served at once; more wait at their
-	// connections.
+	// Requests is how many requests are served at once. One that was read
+	// waits for its turn.
 	Requests int
-	// HeaderBytes bounds a request's header. net/http answers longer ones
-	// with 431, without an AWS error.
+	// Waiting is how many requests wait; more are refused.
+	Waiting int
+	// Reading is about how many requests are read at once. When there are
+	// more, those are cut that take longest.
+	Reading int
+	// Large is how many requests of more than 16 KiB there are at once. When
+	// there are more, those are cut that take longest to read, and if all have
+	// been read, the new one is refused.
+	Large int
+	// Drop is how many bytes of a refused request are read before it is
+	// answered, so that clients see the answer. If it is longer, the connection
+	// may break before they do.
+	Drop int
+	// Streams is how many requests a connection of HTTP/2 carries at once.
+	Streams int
+	// HeaderBytes bounds a request's header. net/http answers longer ones with
+	// 431, without an AWS error.
 	HeaderBytes int
 
 	ReadHeader time.Duration // until the header has been read
@@ -134,7 +161,10 @@ type Server struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	alarm    alarm // for the log of failed authentications
+	lobby    lobby
+	large    room // of the large ones, until they have been answered
 	gate     gate
+	lastDate atomic.Pointer[date]
 
 	// backend is nil while the server is sealed.
 	backend atomic.Pointer[backend]
@@ -175,7 +205,9 @@ func New(c Config) (*Server, error) {
 	if s.registry == nil {
 		s.registry = newRegistry()
 	}
-	s.gate.init(s.limits.Requests)
+	s.lobby.init(s.limits.Reading)
+	s.large.places = s.limits.Large
+	s.gate.init(s.limits.Requests, s.limits.Waiting)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(s); err != nil {
@@ -186,6 +218,11 @@ func New(c Config) (*Server, error) {
 
 func (l Limits) withDefaults() Limits {
 	set(&l.Requests, DefaultRequests)
+	set(&l.Waiting, DefaultWaiting)
+	set(&l.Reading, DefaultReading)
+	set(&l.Large, DefaultLarge)
+	set(&l.Drop, DefaultDrop)
+	set(&l.Streams, DefaultStreams)
 	set(&l.HeaderBytes, DefaultHeaderBytes)
 	set(&l.ReadHeader, DefaultReadHeader)
 	set(&l.Read, DefaultRead)
@@ -229,6 +266,8 @@ type service struct {
 	maxBody int
 	routes  map[string]*route
 	unknown *route // of calls to operations that are not routed
+
+	readOnly func(operation string) bool
 }
 
 // A route is an operation with its metrics.
@@ -253,7 +292,7 @@ func (s *Server) Unseal(b Backend) error {
 			}
 		}
 		r := &service{
-			name: svc.Name, prefix: svc.TargetPrefix, skew: svc.Skew, maxBody: svc.MaxBody,
+			name: svc.Name, prefix: svc.TargetPrefix, skew: svc.Skew, maxBody: svc.MaxBody, readOnly: svc.ReadOnly,
 			routes:  make(map[string]*route, len(svc.Operations)),
 			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
