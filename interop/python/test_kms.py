@@ -34,13 +34,13 @@ KMS = client()
 
 
 class Case(unittest.TestCase):
-    def refused(self, code, call, **kwargs):
+    def refused(self, code, call, status=400, **kwargs):
         """Asserts that a call is refused with one error, and returns its text."""
         with self.assertRaises(ClientError) as caught:
             call(**kwargs)
         response = caught.exception.response
         self.assertEqual(response["Error"]["Code"], code)
-        self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], 400)
+        self.assertEqual(response["ResponseMetadata"]["HTTPStatusCode"], status)
         self.assertTrue(response["ResponseMetadata"]["RequestId"])
         return response["Error"]["Message"]
 
@@ -111,6 +111,16 @@ class Symmetric(Case):
             text,
             "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096",
         )
+
+    def test_too_large(self):
+        # All of it is sent before the answer is read; a server that has closed
+        # the connection by then is seen as a broken one.
+        stranger = client(aws_access_key_id="AKIAI44QH8DHBEXAMPLE", aws_secret_access_key="no")
+        for size in 1_100_000, 10_000_000:
+            for _ in range(3):
+                with self.subTest(size=size):
+                    self.refused("RequestEntityTooLargeException", KMS.encrypt, status=413, KeyId=self.key["KeyId"], Plaintext=b"x" * size)
+                    self.refused("UnrecognizedClientException", stranger.encrypt, KeyId=self.key["KeyId"], Plaintext=b"x" * size)
 
     def test_states(self):
         key = KMS.create_key()["KeyMetadata"]
