@@ -78,7 +78,9 @@ func prompt(t *testing.T, c *http.Client, url, body string) {
 	t.Helper()
 	for range 5 {
 		begun := time.Now()
-		a := send(t, c, newRequest(t, url, "Echo", body))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		a := send(t, c, newRequest(t, url, "Echo", body).WithContext(ctx))
+		cancel()
 		if a.status != 200 || a.body != body {
 			t.Fatalf("a call meanwhile: %d %.200s", a.status, a.body)
 		}
