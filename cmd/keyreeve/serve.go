@@ -58,6 +58,7 @@ func (s *serveCommand) Run(e *env) error {
 	if err := s.greet(e, n, c); err != nil {
 		return errors.Join(err, n.Close())
 	}
+	go tuneGC(e.ctx)
 	return errors.Join(n.Serve(e.ctx), n.Close())
 }
 
