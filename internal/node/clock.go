@@ -18,6 +18,8 @@ const maxJump = time.Hour
 
 // A watch keeps a clock that was set wrong from destroying keys: a waiting
 // period that ends because somebody set the year cannot be taken back.
+// (A clock that is put back is believed: it destroys later. It may return to where
+// it was.)
 //
 // It carries the time on from a moment at which it was believed, by a monotonic
 // clock. Where the wall clock is more than maxJump ahead of that, it isn't
@@ -38,8 +40,15 @@ type watch struct {
 	begun  bool
 	anchor time.Time     // what was believed
 	at     time.Duration // on the monotonic clock
+	before line          // what was believed before the clock was put back; begins at zero if it wasn't
 	ahead  time.Duration // of what is believed; 0 unless that is too much
 	saved  time.Duration // when save was last called, on the monotonic clock
+}
+
+// A line is a time that is carried on by a monotonic clock.
+type line struct {
+	anchor time.Time
+	at     time.Duration // on the monotonic clock
 }
 
 // begin begins with the time that was believed when the node last ran, the zero
@@ -54,7 +63,7 @@ func (w *watch) begin(known time.Time) {
 	now := w.wall().Round(0)
 	w.anchor, w.at = now, w.monotonic()
 	if !known.IsZero() && (known.After(now) || now.Sub(known) > maxJump) {
-		w.anchor = known
+		w.anchor = known // read says what to make of it
 	}
 	w.saved = w.at
 	w.read()
@@ -67,6 +76,12 @@ func (w *watch) read() (certain, believed time.Time) {
 	now := w.wall().Round(0) // without Go's own monotonic reading
 	carried := w.anchor.Add(w.monotonic() - w.at)
 	ahead := now.Sub(carried)
+	if was := w.before; ahead > maxJump && !was.anchor.IsZero() &&
+		now.Sub(was.anchor.Add(w.monotonic()-was.at)).Abs() <= maxJump {
+		// It is where it was before it was put back.
+		w.anchor, w.at, w.before = now, w.monotonic(), line{}
+		carried, ahead = now, 0
+	}
 	switch {
 	case ahead > maxJump:
 		if w.ahead == 0 {
@@ -79,6 +94,17 @@ func (w *watch) read() (certain, believed time.Time) {
 	case w.ahead > 0:
 		w.log.Info("the clock is right again")
 		w.ahead = 0
+	}
+	if ahead < -maxJump {
+		// What was believed was wrong, or this is. A time to come, carried on,
+		// would let the clock jump to any time up to it unnoticed: so the earlier
+		// one counts from here on, which can only put off what is to be destroyed.
+		w.log.Warn("the clock was put back; keys are destroyed by what it shows now", "by", (-ahead).Round(time.Second), "clock", now.UTC())
+		if w.before.anchor.IsZero() {
+			w.before = line{w.anchor, w.at}
+		}
+		w.anchor, w.at = now, w.monotonic()
+		return now, now
 	}
 	if ahead < 0 {
 		return now, carried
@@ -108,7 +134,7 @@ func (w *watch) jumped() time.Duration {
 func (w *watch) accept() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.anchor, w.at = w.wall().Round(0), w.monotonic()
+	w.anchor, w.at, w.before = w.wall().Round(0), w.monotonic(), line{}
 	w.read()
 }
 

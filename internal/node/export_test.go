@@ -1,6 +1,22 @@
 package node
 
-import "github.com/keyreeve/keyreeve/internal/store"
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/store"
+)
 
 // WrapStore has the node's store wrapped.
 func (c *Config) WrapStore(wrap func(store.Store) store.Store) { c.wrapStore = wrap }
+
+// StoredTime returns the time that a restart would believe.
+func (n *Node) StoredTime(ctx context.Context) (time.Time, error) {
+	rec, err := n.open.Load().records.Get(ctx, record.KindSystem, clockKey)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(rec.Value[1:]))), nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -192,6 +193,87 @@ func TestClockJumpsWhileDown(t *testing.T) {
 	}
 	c.pass(aDay)
 	eventually(t, "the key is destroyed", func() bool { return !r.exists(t, id) })
+}
+
+// A clock that once was believed in a time to come, and was put right, cannot
+// jump to anywhere before that time.
+func TestClockOnceAhead(t *testing.T) {
+	c, dir := newClocks(), t.TempDir()
+	c.advance(365 * aDay)
+	r := run(t, configure(dir, c.use))
+	r.stop(t)
+	c.advance(-365 * aDay)
+	r = run(t, configure(dir, c.use))
+	// The authority was made in a time to come, and the server's certificate anew.
+	r.client.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true
+	id := r.condemned(t)
+	c.advance(30 * aDay)
+	r.stays(t, "after a jump", id)
+	if ahead := r.ahead(t); ahead != 30*aDay {
+		t.Errorf("the clock is %v ahead, want 30 days", ahead)
+	}
+}
+
+// A node that is killed again and again, each time before it would store the
+// time, is not down, and its clock is right.
+func TestClockInACrashLoop(t *testing.T) {
+	c, dir := newClocks(), t.TempDir()
+	for range 9 {
+		var killed atomic.Bool
+		r := run(t, configure(dir, c.use, func(n *node.Config) {
+			n.WrapStore(func(s store.Store) store.Store { return &mortal{s, &killed} })
+		}))
+		eventually(t, "the time is stored at the start", func() bool {
+			stored, err := r.StoredTime(t.Context())
+			return err == nil && stored.Equal(c.Now())
+		})
+		killed.Store(true)
+		c.pass(9 * time.Minute)
+		r.stop(t)
+	}
+	r := run(t, configure(dir, c.use))
+	if ahead := r.ahead(t); ahead != 0 {
+		t.Errorf("the clock is %v ahead", ahead)
+	}
+}
+
+// mortal is a store that is written no more once the node counts as killed.
+type mortal struct {
+	store.Store
+	killed *atomic.Bool
+}
+
+func (m *mortal) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	if m.killed.Load() {
+		return 0, false, store.ErrClosed
+	}
+	return m.Store.Commit(ctx, conds, ops)
+}
+
+// A first start that fails is begun again by the next one.
+func TestFirstStartFails(t *testing.T) {
+	dir := t.TempDir()
+	n, err := node.Open(t.Context(), configure(dir, func(c *node.Config) {
+		c.WrapStore(func(s store.Store) store.Store { return full{s} })
+	}))
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("a node without an account was opened")
+	}
+	r := run(t, configure(dir))
+	r.must(t, "ListKeys", nil)
+}
+
+// full is a store without room for accounts.
+type full struct{ store.Store }
+
+func (f full) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	for _, op := range ops {
+		if strings.HasPrefix(op.Key, "v1/acct/") {
+			return 0, false, errors.New("no space left on device")
+		}
+	}
+	return f.Store.Commit(ctx, conds, ops)
 }
 
 // TestDomainKeyRotates lets a domain key grow old.

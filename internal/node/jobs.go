@@ -24,6 +24,11 @@ const rotatePause = time.Hour
 func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 	tick := time.NewTicker(n.c.DestroyEvery)
 	defer tick.Stop()
+	if n.watch.jumped() == 0 {
+		// Now, and not only in a while: a node that never lives that long
+		// would come to disbelieve its clock.
+		n.saveTime(ctx, rs)
+	}
 	for {
 		if err := ring.RunDue(ctx, n.watch.certain()); err != nil && ctx.Err() == nil {
 			n.log.Error("destroying keys whose waiting period has ended", "error", err)
@@ -51,21 +56,47 @@ func (n *Node) saveTime(ctx context.Context, rs *record.Store) {
 
 // rotate makes a new domain key if the one that seals has become too old.
 func (n *Node) rotate(ctx context.Context) {
-	if n.watch.jumped() > 0 || n.c.Monotonic() < n.rotateNext {
+	if n.c.Monotonic() < n.rotateNext {
 		return
+	}
+	if err := n.rotateNow(ctx); err != nil && ctx.Err() == nil {
+		n.rotateNext = n.c.Monotonic() + rotatePause
+		n.log.Error("rotating the domain key, which is old; it will be tried again", "error", err)
+	}
+}
+
+func (n *Node) rotateNow(ctx context.Context) error {
+	if n.unrecorded == 0 && n.sealsTooLong() {
+		if err := n.audit.Err(); err != nil {
+			return err
+		}
+		if err := n.box.Rotate(ctx); err != nil {
+			return err
+		}
+		n.unrecorded = n.box.Status().Active
+	}
+	if n.unrecorded == 0 {
+		return nil
+	}
+	err := n.happened(eventRotate, call.Pair{Name: "domainKey", Value: strconv.FormatUint(uint64(n.unrecorded), 10)})
+	if err == nil {
+		n.unrecorded = 0
+	}
+	return err
+}
+
+// sealsTooLong reports whether the domain key that seals is older than it
+// should become. One that was made in a time to come was made by a clock that
+// was wrong, nobody knows when.
+func (n *Node) sealsTooLong() bool {
+	if n.watch.jumped() > 0 {
+		return false
 	}
 	s := n.box.Status()
 	for _, k := range s.DomainKeys {
-		if k.ID != s.Active || n.c.Now().Sub(k.Created) < rotateAfter {
-			continue
-		}
-		err := n.box.Rotate(ctx)
-		if err == nil {
-			err = n.happened(eventRotate, call.Pair{Name: "domainKey", Value: strconv.FormatUint(uint64(n.box.Status().Active), 10)})
-		}
-		if err != nil && ctx.Err() == nil {
-			n.rotateNext = n.c.Monotonic() + rotatePause
-			n.log.Error("rotating the domain key, which is old; it will be tried again", "created", k.Created, "error", err)
+		if age := n.c.Now().Sub(k.Created); k.ID == s.Active && (age >= rotateAfter || age < -maxJump) {
+			return true
 		}
 	}
+	return false
 }

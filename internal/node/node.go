@@ -100,6 +100,7 @@ type Node struct {
 
 	management atomic.Pointer[string] // account; nil before it is known
 	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
+	unrecorded uint32                 // id of a domain key whose making is not on record yet; of the job
 
 	open atomic.Pointer[unsealed] // nil while sealed
 

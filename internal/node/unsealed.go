@@ -51,9 +51,6 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if u.records, err = n.openRecords(ctx); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
 	}
-	if err := n.watch.load(ctx, u.records); err != nil {
-		return err
-	}
 	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Log: n.log})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
@@ -64,6 +61,12 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return fmt.Errorf("making the management account: %w", err)
 	}
 	n.management.Store(&installation.Account)
+	// Not before: a store with nothing but such notes of the node is one that a
+	// first start left half-made, and the mark tells it from one that was
+	// emptied by there being no later ones.
+	if err := n.watch.load(ctx, u.records); err != nil {
+		return err
+	}
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
 		Deleted: n.deleted,

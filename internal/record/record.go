@@ -260,37 +260,56 @@ type Found struct {
 }
 
 // List returns up to limit records whose key begins with prefix and comes after
-// the key after, or from the first if that is empty; in order of their keys, at
-// one revision. They must be of that kind. A limit of 0 means
-// [store.DefaultLimit]. A record that is not what it should be keeps nobody
-// from the others: it is listed with its own error.
+// the key after, or from the first if that is empty; in order of their keys.
+// Fewer than limit means that there are no more. They must be of that kind. A
+// limit of 0 means [store.DefaultLimit]. A record that is not what it should be
+// keeps nobody from the others: it is listed with its own error.
 func (s *Store) List(ctx context.Context, kind Kind, prefix, after string, limit int) ([]Found, error) {
-	kvs, err := s.scan(ctx, prefix, after, limit)
-	if err != nil {
-		return nil, err
+	if limit <= 0 {
+		limit = store.DefaultLimit
 	}
-	found := make([]Found, 0, len(kvs))
-	for _, kv := range kvs {
-		known := s.remembered.get(kv.Key).generation
-		rec, err := s.open(kind, kv)
-		switch {
-		case err == nil && rec.Generation < known:
-			// Changed since the range was read, or put back: a second look tells.
-			if rec, _, err = s.load(ctx, kind, kv.Key); errors.Is(err, ErrNotFound) {
-				continue
-			}
-		case err == nil:
-			s.remembered.saw(rec.Key, rec.Generation, rec.Rev)
-			s.observe(rec.Generation)
-		}
-		if errors.Is(err, ErrTampered) {
-			rec = Record{Kind: kind, Key: kv.Key, Rev: kv.Rev, Generation: known}
-		} else if err != nil {
+	found := make([]Found, 0, min(limit, store.DefaultLimit))
+	// Once, but for records that vanish while they are looked at.
+	for len(found) < limit {
+		want := min(limit-len(found), store.DefaultLimit)
+		kvs, err := s.scan(ctx, prefix, after, want)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, Found{Record: rec, Err: err})
+		for _, kv := range kvs {
+			f, err := s.listed(ctx, kind, kv)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, f)
+		}
+		if len(kvs) < want {
+			break
+		}
+		after = kvs[len(kvs)-1].Key
 	}
 	return found, nil
+}
+
+// listed opens a record of a list; ErrNotFound if it has been deleted since.
+func (s *Store) listed(ctx context.Context, kind Kind, kv store.KV) (Found, error) {
+	known := s.remembered.get(kv.Key).generation
+	rec, err := s.open(kind, kv)
+	switch {
+	case err == nil && rec.Generation < known:
+		// Changed since the range was read, or put back: a second look tells.
+		rec, _, err = s.load(ctx, kind, kv.Key)
+	case err == nil:
+		s.remembered.saw(rec.Key, rec.Generation, rec.Rev)
+		s.observe(rec.Generation)
+	}
+	if errors.Is(err, ErrTampered) {
+		return Found{Record: Record{Kind: kind, Key: kv.Key, Rev: kv.Rev, Generation: known}, Err: err}, nil
+	}
+	return Found{Record: rec}, err
 }
 
 // Keys is List of nothing but storage keys, which are as the store has them:

@@ -669,3 +669,40 @@ func eventually(t testing.TB, f func() bool) {
 	}
 	t.Error("it never came to be")
 }
+
+// ranged does something after a range was read, once.
+type ranged struct {
+	store.Store
+	after func()
+}
+
+func (r *ranged) Range(ctx context.Context, from, to string, limit int) ([]store.KV, store.Rev, error) {
+	kvs, rev, err := r.Store.Range(ctx, from, to, limit)
+	if f := r.after; f != nil {
+		r.after = nil
+		f()
+	}
+	return kvs, rev, err
+}
+
+// A record that vanishes while a list is made does not make it look like the
+// last one.
+func TestListIsNotCutShort(t *testing.T) {
+	st := &ranged{Store: store.NewMem()}
+	s := openStore(t, st, newBox(t, st), record.Options{})
+	key := func(i int) string { return fmt.Sprintf("v1/key/111122223333/us-east-1/%02d", i) }
+	for i := range 20 {
+		create(t, s, key(i), "x")
+	}
+	st.after = func() {
+		put(t, s, key(3), "y")
+		remove(t, s, key(3))
+	}
+	found, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 11)
+	if err != nil || len(found) != 11 || found[10].Key != key(11) {
+		t.Errorf("List(11) of 20 = %d records, %v", len(found), err)
+	}
+	if found, err = s.List(t.Context(), record.KindKey, "v1/key/", key(11), 11); err != nil || len(found) != 8 {
+		t.Errorf("the next page = %d records, %v; want the last 8", len(found), err)
+	}
+}
