@@ -141,3 +141,15 @@ func TestPermitOnAllIsBoundToTheAccount(t *testing.T) {
 		t.Errorf("Account = %s", p.Account())
 	}
 }
+
+func BenchmarkDecide(b *testing.B) {
+	c := caller(owner, call.AdministratorAccess)
+	r := authz.Resource{ARN: key, Account: owner, Revision: 7}
+	a := new(authz.Authorizer)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := a.Decide(c, "kms:Decrypt", r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
