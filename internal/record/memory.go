@@ -46,13 +46,14 @@ func (m *memory) get(key string) known {
 	return sh.get(key, m.half)
 }
 
-// saw notes a record that was read and found right.
+// saw notes a record that was read and found right. One that was read before
+// what is known came true is of the past, whatever its generation.
 func (m *memory) saw(key string, generation uint64, rev store.Rev) {
 	sh := m.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if k := sh.get(key, m.half); generation > k.generation {
-		sh.put(key, known{generation, max(rev, k.rev)}, m.half)
+	if k := sh.get(key, m.half); generation > k.generation && rev >= k.rev {
+		sh.put(key, known{generation, rev}, m.half)
 	}
 }
 

@@ -239,7 +239,7 @@ func (s *Store) load(ctx context.Context, kind Kind, key string) (Record, store.
 		}
 		// A record made while the one before it was being deleted can have the
 		// older generation, until its Commit returns and says so.
-		if try == 3 {
+		if try == patience {
 			return Record{}, head, fmt.Errorf("%w: %s is of an older generation", ErrTampered, key)
 		}
 		select {
@@ -249,6 +249,10 @@ func (s *Store) load(ctx context.Context, kind Kind, key string) (Record, store.
 		}
 	}
 }
+
+// patience is how often load looks again: for half a second in all, since
+// whoever made the record may be kept waiting by a busy machine.
+const patience = 9
 
 // Found is a record in a list.
 type Found struct {

@@ -706,3 +706,74 @@ func TestListIsNotCutShort(t *testing.T) {
 		t.Errorf("the next page = %d records, %v; want the last 8", len(found), err)
 	}
 }
+
+// gated is a store whose next Commit, and the answer of whose next Get, wait.
+type gated struct {
+	store.Store
+	commit, get atomic.Pointer[gate]
+}
+
+type gate struct{ reached, open chan struct{} }
+
+func newGate() *gate { return &gate{make(chan struct{}), make(chan struct{})} }
+
+func (g *gate) pass() {
+	if g != nil {
+		close(g.reached)
+		<-g.open
+	}
+}
+
+func (g *gated) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	g.commit.Swap(nil).pass()
+	return g.Store.Commit(ctx, conds, ops)
+}
+
+func (g *gated) Get(ctx context.Context, key string) (store.KV, store.Rev, error) {
+	kv, head, err := g.Store.Get(ctx, key)
+	g.get.Swap(nil).pass()
+	return kv, head, err
+}
+
+// A record that is made anew with an older generation, since its making began
+// before that of the one it follows, is right: also if somebody who read the
+// earlier one only now says so.
+func TestMadeAnewWhileReadBefore(t *testing.T) {
+	st := &gated{Store: store.NewMem()}
+	s := openStore(t, st, newBox(t, st), record.Options{})
+	const key = "v1/key/111122223333/us-east-1/anew"
+
+	slow := newGate()
+	st.commit.Store(slow)
+	made := make(chan error)
+	go func() {
+		tx := s.Begin()
+		tx.Create(record.KindKey, key, []byte("second"))
+		_, err := tx.Commit(t.Context())
+		made <- err
+	}()
+	<-slow.reached
+	create(t, s, key, "first")
+
+	late := newGate()
+	st.get.Store(late)
+	read := make(chan string)
+	go func() {
+		rec, err := s.Get(t.Context(), record.KindKey, key)
+		read <- fmt.Sprint(string(rec.Value), err)
+	}()
+	<-late.reached
+	remove(t, s, key)
+	close(slow.open)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	close(late.open)
+	if got := <-read; got != "first<nil>" {
+		t.Errorf("the earlier read = %s", got)
+	}
+	rec, err := s.Get(t.Context(), record.KindKey, key)
+	if err != nil || string(rec.Value) != "second" {
+		t.Errorf("Get = %q, %v", rec.Value, err)
+	}
+}
