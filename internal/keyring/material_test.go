@@ -3,7 +3,6 @@ package keyring_test
 import (
 	"bytes"
 	"context"
-	"crypto/fips140"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -366,21 +365,6 @@ func TestWarmCallsReadNoStore(t *testing.T) {
 	}
 	if n := f.gets.Load() - gets + f.ranges.Load() - ranges; n != 0 {
 		t.Errorf("%d reads of the store in 200 warm calls", n)
-	}
-}
-
-// With what package record's Get costs, the whole of Inspect, Find, Decide,
-// Open and Decrypt.
-func TestAllocations(t *testing.T) {
-	g, _, blob := sealed(t, nil)
-	c := newCall()
-	_ = decryptWarm(t, g, blob, c)
-	most := 6.0
-	if fips140.Enabled() {
-		most = 10 // the module's HMAC
-	}
-	if n := testing.AllocsPerRun(200, func() { decryptWarm(t, g, blob, c) }); n > most {
-		t.Errorf("a warm Decrypt allocates %.0f times, want at most %.0f", n, most)
 	}
 }
 

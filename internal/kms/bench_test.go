@@ -56,19 +56,6 @@ func warmDecrypt(tb testing.TB) (through, below func()) {
 	return through, below
 }
 
-// What this package adds to a warm Decrypt is nothing; the test allows for what
-// pools lose under the race detector.
-func TestDecryptAllocations(t *testing.T) {
-	through, below := warmDecrypt(t)
-	through()
-	below()
-	added := testing.AllocsPerRun(200, through) - testing.AllocsPerRun(200, below)
-	t.Logf("%.0f allocations added", added)
-	if added > 2 {
-		t.Errorf("a warm Decrypt makes %.0f allocations of its own, want at most 2", added)
-	}
-}
-
 func BenchmarkDecrypt(b *testing.B) {
 	through, below := warmDecrypt(b)
 	b.Run("through", func(b *testing.B) {

@@ -132,17 +132,3 @@ func BenchmarkTLS(b *testing.B) {
 		run(b, l.Addr().String())
 	})
 }
-
-// raceEnabled is set by race_test.go.
-var raceEnabled bool
-
-// TestAllocations holds the ceiling of what the door adds to net/http.
-func TestAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	once := serveOnce(t, newQuiet(t))
-	if n := testing.AllocsPerRun(200, once); n > 10 {
-		t.Errorf("%v allocations, want at most 10", n)
-	}
-}
