@@ -22,6 +22,7 @@ const modulePath = "github.com/keyreeve/keyreeve"
 // A package of the same floor is a neighbour: what two neighbours share
 // belongs below both.
 var floors = map[string]int{
+	"policy":           1,
 	"internal/arn":     1,
 	"internal/durable": 1,
 	"internal/hint":    1,

@@ -8,12 +8,17 @@
 package authz
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
-// Resource is what an action would be done to.
+// Resource is what an action would be done to. Who owns a resource makes it:
+// package keyring that of a key, with its policy, values and grants.
 type Resource struct {
 	ARN      string // full ARN, or "*" for an action without a resource: good in the one account
 	Account  string // owner, 12 digits
@@ -22,6 +27,59 @@ type Resource struct {
 	// FromCiphertext says that the key was named by a ciphertext rather than
 	// by the caller, which changes the text of a denial.
 	FromCiphertext bool
+
+	// Policy is the resource's own: a key policy, or the trust policy of a
+	// role. Nil for what has none; of a key or role, nil denies.
+	Policy *policy.Policy
+	// Values has the condition keys that describe the resource, such as
+	// kms:KeySpec and aws:ResourceTag/…; nil for none.
+	Values policy.Context
+	// Grants has the grants of a key; nil if it has none.
+	Grants Grants
+}
+
+// Grants finds the grants of one key.
+type Grants interface {
+	// Of calls use with each grant of a key to a grantee: the unique id of a
+	// user or role, the ARN of a session, federated user or account's root, or
+	// the name of a service. It ends when use returns false.
+	Of(ctx context.Context, grantee string, use func(*Grant) bool) error
+	// ByToken returns the grant that a grant token stands for, read from the
+	// store; nil if it is a grant of another key or has gone. A text that is
+	// no token is ErrGrantToken.
+	ByToken(ctx context.Context, token string) (*Grant, error)
+}
+
+// ErrGrantToken: a text that is no grant token.
+var ErrGrantToken = errors.New("authz: not a grant token")
+
+// Grant is a grant on a key. It is shared and never changed.
+type Grant struct {
+	ID          string // 64 hex digits
+	Name        string
+	Grantee     string // as Grants.Of wants it
+	Retiring    string // likewise; empty for none
+	GranteeARN  string // as the caller of CreateGrant wrote it; a service's name for a service
+	RetiringARN string
+	Issuer      string   // account that made it, 12 digits
+	Operations  []string // as in the API, such as "Decrypt"
+	Created     time.Time
+	Effective   time.Time // from when it works without a grant token
+
+	// Constraints; nil or empty for none.
+	Equals, Subset wire.StringMap
+	SourceARN      string
+}
+
+// Request is what an operation asks for, beyond action and resource.
+type Request struct {
+	// Values has the condition keys of the operation's parameters, such as
+	// kms:EncryptionContext:… and aws:RequestTag/…; nil for none.
+	Values policy.Context
+	// Context is the encryption context that constraints of grants are held
+	// against.
+	Context     wire.StringMap
+	GrantTokens []string
 }
 
 // Permit is the proof that an action on a resource was allowed in a call. The
@@ -77,12 +135,23 @@ type Denied struct {
 
 func (d *Denied) Error() string { return d.Text }
 
-// Authorizer decides calls. The zero value is ready.
-type Authorizer struct{}
+// Organizations knows where accounts stand in their organizations.
+type Organizations interface {
+	// Organization returns the place of an account; nil if it is in none. The
+	// warm answer costs no read of the store.
+	Organization(ctx context.Context, account string) (*call.Organization, error)
+}
+
+// Authorizer decides calls.
+type Authorizer struct{ organizations Organizations }
+
+// New returns an authorizer. Organizations may be nil: then there are none.
+func New(o Organizations) *Authorizer { return &Authorizer{organizations: o} }
 
 // Decide returns a permit if the call's principal may do action on r, else a
-// *Denied. The decision is noted in the call.
-func (a *Authorizer) Decide(c *call.Call, action string, r Resource) (Permit, error) {
+// *Denied. Other errors are ErrGrantToken, and those of the store. The decision
+// is noted in the call. The request may be nil.
+func (a *Authorizer) Decide(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (Permit, error) {
 	p := c.Caller
 	var why string
 	switch {
@@ -106,7 +175,7 @@ const crossAccount = "because the resource does not exist in this Region, no res
 
 // message prints a denial in AWS's words. Sources: "Troubleshooting access
 // denied error messages" in the IAM User Guide; texts of recorded answers.
-func message(p *call.Principal, action string, r Resource, why string) string {
+func message(p *call.Principal, action string, r *Resource, why string) string {
 	who := "anonymous"
 	if p != nil && p.ARN != "" {
 		who = p.ARN
@@ -126,7 +195,7 @@ func message(p *call.Principal, action string, r Resource, why string) string {
 // key that a ciphertext names and that is not there.
 func DenyUnknown(c *call.Call, action string, fromCiphertext bool) *Denied {
 	c.DecisionText = "denied: resource not found"
-	return &Denied{Action: action, Text: message(c.Caller, action, Resource{FromCiphertext: fromCiphertext}, crossAccount)}
+	return &Denied{Action: action, Text: message(c.Caller, action, &Resource{FromCiphertext: fromCiphertext}, crossAccount)}
 }
 
 // Job is background work of the system itself, which has no caller.

@@ -15,9 +15,11 @@ const (
 )
 
 func caller(account string, policies ...string) *call.Call {
-	return &call.Call{Caller: &call.Principal{
-		Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/u", Policies: policies,
-	}}
+	p := &call.Principal{Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/u"}
+	for _, arn := range policies {
+		p.Policies.Identity = append(p.Policies.Identity, call.Attached{ARN: arn})
+	}
+	return &call.Call{Caller: p}
 }
 
 func TestDecide(t *testing.T) {
@@ -50,7 +52,7 @@ func TestDecide(t *testing.T) {
 		{"nobody", &call.Call{}, res, "User: anonymous is not authorized to perform: kms:Decrypt on this resource" + hidden},
 		{"the zero principal", &call.Call{Caller: &call.Principal{}}, authz.Resource{ARN: "*"}, "User: anonymous is not authorized to perform: kms:Decrypt on resource: *" + hidden},
 	} {
-		p, err := new(authz.Authorizer).Decide(tt.c, "kms:Decrypt", tt.r)
+		p, err := authz.New(nil).Decide(t.Context(), tt.c, "kms:Decrypt", &tt.r, nil)
 		var d *authz.Denied
 		switch {
 		case tt.want == "":
@@ -72,7 +74,7 @@ func TestDecide(t *testing.T) {
 func TestUnknownIsHidden(t *testing.T) {
 	c := caller(other, call.AdministratorAccess)
 	for _, fromCiphertext := range []bool{false, true} {
-		_, err := new(authz.Authorizer).Decide(c, "kms:Decrypt", authz.Resource{ARN: key, Account: owner, FromCiphertext: fromCiphertext})
+		_, err := authz.New(nil).Decide(t.Context(), c, "kms:Decrypt", &authz.Resource{ARN: key, Account: owner, FromCiphertext: fromCiphertext}, nil)
 		if d := authz.DenyUnknown(c, "kms:Decrypt", fromCiphertext); d.Text != err.Error() {
 			t.Errorf("unknown: %q; not shared: %q", d.Text, err)
 		}
@@ -81,7 +83,7 @@ func TestUnknownIsHidden(t *testing.T) {
 
 func TestPermitIsBound(t *testing.T) {
 	c := caller(owner, call.AdministratorAccess)
-	p, err := new(authz.Authorizer).Decide(c, "kms:Decrypt", authz.Resource{ARN: key, Account: owner})
+	p, err := authz.New(nil).Decide(t.Context(), c, "kms:Decrypt", &authz.Resource{ARN: key, Account: owner}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ func TestPermitIsBound(t *testing.T) {
 // A permit on everything is on everything of one account.
 func TestPermitOnAllIsBoundToTheAccount(t *testing.T) {
 	c := caller(other, call.AdministratorAccess)
-	p, err := new(authz.Authorizer).Decide(c, "kms:ListKeys", authz.Resource{ARN: "*", Account: other})
+	p, err := authz.New(nil).Decide(t.Context(), c, "kms:ListKeys", &authz.Resource{ARN: "*", Account: other}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,10 +147,10 @@ func TestPermitOnAllIsBoundToTheAccount(t *testing.T) {
 func BenchmarkDecide(b *testing.B) {
 	c := caller(owner, call.AdministratorAccess)
 	r := authz.Resource{ARN: key, Account: owner, Revision: 7}
-	a := new(authz.Authorizer)
+	a := authz.New(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := a.Decide(c, "kms:Decrypt", r); err != nil {
+		if _, err := a.Decide(b.Context(), c, "kms:Decrypt", &r, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // An Operation is one routed operation of a service.
@@ -64,6 +66,9 @@ type Call struct {
 	DecisionText string
 
 	Failure Failure // zero if the call succeeded
+
+	Endpoint   *Endpoint   // nil if the call did not come through one
+	Delegation *Delegation // nil if no service makes the call
 }
 
 // Restart forgets what an attempt to run the operation has noted: the operation
@@ -142,20 +147,108 @@ const (
 	Service
 )
 
-// AdministratorAccess is the ARN of the AWS managed policy that allows
-// everything.
-const AdministratorAccess = "arn:aws:iam::aws:policy/AdministratorAccess"
-
 // Principal is who makes a call. It is shared between calls and never changed.
 type Principal struct {
 	Kind        PrincipalKind
-	Account     string // 12 digits
-	ARN         string // as sts:GetCallerIdentity prints it
-	ID          string // unique id: AIDA…, or the account id for root
-	Name        string // user name; empty for root
+	Account     string // 12 digits; empty for a service
+	ARN         string // as sts:GetCallerIdentity prints it: of the session, if it is one
+	ID          string // aws:userid: AIDA…, AROA…:session, account:name, or the account id for root
+	Name        string // aws:username: of a user; empty for all others
 	AccessKeyID string
-	Policies    []string // ARNs of the managed policies attached to it
+
+	// EntityARN is aws:PrincipalArn: of the role, with its path, for a role
+	// session; as ARN for all others.
+	EntityARN string
+	// EntityID is the unique id of the user or role behind: AIDA…, AROA…; for
+	// a federated user, that of the user who made the session. Empty for root.
+	EntityID string
+	// Issuer is the ARN of the user who made a federated-user session.
+	Issuer string
+	// Services are the names of a service principal.
+	Services []string
+
+	Tags         []Pair        // aws:PrincipalTag: session tags have replaced the entity's
+	Session      *Session      // nil for long-term credentials
+	Policies     Policies      //
+	Organization *Organization // of Account; nil if it is in none
+
+	// Names is what Principal elements are matched against, made once.
+	Names policy.Principal
 }
+
+// Session is what temporary credentials have of their own.
+type Session struct {
+	Issued         time.Time // aws:TokenIssueTime
+	Expires        time.Time
+	Name           string // of a role session or federated user
+	SourceIdentity string
+	MFA            bool      // aws:MultiFactorAuthPresent
+	MFATime        time.Time // when it was presented
+	Chained        bool      // by a role that was assumed by a role
+	Tags           []Pair    // that were passed in the session
+	Transitive     []string  // keys of those that live on in chained sessions
+	Provider       string    // aws:FederatedProvider
+}
+
+// Attached is a policy where it is attached.
+type Attached struct {
+	ARN    string         // of a managed or organization's policy; empty for an inline one
+	Name   string         // its name
+	Policy *policy.Policy // nil if it could not be read: then nothing is allowed
+}
+
+// Policies are the policies that go with a principal. The zero value allows
+// nothing.
+type Policies struct {
+	Identity []Attached // inline, managed, and of groups
+	Boundary *Attached  // nil: none
+	Session  []Attached // of the session, any of which may allow
+	// Limited says that the session has policies of its own, which limit it.
+	// A federated-user session always has, if only none.
+	Limited bool
+	// Broken says what policy that restricts the principal is missing or was
+	// altered. If it is not empty, everything is denied.
+	Broken string
+}
+
+// Organization is the place of an account in its organization.
+type Organization struct {
+	ID         string // o-…
+	Path       string // "o-…/r-…/ou-…/"
+	Master     string // id of the management account
+	Management bool   // this account is it: neither SCPs nor RCPs apply
+	// The policies at each level, from the root down to the account. At each
+	// level one must allow, and none may deny. Nil if policies of that type
+	// are not enabled.
+	ServiceControl, ResourceControl [][]Attached
+	Broken                          string // as in Policies
+}
+
+// Endpoint is the VPC endpoint through which a call came.
+type Endpoint struct {
+	ID           string // vpce-…
+	VPC          string // vpc-…
+	VPCARN       string
+	Account      string        // of the endpoint
+	Organization *Organization // of that account
+	Source       netip.Addr    // aws:VpcSourceIp
+	Policy       Attached
+}
+
+// Delegation is on whose behalf a service makes a call.
+type Delegation struct {
+	// Via is the services through which a user's call came (forward access
+	// session), the first one first: "geo.amazonaws.com". The caller is the
+	// user. Empty if a service calls by itself.
+	Via []string
+	// The resource for which a service principal calls.
+	SourceARN, SourceAccount string
+	SourceOrganization       *Organization
+}
+
+// AdministratorAccess is the ARN of the AWS managed policy that allows
+// everything.
+const AdministratorAccess = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 // Administrator reports whether p may do everything in its own account as far
 // as its identity goes: the account's root user, or AdministratorAccess.
@@ -166,8 +259,8 @@ func (p *Principal) Administrator() bool {
 	if p.Kind == Root {
 		return true
 	}
-	for _, arn := range p.Policies {
-		if arn == AdministratorAccess {
+	for _, a := range p.Policies.Identity {
+		if a.ARN == AdministratorAccess {
 			return true
 		}
 	}

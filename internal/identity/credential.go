@@ -84,7 +84,9 @@ func (d *Directory) Credential(ctx context.Context, accessKeyID, token string) (
 		ID:          u.ID,
 		Name:        u.Name,
 		AccessKeyID: k.ID,
-		Policies:    u.Policies,
+	}
+	for _, arn := range u.Policies {
+		p.Policies.Identity = append(p.Policies.Identity, call.Attached{ARN: arn})
 	}
 	k.bound.Store(&bound{u, p})
 	return p, k.signs, nil

@@ -52,7 +52,8 @@ func decryptWarm(t testing.TB, g *rig, blob []byte, c *call.Call) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := authorizer.Decide(c, "kms:Decrypt", s.Resource())
+	resource := s.Resource()
+	p, err := authorizer.Decide(background, c, "kms:Decrypt", &resource, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func decryptWarm(t testing.TB, g *rig, blob []byte, c *call.Call) []byte {
 
 var (
 	background = context.Background()
-	authorizer authz.Authorizer
+	authorizer = authz.New(nil)
 )
 
 // BenchmarkDecrypt is Inspect, Find, Decide, Open and Decrypt of 32 bytes.

@@ -86,7 +86,7 @@ func newCall() *call.Call {
 // permit decides, as the administrator.
 func permit(t testing.TB, c *call.Call, action string, r authz.Resource) authz.Permit {
 	t.Helper()
-	p, err := new(authz.Authorizer).Decide(c, action, r)
+	p, err := authz.New(nil).Decide(t.Context(), c, action, &r, nil)
 	if err != nil {
 		t.Fatalf("Decide(%s on %s): %v", action, r.ARN, err)
 	}

@@ -40,11 +40,11 @@ func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.Crea
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, toCreateAlias.action, in.AliasName)
+	alias, err := s.decideAlias(ctx, c, toCreateAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, toCreateAlias.action, target)
+	permit, err := s.decide(ctx, c, toCreateAlias.action, target)
 	if err != nil {
 		return err
 	}
@@ -80,15 +80,15 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.Upda
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, toUpdateAlias.action, in.AliasName)
+	alias, err := s.decideAlias(ctx, c, toUpdateAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permitCurrent, err := s.decide(c, toUpdateAlias.action, current)
+	permitCurrent, err := s.decide(ctx, c, toUpdateAlias.action, current)
 	if err != nil {
 		return err
 	}
-	permitTarget, err := s.decide(c, toUpdateAlias.action, target)
+	permitTarget, err := s.decide(ctx, c, toUpdateAlias.action, target)
 	if err != nil {
 		return err
 	}
@@ -127,11 +127,11 @@ func (s *Service) deleteAlias(ctx context.Context, c *call.Call, in *kmsapi.Dele
 	if err != nil {
 		return err
 	}
-	alias, err := s.decideAlias(c, toDeleteAlias.action, in.AliasName)
+	alias, err := s.decideAlias(ctx, c, toDeleteAlias.action, in.AliasName)
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, toDeleteAlias.action, current)
+	permit, err := s.decide(ctx, c, toDeleteAlias.action, current)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (s *Service) listAliases(ctx context.Context, c *call.Call, in *kmsapi.List
 		}
 		keyID = f.subject.ID()
 	}
-	permit, err := s.decideAll(c, toListAliases.action)
+	permit, err := s.decideAll(ctx, c, toListAliases.action)
 	if err != nil {
 		return err
 	}
@@ -221,9 +221,9 @@ func (s *Service) findTarget(ctx context.Context, c *call.Call, a *access, text 
 
 // decideAlias returns the permit for an action on an alias of the caller's
 // account, whether it exists or not.
-func (s *Service) decideAlias(c *call.Call, action, name string) (authz.Permit, error) {
+func (s *Service) decideAlias(ctx context.Context, c *call.Call, action, name string) (authz.Permit, error) {
 	account := c.Caller.Account
-	return s.az.Decide(c, action, authz.Resource{ARN: arn.Alias(c.Region, account, name), Account: account})
+	return s.az.Decide(ctx, c, action, &authz.Resource{ARN: arn.Alias(c.Region, account, name), Account: account}, nil)
 }
 
 // stale turns a key that vanished between its decision and its use into one

@@ -29,7 +29,7 @@ func warmDecrypt(tb testing.TB) (through, below func()) {
 			tb.Fatalf("Decrypt: %v", err)
 		}
 	}
-	var az authz.Authorizer
+	az := authz.New(nil)
 	below = func() {
 		c := call.Call{Time: e.now, Region: testRegion, Caller: alice, Operation: operation}
 		h, err := keyring.Inspect(source)
@@ -40,7 +40,8 @@ func warmDecrypt(tb testing.TB) (through, below func()) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		permit, err := az.Decide(&c, "kms:Decrypt", subject.Resource())
+		resource := subject.Resource()
+		permit, err := az.Decide(ctx, &c, "kms:Decrypt", &resource, nil)
 		if err != nil {
 			tb.Fatal(err)
 		}

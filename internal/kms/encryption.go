@@ -64,7 +64,7 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(c, toDecrypt.action, f)
+	permit, err := s.decide(ctx, c, toDecrypt.action, f)
 	if err != nil {
 		return err
 	}

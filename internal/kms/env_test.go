@@ -43,8 +43,15 @@ var (
 func principal(account, name string, policies ...string) *call.Principal {
 	return &call.Principal{
 		Kind: call.User, Account: account, ARN: arn.User("aws", account, "/", name),
-		ID: "AIDA" + strings.ToUpper(name), Name: name, AccessKeyID: "AKIA" + strings.ToUpper(name), Policies: policies,
+		ID: "AIDA" + strings.ToUpper(name), Name: name, AccessKeyID: "AKIA" + strings.ToUpper(name), Policies: attached(policies),
 	}
+}
+
+func attached(arns []string) (p call.Policies) {
+	for _, arn := range arns {
+		p.Identity = append(p.Identity, call.Attached{ARN: arn})
+	}
+	return p
 }
 
 func administrator(account, name string) *call.Principal {
@@ -89,7 +96,7 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 		_ = records.Close()
 		_ = st.Close()
 	})
-	e.service = kms.New(e.ring, new(authz.Authorizer), kms.Options{Box: box})
+	e.service = kms.New(e.ring, authz.New(nil), kms.Options{Box: box})
 	e.ops = kmsapi.Operations(e.service)
 	return e
 }

@@ -25,14 +25,14 @@ func (s *Service) CreateKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 
 func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
 	account := c.Caller.Account
-	permit, err := s.decideAll(c, "kms:CreateKey")
+	permit, err := s.decideAll(ctx, c, "kms:CreateKey")
 	if err != nil {
 		return err
 	}
 	if len(in.Tags) > 0 {
 		// What the tags will be on has no id yet.
 		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
-		if _, err := s.az.Decide(c, toTagResource.action, anyKey); err != nil {
+		if _, err := s.az.Decide(ctx, c, toTagResource.action, &anyKey, nil); err != nil {
 			return err
 		}
 	}
@@ -147,7 +147,7 @@ func (s *Service) listKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKey
 	if err != nil {
 		return err
 	}
-	permit, err := s.decideAll(c, "kms:ListKeys")
+	permit, err := s.decideAll(ctx, c, "kms:ListKeys")
 	if err != nil {
 		return err
 	}

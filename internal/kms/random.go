@@ -15,11 +15,11 @@ func (s *Service) GenerateRandom(ctx context.Context, c *call.Call, in *kmsapi.G
 	return serve(ctx, s, c, in, out, (*Service).generateRandom)
 }
 
-func (s *Service) generateRandom(_ context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {
+func (s *Service) generateRandom(ctx context.Context, c *call.Call, in *kmsapi.GenerateRandomInput, out *kmsapi.GenerateRandomOutput) error {
 	if in.NumberOfBytes == nil {
 		return wire.Validation("NumberOfBytes is required.")
 	}
-	if _, err := s.decideAll(c, "kms:GenerateRandom"); err != nil {
+	if _, err := s.decideAll(ctx, c, "kms:GenerateRandom"); err != nil {
 		return err
 	}
 	switch {

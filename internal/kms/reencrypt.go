@@ -41,11 +41,11 @@ func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncr
 	if err != nil {
 		return err
 	}
-	permitFrom, err := s.decide(c, toReEncryptFrom.action, fromFound)
+	permitFrom, err := s.decide(ctx, c, toReEncryptFrom.action, fromFound)
 	if err != nil {
 		return err
 	}
-	permitTo, err := s.decide(c, toReEncryptTo.action, toFound)
+	permitTo, err := s.decide(ctx, c, toReEncryptTo.action, toFound)
 	if err != nil {
 		return err
 	}

@@ -123,18 +123,18 @@ func (s *Service) findCiphertext(ctx context.Context, c *call.Call, h keyring.He
 }
 
 // decide returns the permit for an action on a found key.
-func (s *Service) decide(c *call.Call, action string, f found) (authz.Permit, error) {
+func (s *Service) decide(ctx context.Context, c *call.Call, action string, f found) (authz.Permit, error) {
 	if f.subject == nil {
 		return authz.Permit{}, authz.DenyUnknown(c, action, f.fromCiphertext)
 	}
 	r := f.subject.Resource()
 	r.FromCiphertext = f.fromCiphertext
-	return s.az.Decide(c, action, r)
+	return s.az.Decide(ctx, c, action, &r, nil)
 }
 
 // decideAll returns the permit for an action that is done to no one key.
-func (s *Service) decideAll(c *call.Call, action string) (authz.Permit, error) {
-	return s.az.Decide(c, action, authz.Resource{ARN: "*", Account: c.Caller.Account})
+func (s *Service) decideAll(ctx context.Context, c *call.Call, action string) (authz.Permit, error) {
+	return s.az.Decide(ctx, c, action, &authz.Resource{ARN: "*", Account: c.Caller.Account}, nil)
 }
 
 // open opens the key that a permit was given for.
@@ -153,7 +153,7 @@ func (s *Service) use(ctx context.Context, c *call.Call, a *access, text string)
 	if err != nil {
 		return keyring.Key{}, err
 	}
-	p, err := s.decide(c, a.action, f)
+	p, err := s.decide(ctx, c, a.action, f)
 	if err != nil {
 		return keyring.Key{}, err
 	}

@@ -85,7 +85,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.log.Info("applied the seed", "made", made)
 		n.seed = nil // it has secrets
 	}
-	az := new(authz.Authorizer)
+	az := authz.New(nil)
 	service := kms.New(u.ring, az, kms.Options{Box: n.box})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(service), ReadOnly: kmsapi.ReadOnly},

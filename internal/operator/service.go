@@ -45,8 +45,8 @@ func NewService(az *authz.Authorizer, o Options) *Service { return &Service{az, 
 // allow asks whether the caller may do the call's operation, whose action
 // bears its name. What the operations touch is the installation, and it
 // belongs to the management account.
-func (s *Service) allow(c *call.Call) error {
-	_, err := s.az.Decide(c, keyreeveapi.SigningName+":"+c.Operation.Name, authz.Resource{ARN: "*", Account: s.o.Account})
+func (s *Service) allow(ctx context.Context, c *call.Call) error {
+	_, err := s.az.Decide(ctx, c, keyreeveapi.SigningName+":"+c.Operation.Name, &authz.Resource{ARN: "*", Account: s.o.Account}, nil)
 	return answer(err)
 }
 
@@ -75,7 +75,7 @@ func answer(err error) error {
 
 // DescribeNode tells what the node is and how it is.
 func (s *Service) DescribeNode(ctx context.Context, c *call.Call, _ *keyreeveapi.DescribeNodeInput, out *keyreeveapi.DescribeNodeOutput) error {
-	if err := s.allow(c); err != nil {
+	if err := s.allow(ctx, c); err != nil {
 		return err
 	}
 	head, err := s.o.Store.Head(ctx)
@@ -108,7 +108,7 @@ func (s *Service) DescribeNode(ctx context.Context, c *call.Call, _ *keyreeveapi
 
 // RotateDomainKey makes a new domain key.
 func (s *Service) RotateDomainKey(ctx context.Context, c *call.Call, _ *keyreeveapi.RotateDomainKeyInput, out *keyreeveapi.RotateDomainKeyOutput) error {
-	if err := s.allow(c); err != nil {
+	if err := s.allow(ctx, c); err != nil {
 		return err
 	}
 	if err := s.o.Box.Rotate(ctx); err != nil {
@@ -120,7 +120,7 @@ func (s *Service) RotateDomainKey(ctx context.Context, c *call.Call, _ *keyreeve
 
 // RekeyRoot puts another root key in place.
 func (s *Service) RekeyRoot(ctx context.Context, c *call.Call, in *keyreeveapi.RekeyRootInput, out *keyreeveapi.RekeyRootOutput) error {
-	if err := s.allow(c); err != nil {
+	if err := s.allow(ctx, c); err != nil {
 		return err
 	}
 	var p seal.Provider

@@ -46,7 +46,7 @@ func newPlane(t *testing.T) plane {
 	if p.box, err = seal.Open(t.Context(), p.st, seal.Options{Provider: seal.KeyFile(p.keyFile)}); err != nil {
 		t.Fatal(err)
 	}
-	p.ops = keyreeveapi.Operations(operator.NewService(new(authz.Authorizer), operator.Options{
+	p.ops = keyreeveapi.Operations(operator.NewService(authz.New(nil), operator.Options{
 		Account: management, Box: p.box, Store: p.st, Engine: "memory", KeyFile: p.keyFile, Cost: cheap,
 		Version: "1.2.3", Started: time.Unix(1e9, 0), Region: "us-east-1", Regions: []string{"us-east-1", "eu-central-1"},
 	}))
@@ -78,7 +78,14 @@ func TestOutcomeUnknown(t *testing.T) {
 }
 
 func user(account string, policies ...string) *call.Principal {
-	return &call.Principal{Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/x", Policies: policies}
+	return &call.Principal{Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/x", Policies: attached(policies)}
+}
+
+func attached(arns []string) (p call.Policies) {
+	for _, arn := range arns {
+		p.Identity = append(p.Identity, call.Attached{ARN: arn})
+	}
+	return p
 }
 
 var admin = user(management, call.AdministratorAccess)
