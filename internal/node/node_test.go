@@ -349,12 +349,19 @@ func TestWarmCallsReadNoStore(t *testing.T) {
 			r.must(t, call.operation, call.in)
 		}
 		for _, call := range calls {
-			before := reads.reads.Load()
-			for range 10 {
-				r.must(t, call.operation, call.in)
+			// A job of the node may read in between; it does not each time.
+			var n int64
+			for range 5 {
+				before := reads.reads.Load()
+				for range 10 {
+					r.must(t, call.operation, call.in)
+				}
+				if n = reads.reads.Load() - before; n == 0 {
+					break
+				}
 			}
-			if n := reads.reads.Load() - before; n != 0 {
-				t.Errorf("%s: ten warm calls of %s read the store %d times", want, call.operation, n)
+			if n != 0 {
+				t.Errorf("%s: ten warm calls of %s read the store %d times, each time", want, call.operation, n)
 			}
 		}
 	}
