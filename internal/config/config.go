@@ -67,6 +67,7 @@ type Config struct {
 	TLS    TLS    `yaml:"tls"`
 	Seal   Seal   `yaml:"seal"`
 	Memory Memory `yaml:"memory"`
+	Grants Grants `yaml:"grants"`
 	Audit  Audit  `yaml:"audit"`
 	Log    Log    `yaml:"log"`
 }
@@ -132,6 +133,18 @@ type Memory struct {
 	// Default: 100000.
 	Records int `yaml:"records"`
 }
+
+// Grants is how grants on keys come into force.
+type Grants struct {
+	// How long a new grant works only for calls that bring its grant token, up
+	// to 5m. AWS's grants take so long to be known everywhere; with a delay,
+	// software that forgets the grant token fails here, too. Default: 0, at once.
+	Delay time.Duration `yaml:"delay"`
+}
+
+// maxGrantDelay is the time within which AWS's grants work everywhere. Source:
+// "Grants in AWS KMS" in the AWS KMS Developer Guide.
+const maxGrantDelay = 5 * time.Minute
 
 // Audit is how calls are recorded.
 type Audit struct {
@@ -348,6 +361,9 @@ func (c *Config) Check() error {
 	}
 	if c.Memory.Records < 1 {
 		wrong("memory.records: must be at least 1")
+	}
+	if c.Grants.Delay < 0 || c.Grants.Delay > maxGrantDelay {
+		wrong("grants.delay: must be 0 to 5m")
 	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")

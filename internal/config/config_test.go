@@ -88,6 +88,7 @@ func TestMistakes(t *testing.T) {
 		"memory: {size: 12 parsecs}":       "not a size",
 		"memory: {lock: maybe}":            "none of required, try",
 		"memory: {idle: 1ms}":              "at least 1s",
+		"grants: {delay: 6m}":              "0 to 5m",
 		"log: {level: loud}":               "none of debug",
 		"data: a\n---\ndata: b":            "more than one document",
 		"data: [a]":                        "cannot unmarshal",
