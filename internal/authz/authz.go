@@ -80,6 +80,10 @@ type Request struct {
 	// against.
 	Context     wire.StringMap
 	GrantTokens []string
+	// Child is the grant that kms:CreateGrant asks for: what a grant allows to
+	// be granted is no wider than that grant itself. Nil for other actions; for
+	// kms:CreateGrant, nil cannot be allowed by a grant.
+	Child *Grant
 }
 
 // Permit is the proof that an action on a resource was allowed in a call. The
@@ -152,21 +156,54 @@ func New(o Organizations) *Authorizer { return &Authorizer{organizations: o} }
 // *Denied. Other errors are ErrGrantToken, and those of the store. The decision
 // is noted in the call. The request may be nil.
 func (a *Authorizer) Decide(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (Permit, error) {
-	p := c.Caller
-	var why string
-	switch {
-	case p == nil || p.Kind == call.Nobody:
-		why = crossAccount
-	case r.Account != p.Account:
-		why = crossAccount
-	case p.Administrator():
-		c.DecisionText = "allowed: administrator of the owning account"
-		return Permit{call: c, action: action, resource: r.ARN, account: r.Account, revision: r.Revision}, nil
-	default:
-		why = "because no identity-based policy allows the " + action + " action"
+	d := a.decide(c, action, r)
+	c.DecisionText = d.Text
+	if !d.Allowed {
+		return Permit{}, &Denied{Action: action, Text: d.Text}
 	}
-	c.DecisionText = "denied: " + why
-	return Permit{}, &Denied{Action: action, Text: message(p, action, r, why)}
+	return Permit{call: c, action: action, resource: r.ARN, account: r.Account, revision: r.Revision}, nil
+}
+
+// DecideRetire is Decide for kms:RetireGrant of a grant on the key r: the
+// retiring principal may, the grantee if the grant says so, and by an
+// identity-based policy whoever belongs to the account that made the grant or
+// to the one that owns the key. A key policy can forbid it but not allow it.
+func (a *Authorizer) DecideRetire(ctx context.Context, c *call.Call, g *Grant, r *Resource, q *Request) (Permit, error) {
+	return a.Decide(ctx, c, "kms:RetireGrant", r, q)
+}
+
+// Would reports what Decide would decide. It issues no permit and notes
+// nothing. PutKeyPolicy asks it about itself, with the new policy in r, so that
+// nobody locks himself out.
+func (a *Authorizer) Would(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (bool, error) {
+	return a.decide(c, action, r).Allowed, nil
+}
+
+// Explain decides as Decide does, by the same code, and returns the decision
+// with all its reasons. It issues no permit and notes nothing.
+func (a *Authorizer) Explain(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (*Decision, error) {
+	return a.decide(c, action, r), nil
+}
+
+// ExplainRetire is to DecideRetire what Explain is to Decide.
+func (a *Authorizer) ExplainRetire(ctx context.Context, c *call.Call, g *Grant, r *Resource, q *Request) (*Decision, error) {
+	return a.decide(c, "kms:RetireGrant", r), nil
+}
+
+// decide knows the account's administrators and nobody else.
+func (a *Authorizer) decide(c *call.Call, action string, r *Resource) *Decision {
+	p := c.Caller
+	d := &Decision{Action: action, Resource: r.ARN}
+	switch {
+	case p == nil || p.Kind == call.Nobody, r.Account != p.Account:
+		d.Text = message(p, action, r, crossAccount)
+	case p.Administrator():
+		d.Allowed = true
+		d.Text = "allowed: administrator of the owning account"
+	default:
+		d.Text = message(p, action, r, "because no identity-based policy allows the "+action+" action")
+	}
+	return d
 }
 
 // crossAccount ends the text for a resource of another account, or for one
@@ -196,6 +233,18 @@ func message(p *call.Principal, action string, r *Resource, why string) string {
 func DenyUnknown(c *call.Call, action string, fromCiphertext bool) *Denied {
 	c.DecisionText = "denied: resource not found"
 	return &Denied{Action: action, Text: message(c.Caller, action, &Resource{FromCiphertext: fromCiphertext}, crossAccount)}
+}
+
+// DenyUnknownRole returns the denial for a role that sts:AssumeRole names and
+// that is not there. It reads as one for a role of another account that does
+// not trust the caller.
+func DenyUnknownRole(c *call.Call, action, roleARN string) *Denied {
+	c.DecisionText = "denied: role not found"
+	who := "anonymous"
+	if c.Caller != nil && c.Caller.ARN != "" {
+		who = c.Caller.ARN
+	}
+	return &Denied{Action: action, Text: "User: " + who + " is not authorized to perform: " + action + " on resource: " + roleARN}
 }
 
 // Job is background work of the system itself, which has no caller.
