@@ -66,8 +66,14 @@ const (
 	KindAlias     Kind = 6 // v1/alias/<account>/<region>/<name>
 	KindAliasOf   Kind = 7 // v1/aliasof/<account>/<region>/<keyId>/<name>
 	KindDue       Kind = 8 // v1/due/<time>/<job>/<account>/<region>/<keyId>
-	// 9 and 10 are taken, by what is not kept yet.
-	KindSystem Kind = 11 // v1/sys/…, but for v1/sys/seal, which is no record
+	KindGrant     Kind = 9 // v1/grant/<account>/<region>/<keyId>/<grantId>
+	// KindGrantee is a page of the grants of one grantee.
+	KindGrantee Kind = 10 // v1/grantee/<account>/<region>/<keyId>/<hash of the grantee>/<page>
+	KindSystem  Kind = 11 // v1/sys/…, but for v1/sys/seal, which is no record
+	// KindRetiring lists a grant under its retiring principal.
+	KindRetiring Kind = 12 // v1/retiring/<region>/<hash of the principal>/<account>/<keyId>/<grantId>
+	// KindGrantName finds a grant by its name and parameters.
+	KindGrantName Kind = 13 // v1/grantname/<account>/<region>/<keyId>/<hash of name and parameters>
 )
 
 // Errors. Those of the store below come through, wrapped.
