@@ -38,45 +38,6 @@ const MaxAccessKeys = 2
 // maxPolicies is the largest number of managed policies attached to a user.
 const maxPolicies = 10
 
-// Errors, wrapped with what they are about.
-var (
-	ErrNotFound = errors.New("identity: not found")
-	ErrExists   = errors.New("identity: exists already")
-	ErrLimit    = errors.New("identity: limit reached")
-	ErrInvalid  = errors.New("identity: not valid")
-)
-
-// Account is an account.
-type Account struct {
-	ID         string // 12 digits
-	Name       string // for people; up to 50 printable characters
-	Management bool   // of the operator
-	Created    time.Time
-}
-
-// User is a user of an account.
-type User struct {
-	Account    string
-	Name       string // 1 to 64 letters, digits and _+=,.@-
-	Path       string // "/" or "/…/", up to 512 characters
-	ID         string // unique id, AIDA…
-	ARN        string
-	Policies   []string // ARNs of the managed policies attached to it
-	AccessKeys []string // their ids
-	Created    time.Time
-}
-
-// AccessKey is an access key of a user.
-type AccessKey struct {
-	ID      string // AKIA…
-	Account string
-	User    string // its name
-	UserID  string // its unique id
-	Secret  secret.Bytes
-	Active  bool
-	Created time.Time
-}
-
 // Options are the options of a Directory. The zero value is usable.
 type Options struct {
 	// Cache is the number of access keys, of users and of accounts that are
