@@ -69,6 +69,27 @@ func (s *Store) add(c cached) {
 	s.caches.Store(&all)
 }
 
+// OnChange has f called with the storage key of every record that changes: of
+// this Store's own changes before Commit returns, and of those that the watch
+// brings; of some more than once. An empty key says that any record may have
+// changed. The caches that were made before no longer hold the old value then.
+// Calls may come at the same time; f must be quick, and not use the Store.
+func (s *Store) OnChange(f func(key string)) { s.add(listener(f)) }
+
+// listener is a cache that holds nothing.
+type listener func(key string)
+
+func (l listener) invalidate(key string, _ int64) { l(key) }
+func (l listener) Drop(key string)                { l(key) }
+func (l listener) flush()                         { l("") }
+
+// Fresh reports whether what is cached may be answered without asking the
+// store: the caches were known to be fresh lately enough.
+func (s *Store) Fresh() bool { return s.usable() }
+
+// Box returns the box that seals the records.
+func (s *Store) Box() Box { return s.box }
+
 func (s *Store) allCaches() []cached {
 	if p := s.caches.Load(); p != nil {
 		return *p

@@ -74,6 +74,15 @@ const (
 	KindRetiring Kind = 12 // v1/retiring/<region>/<hash of the principal>/<account>/<keyId>/<grantId>
 	// KindGrantName finds a grant by its name and parameters.
 	KindGrantName Kind = 13 // v1/grantname/<account>/<region>/<keyId>/<hash of name and parameters>
+
+	KindGroup  Kind = 20 // v1/group/<account>/<groupName>
+	KindRole   Kind = 21 // v1/role/<account>/<roleName>
+	KindPolicy Kind = 22 // v1/policy/<account>/<policyName>
+	// KindUnique finds a user, group or role by its unique id.
+	KindUnique       Kind = 23 // v1/uid/<uniqueId>
+	KindOrganization Kind = 24 // v1/org/<organizationId>
+	KindUnit         Kind = 25 // v1/ou/<organizationId>/<unitId>
+	KindOrgPolicy    Kind = 26 // v1/orgpolicy/<organizationId>/<policyId>
 )
 
 // Errors. Those of the store below come through, wrapped.
