@@ -43,7 +43,7 @@ lint:
 # The API packages from the pinned models, and what is made from comments. The
 # outcome is committed.
 gen:
-	cd tools/apigen && $(GO) run . -out ../../internal/api/kmsapi
+	cd tools/apigen && $(GO) run . -out ../../internal/api
 	$(GO) generate ./internal/... ./cmd/...
 
 # Every fuzz target, FUZZTIME each; a target that moved is found again.

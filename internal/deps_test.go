@@ -39,8 +39,10 @@ var floors = map[string]int{
 	"internal/seal":            2,
 	"internal/tlscert":         2,
 
+	"internal/api/iamapi":      3,
 	"internal/api/kmsapi":      3,
 	"internal/api/keyreeveapi": 3,
+	"internal/api/stsapi":      3,
 	"internal/authz":           3,
 	"internal/audit":           3,
 	"internal/record":          3,

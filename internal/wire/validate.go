@@ -31,6 +31,7 @@ type Violations struct {
 	n    int
 	text []byte
 	path []byte // "tags.1.member." inside of a structure
+	name string // what QueryErr tells of a name if nothing else is violated
 }
 
 // A Pattern is a regular expression that a whole value must match, compiled
@@ -67,6 +68,18 @@ func (v *Violations) Err() error {
 		plural = ""
 	}
 	return Validation(strconv.Itoa(v.n) + " validation error" + plural + " detected: " + string(v.text))
+}
+
+// QueryErr is [Violations.Err] in the query protocol: a ValidationError.
+func (v *Violations) QueryErr() error {
+	err := v.Err()
+	switch {
+	case err != nil:
+		return QueryValidation(AsError(err).Message)
+	case v.name != "":
+		return QueryValidation(v.name)
+	}
+	return nil
 }
 
 // Full reports whether no more violations are told, so that there is no use in
@@ -115,6 +128,31 @@ func (v *Violations) Length(name, s string, least, most int) {
 func (v *Violations) Pattern(name, s string, p *Pattern) {
 	if !p.Match(s) {
 		v.add(name, s, patternText(p))
+	}
+}
+
+// Name checks the characters of a name as IAM does, which tells of a wrong one
+// in words of its own, and only if nothing else is violated.
+func (v *Violations) Name(name, s string, p *Pattern) {
+	if v.name == "" && s != "" && !p.Match(s) {
+		v.name = "The specified value for " + name + " is invalid. " +
+			"It must contain only alphanumeric characters and/or the following: +=,.@_-"
+	}
+}
+
+// Path is [Violations.Name] for a path.
+func (v *Violations) Path(name, s string, p *Pattern) {
+	if v.name == "" && s != "" && !p.Match(s) {
+		v.name = "The specified value for " + name + " is invalid. " +
+			"It must begin and end with / and contain only alphanumeric characters and/or / characters."
+	}
+}
+
+// Items checks the number of a list's items, which are structures. The message
+// does not repeat them.
+func (v *Violations) Items(name string, n, least, most int) {
+	if text := lengthText(n, least, most); text != "" {
+		v.addHidden(name, text)
 	}
 }
 

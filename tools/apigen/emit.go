@@ -128,12 +128,12 @@ func (m *model) messages() []message {
 
 var (
 	word        = regexp.MustCompile(`[A-Z][a-z0-9]*`)
-	initialisms = map[string]string{"Id": "ID", "Ids": "IDs", "Arn": "ARN", "Uri": "URI"}
+	initialisms = map[string]string{"Id": "ID", "Ids": "IDs", "Arn": "ARN", "Arns": "ARNs", "Uri": "URI"}
 )
 
 // goName is the API's name in Go's spelling.
 func goName(name string) string {
-	return word.ReplaceAllStringFunc(name, func(w string) string {
+	return word.ReplaceAllStringFunc(upperFirst(name), func(w string) string {
 		if spelled, ok := initialisms[w]; ok {
 			return spelled
 		}

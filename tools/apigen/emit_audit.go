@@ -40,7 +40,7 @@ func (m *model) emitAudit(p *printer) {
 		}
 		p.print("\nfunc (s *", s.name, ") appendAudit(b []byte) []byte {\nb = append(b, '{')\n")
 		for _, mem := range s.members {
-			if mem.target.hasSecret() || mem.target.kind == kindBlob {
+			if mem.target.hidden() {
 				continue
 			}
 			r := rule{member: mem, always: mem.always || mem.required}
@@ -48,6 +48,12 @@ func (m *model) emitAudit(p *printer) {
 		}
 		p.print("return append(b, '}')\n}\n")
 	}
+}
+
+// hidden reports whether a value of this shape is nothing to show. Of a structure
+// that only holds such, the rest is shown.
+func (s *shape) hidden() bool {
+	return s.sensitive || s.kind == kindBlob || s.kind == kindList && s.item().hidden()
 }
 
 func markShown(shown map[*shape]bool, s *shape) {
@@ -86,7 +92,7 @@ func parseRule(s *shape, text string) (rule, error) {
 	switch {
 	case r.member == nil, hasStand && r.stand == nil, hasUnless && r.unless == nil:
 		return r, fmt.Errorf("rule %q names an unknown member", text)
-	case r.member.target.hasSecret(), r.member.target.kind == kindBlob:
+	case r.member.target.hidden():
 		return r, fmt.Errorf("rule %q shows what must not be shown", text)
 	}
 	return r, nil
@@ -101,6 +107,8 @@ func (r rule) emit(p *printer, self string) {
 		cond += " && " + absent(self+"."+goName(r.unless.name), r.unless.target)
 	}
 	switch {
+	case r.member.document:
+		p.printf("if %s {\nb = wire.AppendEscapedString(wire.AppendName(b, %q), %s)\n}\n", cond, name, field)
 	case r.always:
 		emitAppend(p, field, name, s, true)
 	case r.fallback != "":

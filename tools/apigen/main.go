@@ -1,11 +1,13 @@
-// Command apigen generates internal/api/kmsapi from the model of AWS KMS.
+// Command apigen generates internal/api/kmsapi from the model of AWS KMS, and
+// internal/api/iamapi and stsapi from those of AWS IAM and STS.
 //
-// It merges two pinned modules, aws-sdk-go-v2/service/kms (shapes, enums,
+// For KMS it merges two pinned modules, aws-sdk-go-v2/service/kms (shapes, enums,
 // required members, exceptions: current) and aws-sdk-go (lengths, ranges,
-// patterns: frozen in 2025), with an overlay typed by hand. It takes names and
-// constraints, which are facts, and no documentation.
+// patterns: frozen in 2025), with an overlay typed by hand; the second has the
+// models of IAM and STS, too. It takes names and constraints, which are facts,
+// and no documentation.
 //
-//	cd tools/apigen && go run . -out ../../internal/api/kmsapi
+//	cd tools/apigen && go run . -out ../../internal/api
 package main
 
 import (
@@ -24,7 +26,7 @@ const (
 )
 
 func main() {
-	out := flag.String("out", "", "write the generated files to this `directory`")
+	out := flag.String("out", "", "write the generated packages below this `directory`")
 	flag.Parse()
 	if *out == "" || flag.NArg() > 0 {
 		flag.Usage()
@@ -41,26 +43,35 @@ func run(out string) error {
 	if err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(out, "*_gen.go"))
+	old, err := filepath.Glob(filepath.Join(out, "*", "*_gen.go"))
 	if err != nil {
 		return err
 	}
-	for _, name := range old {
-		if _, ok := files[filepath.Base(name)]; !ok {
-			if err := os.Remove(name); err != nil {
+	for _, path := range old {
+		name, err := filepath.Rel(out, path)
+		if err != nil {
+			return err
+		}
+		if _, ok := files[filepath.ToSlash(name)]; !ok {
+			if err := os.Remove(path); err != nil {
 				return err
 			}
 		}
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(out, name), text, 0o644); err != nil {
+		path := filepath.Join(out, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// generate returns the generated files by name.
+// generate returns the generated files by package and name, such as
+// "kmsapi/types_gen.go".
 func generate() (map[string][]byte, error) {
 	sdk, err := moduleDir(modelModule)
 	if err != nil {
@@ -80,7 +91,31 @@ func generate() (map[string][]byte, error) {
 	if err := m.apply(); err != nil {
 		return nil, err
 	}
-	return m.emit()
+	all := map[string][]byte{}
+	add := func(pkg string, files map[string][]byte, err error) error {
+		if err != nil {
+			return fmt.Errorf("package %s: %w", pkg, err)
+		}
+		for name, text := range files {
+			all[pkg+"/"+name] = text
+		}
+		return nil
+	}
+	files, err := m.emit()
+	if err := add("kmsapi", files, err); err != nil {
+		return nil, err
+	}
+	for _, svc := range queryServices {
+		q, err := readQuery(old, svc)
+		if err != nil {
+			return nil, fmt.Errorf("the model of %s: %w", svc.name, err)
+		}
+		files, err := q.emit()
+		if err := add(svc.pkg, files, err); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // moduleDir returns where the module cache holds the version that go.mod pins,

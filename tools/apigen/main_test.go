@@ -10,20 +10,24 @@ import (
 	"testing"
 )
 
-const generatedDir = "../../internal/api/kmsapi"
+const generatedDir = "../../internal/api"
 
 func TestGeneratedIsCurrent(t *testing.T) {
 	files, err := generate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	have, err := filepath.Glob(filepath.Join(generatedDir, "*_gen.go"))
+	have, err := filepath.Glob(filepath.Join(generatedDir, "*", "*_gen.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range have {
-		if _, ok := files[filepath.Base(name)]; !ok {
-			t.Errorf("%s is not generated any more", name)
+	for _, path := range have {
+		name, err := filepath.Rel(generatedDir, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := files[filepath.ToSlash(name)]; !ok {
+			t.Errorf("%s is not generated any more", path)
 		}
 	}
 	for name, want := range files {
@@ -59,7 +63,7 @@ func TestGoName(t *testing.T) {
 	for name, want := range map[string]string{
 		"KeyId": "KeyID", "AWSAccountId": "AWSAccountID", "DestinationKeyId": "DestinationKeyID", "Arn": "ARN", "AliasArn": "AliasARN",
 		"Id": "ID", "KeyIds": "KeyIDs", "XksProxyUriEndpoint": "XksProxyURIEndpoint", "IdxName": "IdxName", "MacAlgorithm": "MacAlgorithm",
-		"CloudTrailEventId": "CloudTrailEventID", "Identity": "Identity", "ArnIdUri": "ARNIDURI", "Mac": "Mac", "ValidTo": "ValidTo",
+		"CloudTrailEventId": "CloudTrailEventID", "PolicyArns": "PolicyARNs", "arn": "ARN", "Identity": "Identity", "ArnIdUri": "ARNIDURI", "Mac": "Mac", "ValidTo": "ValidTo",
 	} {
 		if got := goName(name); got != want {
 			t.Errorf("goName(%q) = %q, want %q", name, got, want)

@@ -1,0 +1,58 @@
+package main
+
+// What the models of IAM and STS do not say, typed by hand.
+
+// A queryOverlay is what is known by hand of a service of the query protocol.
+type queryOverlay struct {
+	routed []string // the operations that are generated; others are InvalidAction
+	// readOnlyPrefixes begin the names of operations that change nothing, as
+	// CloudTrail has it. It shows the answers of the others.
+	readOnlyPrefixes []string
+	shown            []string // operations that change nothing, and whose answers it shows
+	hidden           []string // members of inputs that it does not show
+	sensitive        []string // shapes that are secret, besides those that the model calls so
+	documents        string   // the shape of policy documents, which answers escape
+	// names and paths are shapes of which a wrong character is told in IAM's
+	// own words.
+	names, paths []string
+	// given are the members of inputs of which the handler must know whether
+	// they are there but empty.
+	given map[string]string
+}
+
+var iamOverlay = queryOverlay{
+	routed: []string{
+		"CreateUser", "GetUser", "ListUsers", "UpdateUser", "DeleteUser", "TagUser", "UntagUser", "ListUserTags",
+		"CreateAccessKey", "UpdateAccessKey", "ListAccessKeys", "DeleteAccessKey",
+		"CreateGroup", "GetGroup", "ListGroups", "UpdateGroup", "DeleteGroup", "AddUserToGroup", "RemoveUserFromGroup", "ListGroupsForUser",
+		"CreateRole", "GetRole", "ListRoles", "UpdateRole", "UpdateRoleDescription", "UpdateAssumeRolePolicy", "DeleteRole",
+		"TagRole", "UntagRole", "ListRoleTags", "ListInstanceProfilesForRole",
+		"PutUserPolicy", "GetUserPolicy", "DeleteUserPolicy", "ListUserPolicies",
+		"PutGroupPolicy", "GetGroupPolicy", "DeleteGroupPolicy", "ListGroupPolicies",
+		"PutRolePolicy", "GetRolePolicy", "DeleteRolePolicy", "ListRolePolicies",
+		"AttachUserPolicy", "DetachUserPolicy", "ListAttachedUserPolicies",
+		"AttachGroupPolicy", "DetachGroupPolicy", "ListAttachedGroupPolicies",
+		"AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies",
+		"PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary",
+		"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary",
+		"CreatePolicy", "GetPolicy", "ListPolicies", "DeletePolicy", "ListEntitiesForPolicy",
+		"CreatePolicyVersion", "GetPolicyVersion", "ListPolicyVersions", "SetDefaultPolicyVersion", "DeletePolicyVersion",
+		"TagPolicy", "UntagPolicy", "ListPolicyTags",
+		"GetAccountSummary",
+	},
+	readOnlyPrefixes: []string{"Generate", "Get", "List", "Simulate"},
+	documents:        "PolicyDocumentType",
+	names: []string{
+		"UserNameType", "ExistingUserNameType", "GroupNameType", "RoleNameType", "PolicyNameType",
+	},
+	paths: []string{"PathType"},
+	given: map[string]string{"UpdateRole": "Description"},
+}
+
+var stsOverlay = queryOverlay{
+	routed:           []string{"AssumeRole", "GetAccessKeyInfo", "GetCallerIdentity", "GetFederationToken", "GetSessionToken"},
+	readOnlyPrefixes: []string{"Assume", "Decode", "Get"},
+	shown:            []string{"AssumeRole", "GetFederationToken", "GetSessionToken"},
+	hidden:           []string{"TokenCode"},
+	sensitive:        []string{"TokenType"},
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A queryService is a service of the query protocol, of which only the routed
+// operations are generated.
+type queryService struct {
+	name  string // such as "IAM"
+	pkg   string // of the generated code, such as "iamapi"
+	model string // in the module of constraints
+	queryOverlay
+}
+
+var queryServices = []queryService{
+	{name: "IAM", pkg: "iamapi", model: "models/apis/iam/2010-05-08/api-2.json", queryOverlay: iamOverlay},
+	{name: "STS", pkg: "stsapi", model: "models/apis/sts/2011-06-15/api-2.json", queryOverlay: stsOverlay},
+}
+
+// ordered is a JSON object with its names in order, which is the order of
+// validation messages and of answers.
+type ordered[T any] struct {
+	names  []string
+	values map[string]T
+}
+
+func (o *ordered[T]) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &o.values); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if _, err := d.Token(); err != nil { // {
+		return err
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var skipped json.RawMessage
+		if err := d.Decode(&skipped); err != nil {
+			return err
+		}
+		o.names = append(o.names, name.(string))
+	}
+	return nil
+}
+
+type (
+	sdkModel struct {
+		Metadata struct {
+			APIVersion   string
+			Protocol     string
+			XMLNamespace string
+		}
+		Operations map[string]sdkOperation
+		Shapes     map[string]*sdkShape
+	}
+	sdkOperation struct {
+		Input  *sdkReference
+		Output *sdkReference
+		Errors []sdkReference
+	}
+	sdkReference struct {
+		Shape        string
+		LocationName string
+		Flattened    bool
+	}
+	sdkShape struct {
+		Type               string
+		Members            ordered[sdkReference]
+		Required           []string
+		Member, Key, Value *sdkReference
+		Min, Max           *int
+		Pattern            string
+		Enum               []string
+		Sensitive          bool
+		Flattened          bool
+		Error              struct {
+			Code           string
+			HTTPStatusCode int
+		}
+	}
+)
+
+// queryModel is a service's model, with the operations that are routed.
+type queryModel struct {
+	*model
+	queryService
+	version, namespace string
+	exceptions         []queryException
+	readOnly           []string // names of all operations that change nothing
+}
+
+type queryException struct {
+	code   string
+	status int
+}
+
+// readQuery reads a service's model.
+func readQuery(dir string, svc queryService) (*queryModel, error) {
+	text, err := os.ReadFile(filepath.Join(dir, svc.model))
+	if err != nil {
+		return nil, err
+	}
+	var sdk sdkModel
+	if err := json.Unmarshal(text, &sdk); err != nil {
+		return nil, fmt.Errorf("%s: %w", svc.model, err)
+	}
+	if sdk.Metadata.Protocol != "query" {
+		return nil, fmt.Errorf("%s: protocol is %s", svc.model, sdk.Metadata.Protocol)
+	}
+	m := &queryModel{
+		model: &model{shapes: map[string]*shape{}}, queryService: svc,
+		version: sdk.Metadata.APIVersion, namespace: sdk.Metadata.XMLNamespace,
+	}
+	for name := range sdk.Operations {
+		if slices.ContainsFunc(svc.readOnlyPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			m.readOnly = append(m.readOnly, name)
+		}
+	}
+	slices.Sort(m.readOnly)
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(slices.Values(svc.routed)) {
+		o, ok := sdk.Operations[name]
+		if !ok {
+			return nil, fmt.Errorf("overlay: operation %s does not exist", name)
+		}
+		op := &operation{name: name}
+		op.routed = true
+		op.readOnly = slices.Contains(m.readOnly, name)
+		if o.Input != nil {
+			if op.input, err = m.addShape(&sdk, o.Input.Shape); err != nil {
+				return nil, err
+			}
+			m.mark(op.input, func(s *shape) *bool { return &s.inInput })
+		}
+		if o.Output != nil {
+			if op.output, err = m.addShape(&sdk, o.Output.Shape); err != nil {
+				return nil, err
+			}
+			m.mark(op.output, func(s *shape) *bool { return &s.inAnswer })
+		}
+		for _, e := range o.Errors {
+			s := sdk.Shapes[e.Shape]
+			if s == nil || s.Error.Code == "" || s.Error.HTTPStatusCode == 0 {
+				return nil, fmt.Errorf("error %s has no code or status", e.Shape)
+			}
+			if !seen[s.Error.Code] {
+				seen[s.Error.Code] = true
+				m.exceptions = append(m.exceptions, queryException{s.Error.Code, s.Error.HTTPStatusCode})
+			}
+		}
+		m.operations = append(m.operations, op)
+	}
+	slices.SortFunc(m.exceptions, func(a, b queryException) int { return strings.Compare(a.code, b.code) })
+	return m, m.apply()
+}
+
+var queryKinds = map[string]kind{
+	"boolean":   kindBoolean,
+	"integer":   kindInteger,
+	"list":      kindList,
+	"map":       kindMap,
+	"string":    kindString,
+	"structure": kindStructure,
+	"timestamp": kindTimestamp,
+}
+
+// addShape adds a shape with all that it is made of.
+func (m *queryModel) addShape(sdk *sdkModel, sdkName string) (*shape, error) {
+	name := upperFirst(sdkName)
+	if s := m.shapes[name]; s != nil {
+		return s, nil
+	}
+	old := sdk.Shapes[sdkName]
+	if old == nil {
+		return nil, fmt.Errorf("shape %s does not exist", sdkName)
+	}
+	s := &shape{name: name, sensitive: old.Sensitive, limited: true, min: old.Min, max: old.Max, pattern: old.Pattern}
+	m.shapes[name] = s
+	if s.kind = queryKinds[old.Type]; s.kind == 0 || old.Flattened {
+		return nil, fmt.Errorf("shape %s is of type %s, flattened %t", sdkName, old.Type, old.Flattened)
+	}
+	if len(old.Enum) > 0 {
+		s.kind = kindEnum
+		for _, v := range old.Enum {
+			s.values = append(s.values, enumValue{constant: name + upperFirst(v), value: v})
+			s.printed = append(s.printed, v)
+		}
+	}
+	add := func(name string, ref sdkReference) error {
+		if ref.Flattened || ref.LocationName != "" && ref.LocationName != name {
+			return fmt.Errorf("member %s of %s has another name in messages", name, sdkName)
+		}
+		target, err := m.addShape(sdk, ref.Shape)
+		if err != nil {
+			return err
+		}
+		s.members = append(s.members, &member{name: name, target: target, required: slices.Contains(old.Required, name), bit: -1})
+		return nil
+	}
+	for _, name := range old.Members.names {
+		if err := add(name, old.Members.values[name]); err != nil {
+			return nil, err
+		}
+	}
+	if old.Member != nil {
+		if err := add("member", *old.Member); err != nil {
+			return nil, err
+		}
+	}
+	if s.kind == kindMap && sdk.Shapes[old.Value.Shape].Type != "integer" {
+		return nil, fmt.Errorf("map %s is not of integers", sdkName)
+	}
+	return s, nil
+}
+
+// apply adds the overlay.
+func (m *queryModel) apply() error {
+	for _, name := range m.sensitive {
+		if m.shapes[name] == nil {
+			return fmt.Errorf("overlay: shape %s does not exist", name)
+		}
+		m.shapes[name].sensitive = true
+	}
+	for _, op := range m.operations {
+		if op.input != nil {
+			for _, mem := range op.input.members {
+				if !slices.Contains(m.hidden, mem.name) {
+					op.parameters = append(op.parameters, mem.name)
+				}
+			}
+		}
+		if op.output != nil && (!op.readOnly || slices.Contains(m.shown, op.name)) {
+			for _, mem := range op.output.members {
+				op.elements = append(op.elements, mem.name)
+			}
+		}
+	}
+	for _, s := range m.shapes {
+		zero, most := 0, maxString
+		if s.kind == kindString || s.kind == kindList {
+			switch {
+			case s.min != nil && s.max == nil:
+				s.max = &most
+			case s.max != nil && s.min == nil:
+				s.min = &zero
+			}
+		}
+		bit := 0
+		for _, mem := range s.members {
+			if s.kind != kindStructure {
+				continue
+			}
+			if s.inInput && (mem.target.kind == kindEnum || mem.target.kind == kindString) {
+				mem.bit = bit
+				bit++
+			}
+			if s.inInput && mem.target.sensitive {
+				return fmt.Errorf("%s.%s is a secret of an input", s.name, mem.name)
+			}
+			// What an answer always has: lists of their own, and booleans.
+			mem.always = !s.inInput && (mem.required && mem.target.kind != kindStructure || mem.target.kind == kindBoolean ||
+				mem.target.kind == kindList && m.isOutput(s))
+			mem.document = !s.inInput && mem.target.name == m.documents
+		}
+		if bit > 16 {
+			return fmt.Errorf("%s has more strings than presence has bits", s.name)
+		}
+	}
+	return nil
+}
+
+// maxString stands for no limit: wire.MaxString, which no request exceeds.
+const maxString = 1 << 20
+
+// upperFirst is a name as Go exports it.
+func upperFirst(name string) string { return strings.ToUpper(name[:1]) + name[1:] }
