@@ -156,95 +156,80 @@ func New(o Organizations) *Authorizer { return &Authorizer{organizations: o} }
 // *Denied. Other errors are ErrGrantToken, and those of the store. The decision
 // is noted in the call. The request may be nil.
 func (a *Authorizer) Decide(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (Permit, error) {
-	d := a.decide(c, action, r)
-	c.DecisionText = d.Text
-	if !d.Allowed {
-		return Permit{}, &Denied{Action: action, Text: d.Text}
-	}
-	return Permit{call: c, action: action, resource: r.ARN, account: r.Account, revision: r.Revision}, nil
+	d := a.newDecider(c, action, r, q)
+	defer d.release()
+	return d.permit(ctx)
 }
 
 // DecideRetire is Decide for kms:RetireGrant of a grant on the key r: the
-// retiring principal may, the grantee if the grant says so, and by an
-// identity-based policy whoever belongs to the account that made the grant or
-// to the one that owns the key. A key policy can forbid it but not allow it.
+// retiring principal may, the grantee if the grant says so, and by
+// identity-based policies whoever is of the account that made the grant or of
+// the one that owns the key. The key policy has no say in it. A nil grant is
+// one that does not exist.
 func (a *Authorizer) DecideRetire(ctx context.Context, c *call.Call, g *Grant, r *Resource, q *Request) (Permit, error) {
-	return a.Decide(ctx, c, "kms:RetireGrant", r, q)
+	d := a.newDecider(c, actionRetire, r, q)
+	defer d.release()
+	d.retired = g
+	return d.permit(ctx)
 }
 
 // Would reports what Decide would decide. It issues no permit and notes
 // nothing. PutKeyPolicy asks it about itself, with the new policy in r, so that
 // nobody locks himself out.
 func (a *Authorizer) Would(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (bool, error) {
-	return a.decide(c, action, r).Allowed, nil
+	d := a.newDecider(c, action, r, q)
+	defer d.release()
+	o, err := d.decide(ctx)
+	return err == nil && o.allowed(), err
 }
 
 // Explain decides as Decide does, by the same code, and returns the decision
 // with all its reasons. It issues no permit and notes nothing.
 func (a *Authorizer) Explain(ctx context.Context, c *call.Call, action string, r *Resource, q *Request) (*Decision, error) {
-	return a.decide(c, action, r), nil
+	d := a.newDecider(c, action, r, q)
+	defer d.release()
+	return d.explain(ctx)
 }
 
 // ExplainRetire is to DecideRetire what Explain is to Decide.
 func (a *Authorizer) ExplainRetire(ctx context.Context, c *call.Call, g *Grant, r *Resource, q *Request) (*Decision, error) {
-	return a.decide(c, "kms:RetireGrant", r), nil
+	d := a.newDecider(c, actionRetire, r, q)
+	defer d.release()
+	d.retired = g
+	return d.explain(ctx)
 }
 
-// decide knows the account's administrators and nobody else.
-func (a *Authorizer) decide(c *call.Call, action string, r *Resource) *Decision {
-	p := c.Caller
-	d := &Decision{Action: action, Resource: r.ARN}
-	switch {
-	case p == nil || p.Kind == call.Nobody, r.Account != p.Account:
-		d.Text = message(p, action, r, crossAccount)
-	case p.Administrator():
-		d.Allowed = true
-		d.Text = "allowed: administrator of the owning account"
-	default:
-		d.Text = message(p, action, r, "because no identity-based policy allows the "+action+" action")
+const actionRetire = "kms:RetireGrant"
+
+// permit decides, notes the decision in the call, and issues a permit.
+func (d *decider) permit(ctx context.Context) (Permit, error) {
+	o, err := d.decide(ctx)
+	if err != nil {
+		d.c.DecisionText = "undecided: an error came first"
+		return Permit{}, err
 	}
-	return d
+	if !o.allowed() {
+		text := d.message(o)
+		d.c.DecisionText = "denied: " + o.words()
+		return Permit{}, &Denied{Action: d.action, Text: text}
+	}
+	d.c.DecisionText = o.words()
+	return Permit{call: d.c, action: d.action, resource: d.r.ARN, account: d.r.Account, revision: d.r.Revision}, nil
 }
 
-// crossAccount ends the text for a resource of another account, or for one
-// that does not exist there, so that nobody learns which.
-const crossAccount = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
-
-// message prints a denial in AWS's words. Sources: "Troubleshooting access
-// denied error messages" in the IAM User Guide; texts of recorded answers.
-func message(p *call.Principal, action string, r *Resource, why string) string {
-	who := "anonymous"
-	if p != nil && p.ARN != "" {
-		who = p.ARN
+// explain decides and returns the decision with its reasons.
+func (d *decider) explain(ctx context.Context) (*Decision, error) {
+	d.record = &Decision{Action: d.action, Resource: d.r.ARN}
+	o, err := d.decide(ctx)
+	if err != nil {
+		return nil, err
 	}
-	where := "on resource: " + r.ARN
-	if p == nil || r.Account != p.Account {
-		where = "on this resource"
-		if r.FromCiphertext {
-			where = "on the resource associated with this ciphertext"
-		}
+	d.record.Allowed = o.allowed()
+	d.record.Text = o.words()
+	if !o.allowed() {
+		d.record.Text = d.message(o)
 	}
-	return "User: " + who + " is not authorized to perform: " + action + " " + where + " " + why
-}
-
-// DenyUnknown returns the denial for a resource that could not be found in a
-// place where saying so would tell about another account's keys, or for the
-// key that a ciphertext names and that is not there.
-func DenyUnknown(c *call.Call, action string, fromCiphertext bool) *Denied {
-	c.DecisionText = "denied: resource not found"
-	return &Denied{Action: action, Text: message(c.Caller, action, &Resource{FromCiphertext: fromCiphertext}, crossAccount)}
-}
-
-// DenyUnknownRole returns the denial for a role that sts:AssumeRole names and
-// that is not there. It reads as one for a role of another account that does
-// not trust the caller.
-func DenyUnknownRole(c *call.Call, action, roleARN string) *Denied {
-	c.DecisionText = "denied: role not found"
-	who := "anonymous"
-	if c.Caller != nil && c.Caller.ARN != "" {
-		who = c.Caller.ARN
-	}
-	return &Denied{Action: action, Text: "User: " + who + " is not authorized to perform: " + action + " on resource: " + roleARN}
+	return d.record, nil
 }
 
 // Job is background work of the system itself, which has no caller.

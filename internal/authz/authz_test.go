@@ -50,7 +50,7 @@ func TestDecide(t *testing.T) {
 			"User: arn:aws:iam::444455556666:user/u is not authorized to perform: kms:Decrypt on the resource associated with this ciphertext" + hidden,
 		},
 		{"nobody", &call.Call{}, res, "User: anonymous is not authorized to perform: kms:Decrypt on this resource" + hidden},
-		{"the zero principal", &call.Call{Caller: &call.Principal{}}, authz.Resource{ARN: "*"}, "User: anonymous is not authorized to perform: kms:Decrypt on resource: *" + hidden},
+		{"the zero principal", &call.Call{Caller: &call.Principal{}}, authz.Resource{ARN: "*"}, "User: anonymous is not authorized to perform: kms:Decrypt on this resource" + hidden},
 	} {
 		p, err := authz.New(nil).Decide(t.Context(), tt.c, "kms:Decrypt", &tt.r, nil)
 		var d *authz.Denied

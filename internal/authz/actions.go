@@ -1,0 +1,312 @@
+package authz
+
+// A keyset is a set of condition keys.
+type keyset uint64
+
+// The condition keys that not every action has. Those of KMS are told by the
+// pages "AWS KMS condition keys" and "AWS global condition keys" of its
+// Developer Guide, and all by the Service Authorization Reference.
+const (
+	keyCallerAccount keyset = 1 << iota
+	keyViaService
+	keyBypassLockoutCheck
+	keyDataKeyPairSpec
+	keyEncryptionAlgorithm
+	keyEncryptionContext
+	keyEncryptionContextKeys
+	keyExpirationModel
+	keyGrantConstraintSourceARN
+	keyGrantConstraintType
+	keyGrantIsForAWSResource
+	keyGrantOperations
+	keyGranteePrincipal
+	keyGranteeServicePrincipal
+	keyKeyAgreementAlgorithm
+	keyKeyOrigin
+	keyKeySpec
+	keyKeyUsage
+	keyMACAlgorithm
+	keyMessageType
+	keyMultiRegion
+	keyMultiRegionKeyType
+	keyPrimaryRegion
+	keyReEncryptOnSameKey
+	keyRecipientAttestation
+	keyReplicaRegion
+	keyRequestAlias
+	keyResourceAliases
+	keyRetiringPrincipal
+	keyRetiringServicePrincipal
+	keyRotationPeriod
+	keyPendingWindow
+	keySigningAlgorithm
+	keyTrailingDays
+	keyValidTo
+	keyWrappingAlgorithm
+	keyWrappingKeySpec
+
+	keyRequestTag
+	keyTagKeys
+	keyResourceTag
+
+	keyIAMResourceTag
+	keyPermissionsBoundary
+	keyPolicyARN
+
+	keyExternalID
+	keyRoleSessionName
+	keySourceIdentity
+	keyTransitiveTagKeys
+)
+
+// Sets that go together.
+const (
+	ofCall     = keyCallerAccount | keyViaService
+	ofContext  = keyEncryptionContext | keyEncryptionContextKeys
+	ofCrypto   = ofCall | ofContext | keyEncryptionAlgorithm | keyRequestAlias
+	ofSpec     = keyKeyOrigin | keyKeySpec | keyKeyUsage | keyMultiRegion | keyMultiRegionKeyType
+	ofKey      = ofSpec | keyResourceAliases | keyResourceTag // of a key as a resource
+	ofEntity   = keyResourceTag | keyIAMResourceTag           // of a user or role as a resource
+	ofTagging  = keyRequestTag | keyTagKeys
+	ofBoundary = keyPermissionsBoundary
+)
+
+// keyOf returns the condition key of a name in lower case; 0 for one that every
+// action has, or none.
+func keyOf(name string) keyset {
+	switch name {
+	case "kms:calleraccount":
+		return keyCallerAccount
+	case "kms:viaservice":
+		return keyViaService
+	case "kms:bypasspolicylockoutsafetycheck":
+		return keyBypassLockoutCheck
+	case "kms:datakeypairspec":
+		return keyDataKeyPairSpec
+	case "kms:encryptionalgorithm":
+		return keyEncryptionAlgorithm
+	case "kms:encryptioncontext:":
+		return keyEncryptionContext
+	case "kms:encryptioncontextkeys":
+		return keyEncryptionContextKeys
+	case "kms:expirationmodel":
+		return keyExpirationModel
+	case "kms:grantconstraintsourcearn":
+		return keyGrantConstraintSourceARN
+	case "kms:grantconstrainttype":
+		return keyGrantConstraintType
+	case "kms:grantisforawsresource":
+		return keyGrantIsForAWSResource
+	case "kms:grantoperations":
+		return keyGrantOperations
+	case "kms:granteeprincipal":
+		return keyGranteePrincipal
+	case "kms:granteeserviceprincipal":
+		return keyGranteeServicePrincipal
+	case "kms:keyagreementalgorithm":
+		return keyKeyAgreementAlgorithm
+	case "kms:keyorigin":
+		return keyKeyOrigin
+	case "kms:keyspec", "kms:customermasterkeyspec":
+		return keyKeySpec
+	case "kms:keyusage", "kms:customermasterkeyusage":
+		return keyKeyUsage
+	case "kms:macalgorithm":
+		return keyMACAlgorithm
+	case "kms:messagetype":
+		return keyMessageType
+	case "kms:multiregion":
+		return keyMultiRegion
+	case "kms:multiregionkeytype":
+		return keyMultiRegionKeyType
+	case "kms:primaryregion":
+		return keyPrimaryRegion
+	case "kms:reencryptonsamekey":
+		return keyReEncryptOnSameKey
+	case "kms:recipientattestation:":
+		return keyRecipientAttestation
+	case "kms:replicaregion":
+		return keyReplicaRegion
+	case "kms:requestalias":
+		return keyRequestAlias
+	case "kms:resourcealiases":
+		return keyResourceAliases
+	case "kms:retiringprincipal":
+		return keyRetiringPrincipal
+	case "kms:retiringserviceprincipal":
+		return keyRetiringServicePrincipal
+	case "kms:rotationperiodindays":
+		return keyRotationPeriod
+	case "kms:schedulekeydeletionpendingwindowindays":
+		return keyPendingWindow
+	case "kms:signingalgorithm":
+		return keySigningAlgorithm
+	case "kms:trailingdayswithoutkeyusage":
+		return keyTrailingDays
+	case "kms:validto":
+		return keyValidTo
+	case "kms:wrappingalgorithm":
+		return keyWrappingAlgorithm
+	case "kms:wrappingkeyspec":
+		return keyWrappingKeySpec
+	case "aws:requesttag/":
+		return keyRequestTag
+	case "aws:tagkeys":
+		return keyTagKeys
+	case "aws:resourcetag/":
+		return keyResourceTag
+	case "iam:resourcetag/":
+		return keyIAMResourceTag
+	case "iam:permissionsboundary":
+		return keyPermissionsBoundary
+	case "iam:policyarn":
+		return keyPolicyARN
+	case "sts:externalid":
+		return keyExternalID
+	case "sts:rolesessionname":
+		return keyRoleSessionName
+	case "sts:sourceidentity":
+		return keySourceIdentity
+	case "sts:transitivetagkeys":
+		return keyTransitiveTagKeys
+	}
+	return 0
+}
+
+// kind is what a resource is.
+type kind uint8
+
+const (
+	other     kind = 1 << iota // its policy, if it has one, is not for us
+	anything                   // "*": an action on no one resource
+	key                        // a KMS key, which has a key policy
+	newKey                     // a KMS key that is about to be made
+	alias                      // a KMS alias
+	role                       // an IAM role, which has a trust policy
+	user                       // an IAM user
+	iamPolicy                  // a managed policy
+)
+
+// An action is what authorization knows of one.
+type action struct {
+	// on is what it is done to. Condition keys that describe a resource are
+	// there for these kinds alone.
+	on kind
+	// shared: other accounts can be let do it.
+	shared bool
+	// granted: a grant can allow it, under the action's own name.
+	granted bool
+	// keys are the condition keys of the request.
+	keys keyset
+}
+
+// actions is what can be asked for, with whom it can be shared and the
+// condition keys that it populates. What is not in it is of its account alone
+// and has no condition keys besides the global ones. A test holds it against
+// testdata/actions.csv, which was taken from AWS's data.
+//
+// Read by all, written by none.
+var actions = map[string]action{
+	// Keys. Sources: the table of "AWS KMS permissions" in the Developer Guide.
+	"kms:CancelKeyDeletion":                   {on: key, keys: ofCall},
+	"kms:CreateAlias":                         {on: key | alias, keys: ofCall},
+	"kms:CreateGrant":                         {on: key, shared: true, granted: true, keys: ofCall | ofContext | ofNewGrant},
+	"kms:Decapsulate":                         {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias},
+	"kms:Decrypt":                             {on: key, shared: true, granted: true, keys: ofCrypto | keyRecipientAttestation},
+	"kms:DeleteAlias":                         {on: key | alias, keys: ofCall},
+	"kms:DeleteImportedKeyMaterial":           {on: key, keys: ofCall},
+	"kms:DeriveSharedSecret":                  {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyKeyAgreementAlgorithm | keyRecipientAttestation},
+	"kms:DescribeKey":                         {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias},
+	"kms:DisableKey":                          {on: key, keys: ofCall | keyTrailingDays},
+	"kms:DisableKeyRotation":                  {on: key, keys: ofCall},
+	"kms:EnableKey":                           {on: key, keys: ofCall},
+	"kms:EnableKeyRotation":                   {on: key, keys: ofCall | keyRotationPeriod},
+	"kms:Encapsulate":                         {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias},
+	"kms:Encrypt":                             {on: key, shared: true, granted: true, keys: ofCrypto},
+	"kms:GenerateDataKey":                     {on: key, shared: true, granted: true, keys: ofCrypto | keyRecipientAttestation},
+	"kms:GenerateDataKeyPair":                 {on: key, shared: true, granted: true, keys: ofCrypto | keyRecipientAttestation | keyDataKeyPairSpec},
+	"kms:GenerateDataKeyPairWithoutPlaintext": {on: key, shared: true, granted: true, keys: ofCrypto | keyDataKeyPairSpec},
+	"kms:GenerateDataKeyWithoutPlaintext":     {on: key, shared: true, granted: true, keys: ofCrypto},
+	"kms:GenerateMac":                         {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMACAlgorithm},
+	"kms:GetKeyLastUsage":                     {on: key, keys: ofCall},
+	"kms:GetKeyPolicy":                        {on: key, keys: ofCall},
+	"kms:GetKeyRotationStatus":                {on: key, shared: true, keys: ofCall},
+	"kms:GetParametersForImport":              {on: key, keys: ofCall | keyWrappingAlgorithm | keyWrappingKeySpec},
+	"kms:GetPublicKey":                        {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias},
+	"kms:ImportKeyMaterial":                   {on: key, keys: ofCall | keyExpirationModel | keyValidTo},
+	"kms:ListGrants":                          {on: key, shared: true, keys: ofCall | keyGrantIsForAWSResource},
+	"kms:ListKeyPolicies":                     {on: key, keys: ofCall},
+	"kms:ListKeyRotations":                    {on: key, keys: ofCall},
+	"kms:ListResourceTags":                    {on: key, keys: ofCall},
+	"kms:PutKeyPolicy":                        {on: key, keys: ofCall | keyBypassLockoutCheck},
+	"kms:ReEncryptFrom":                       {on: key, shared: true, granted: true, keys: ofCrypto | keyReEncryptOnSameKey},
+	"kms:ReEncryptTo":                         {on: key, shared: true, granted: true, keys: ofCrypto | keyReEncryptOnSameKey},
+	"kms:ReplicateKey":                        {on: key, keys: ofCall | keyReplicaRegion},
+	"kms:RetireGrant":                         {on: key, shared: true, keys: ofCall | ofContext | keyGrantConstraintType},
+	"kms:RevokeGrant":                         {on: key, shared: true, keys: ofCall | keyGrantIsForAWSResource},
+	"kms:RotateKeyOnDemand":                   {on: key, keys: ofCall},
+	"kms:ScheduleKeyDeletion":                 {on: key, keys: ofCall | keyPendingWindow | keyTrailingDays},
+	"kms:Sign":                                {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMessageType | keySigningAlgorithm},
+	"kms:SynchronizeMultiRegionKey":           {on: key},
+	"kms:TagResource":                         {on: key | newKey, keys: ofCall | ofTagging},
+	"kms:UntagResource":                       {on: key, keys: ofCall | keyTagKeys},
+	"kms:UpdateAlias":                         {on: key | alias, keys: ofCall},
+	"kms:UpdateKeyDescription":                {on: key, keys: ofCall},
+	"kms:UpdatePrimaryRegion":                 {on: key, keys: ofCall | keyPrimaryRegion},
+	"kms:Verify":                              {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMessageType | keySigningAlgorithm},
+	"kms:VerifyMac":                           {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMACAlgorithm},
+
+	// What touches no key that there is.
+	"kms:ConnectCustomKeyStore":    {on: anything, keys: keyCallerAccount},
+	"kms:CreateCustomKeyStore":     {on: anything, keys: keyCallerAccount},
+	"kms:CreateKey":                {on: anything, keys: ofCall | ofSpec | ofTagging | keyBypassLockoutCheck | keyResourceTag},
+	"kms:DeleteCustomKeyStore":     {on: anything, keys: keyCallerAccount},
+	"kms:DescribeCustomKeyStores":  {on: anything, keys: keyCallerAccount},
+	"kms:DisconnectCustomKeyStore": {on: anything, keys: keyCallerAccount},
+	"kms:GenerateRandom":           {on: anything, keys: keyRecipientAttestation},
+	"kms:ListAliases":              {on: anything},
+	"kms:ListKeys":                 {on: anything},
+	"kms:ListRetirableGrants":      {on: anything},
+	"kms:UpdateCustomKeyStore":     {on: anything, keys: keyCallerAccount},
+
+	// STS.
+	"sts:AssumeRole":         {on: role, shared: true, keys: ofTagging | keyExternalID | keyRoleSessionName | keySourceIdentity | keyTransitiveTagKeys},
+	"sts:SetSourceIdentity":  {on: role, shared: true, keys: keySourceIdentity},
+	"sts:TagSession":         {on: role, shared: true, keys: ofTagging | keyTransitiveTagKeys},
+	"sts:GetFederationToken": {on: other, keys: ofTagging},
+
+	// IAM: those that have condition keys of their own. What is done to a user,
+	// role or managed policy has its tags, too.
+	"iam:AttachGroupPolicy":             {on: other, keys: keyPolicyARN},
+	"iam:AttachRolePolicy":              {on: role, keys: keyPolicyARN | ofBoundary},
+	"iam:AttachUserPolicy":              {on: user, keys: keyPolicyARN | ofBoundary},
+	"iam:CreatePolicy":                  {on: iamPolicy, keys: ofTagging},
+	"iam:CreateRole":                    {on: role, keys: ofTagging | ofBoundary},
+	"iam:CreateUser":                    {on: user, keys: ofTagging | ofBoundary},
+	"iam:DeleteRole":                    {on: role, keys: ofBoundary},
+	"iam:DeleteRolePermissionsBoundary": {on: role, keys: ofBoundary},
+	"iam:DeleteRolePolicy":              {on: role, keys: ofBoundary},
+	"iam:DeleteUserPermissionsBoundary": {on: user, keys: ofBoundary},
+	"iam:DeleteUserPolicy":              {on: user, keys: ofBoundary},
+	"iam:DetachGroupPolicy":             {on: other, keys: keyPolicyARN},
+	"iam:DetachRolePolicy":              {on: role, keys: keyPolicyARN | ofBoundary},
+	"iam:DetachUserPolicy":              {on: user, keys: keyPolicyARN | ofBoundary},
+	"iam:GetRole":                       {on: role, keys: ofBoundary},
+	"iam:PutRolePermissionsBoundary":    {on: role, keys: ofBoundary},
+	"iam:PutRolePolicy":                 {on: role, keys: ofBoundary},
+	"iam:PutUserPermissionsBoundary":    {on: user, keys: ofBoundary},
+	"iam:PutUserPolicy":                 {on: user, keys: ofBoundary},
+	"iam:TagPolicy":                     {on: iamPolicy, keys: ofTagging},
+	"iam:TagRole":                       {on: role, keys: ofTagging},
+	"iam:TagUser":                       {on: user, keys: ofTagging},
+	"iam:UntagPolicy":                   {on: iamPolicy, keys: keyTagKeys},
+	"iam:UntagRole":                     {on: role, keys: keyTagKeys},
+	"iam:UntagUser":                     {on: user, keys: keyTagKeys},
+	"iam:UpdateAssumeRolePolicy":        {on: role, keys: ofBoundary},
+	"iam:UpdateRole":                    {on: role, keys: ofBoundary},
+	"iam:UpdateRoleDescription":         {on: role, keys: ofBoundary},
+}
+
+// ofNewGrant is what a grant that is asked for populates.
+const ofNewGrant = keyGrantConstraintSourceARN | keyGrantConstraintType | keyGrantIsForAWSResource | keyGrantOperations |
+	keyGranteePrincipal | keyGranteeServicePrincipal | keyRetiringPrincipal | keyRetiringServicePrincipal
