@@ -27,6 +27,7 @@ const contentType = "application/x-amz-json-1.1"
 // The answer's headers that never change. Nothing changes these slices.
 var (
 	headerContentType  = []string{contentType}
+	headerXML          = []string{"text/xml"}
 	headerCacheControl = []string{"no-cache, no-store, must-revalidate, private"}
 	headerExpires      = []string{"0"}
 	headerPragma       = []string{"no-cache"}
@@ -90,6 +91,7 @@ type answer struct {
 	err    *wire.Error // nil if it is a success
 	route  *route      // nil if the request was refused at the door, and is no call
 	unread bool        // the rest of the request is not read
+	query  bool        // it is one of the query protocol
 }
 
 // handle does all but the writing.
@@ -100,12 +102,20 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, c *call.Call) (a
 	var id identity
 	e := s.receive(w, r, c, &id, in)
 	a.unread = in.unread
+	a.query = id.protocol == Query
 	a.out = outputs.Get().(*output)
 	if e == nil {
 		a.body, a.route, e = s.serve(c, r, &id, in, a.out)
 	}
+	if a.query {
+		e = inQuery(e)
+	}
 	if a.err = e; e != nil {
-		a.body = wire.AppendError(a.out.b[:0], e)
+		if a.query {
+			a.body = wire.AppendXMLError(a.out.b[:0], e, id.space(), c.ID)
+		} else {
+			a.body = wire.AppendError(a.out.b[:0], e)
+		}
 		a.out.grew(a.body)
 	}
 	return a
@@ -190,7 +200,12 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	}
 	c.Caller = id.caller
 	back, svc := id.backend, id.service
-	prefix, name := target(r)
+	var prefix, name string
+	if svc.protocol == Query {
+		name, prefix = wire.QueryAction(in.b)
+	} else {
+		prefix, name = target(r)
+	}
 	c.Target = name
 	known := prefix == svc.prefix
 	if rt = svc.routes[name]; rt == nil || !known {
@@ -209,10 +224,16 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 		}
 		return nil, rt, wire.Internal(err)
 	}
-	if c.Operation = rt.operation; c.Operation != nil {
+	switch c.Operation = rt.operation; {
+	case c.Operation != nil:
 		body, e = s.invoke(c, in, out)
-	} else {
+	case svc.protocol == Query:
+		e = unknownAction(name, prefix)
+	default:
 		e = wire.UnknownOperation()
+	}
+	if svc.protocol == Query {
+		e = inQuery(e) // as it will be on record
 	}
 	if e != nil {
 		body = nil
@@ -226,17 +247,19 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	return body, rt, e
 }
 
-// isJSON reports whether the body is said to be of the protocol.
-func isJSON(r *http.Request) bool {
+// isJSON reports whether the body is said to be of the JSON protocol.
+func isJSON(r *http.Request) bool { return isOfType(r, contentType) }
+
+func isOfType(r *http.Request, want string) bool {
 	v := r.Header["Content-Type"]
 	if len(v) != 1 {
 		return false
 	}
-	if v[0] == contentType {
+	if v[0] == want {
 		return true
 	}
 	media, _, _ := strings.Cut(v[0], ";")
-	return strings.EqualFold(strings.TrimSpace(media), contentType)
+	return strings.EqualFold(strings.TrimSpace(media), want)
 }
 
 // target takes X-Amz-Target apart; both parts are empty if it is not there or
@@ -257,6 +280,7 @@ func target(r *http.Request) (prefix, name string) {
 // that.
 type identity struct {
 	backend       *backend
+	protocol      Protocol
 	service       *service
 	authorization sigv4.Authorization
 	caller        *call.Principal
@@ -265,13 +289,17 @@ type identity struct {
 
 // identify checks all of a request but its signature and body.
 func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Error {
-	if r.Method != http.MethodPost || r.URL.Path != "/" || !isJSON(r) {
+	id.backend = s.backend.Load()
+	known := isJSON(r)
+	if !known && isForm(r) && (id.backend == nil || id.backend.speaks(Query)) {
+		id.protocol, known = Query, true
+	}
+	if r.Method != http.MethodPost || r.URL.Path != "/" || !known {
 		return s.refuse(notAPI)
 	}
 	if r.ProtoMajor >= 2 && !oneHost(r) {
 		return s.refuse(twoHosts)
 	}
-	id.backend = s.backend.Load()
 	if id.backend == nil {
 		return s.refuse(isSealed)
 	}
@@ -280,11 +308,17 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 		return s.unauthenticated(c, &a, err)
 	}
 	prefix, _ := target(r)
-	id.service = id.backend.service(a.Service, prefix)
-	if err := a.Check(c.Time, sigv4.Scope{Service: id.service.name, Region: s.region, Skew: id.service.skew}); err != nil {
+	id.service = id.backend.service(id.protocol, a.Service, prefix)
+	if id.service == nil {
+		return s.refuse(notAPI)
+	}
+	if err := a.Check(c.Time, sigv4.Scope{Service: id.service.name, Region: id.service.region, Skew: id.service.skew}); err != nil {
 		return s.unauthenticated(c, &a, err)
 	}
 	c.Region, c.Service = a.Region, id.service.name
+	if id.service.global {
+		c.Region = globalRegion
+	}
 	id.caller, id.key, err = id.backend.credentials.Credential(s.ctx, a.AccessKeyID, a.Token)
 	if err != nil {
 		return s.unauthenticated(c, &a, err)
@@ -304,23 +338,40 @@ func oneHost(r *http.Request) bool {
 	return true
 }
 
-// service returns the service that a request is for: the one its target names,
-// or else the one it is signed for, or else the first. If the signature is for
-// another, that is for sigv4 to say.
-func (b *backend) service(name, prefix string) *service {
-	var signed *service
+// speaks reports whether a service speaks the protocol.
+func (b *backend) speaks(p Protocol) bool {
 	for _, svc := range b.services {
-		if svc.prefix == prefix {
+		if svc.protocol == p {
+			return true
+		}
+	}
+	return false
+}
+
+// service returns the service of a protocol that a request is for: the one its
+// target names, or else the one it is signed for, or else the first. If the
+// signature is for another, that is for sigv4 to say. It is nil if no service
+// speaks the protocol.
+func (b *backend) service(p Protocol, name, prefix string) *service {
+	var first, signed *service
+	for _, svc := range b.services {
+		if svc.protocol != p {
+			continue
+		}
+		if p == JSON && svc.prefix == prefix {
 			return svc
 		}
 		if svc.name == name {
 			signed = svc
 		}
+		if first == nil {
+			first = svc
+		}
 	}
 	if signed != nil {
 		return signed
 	}
-	return b.services[0]
+	return first
 }
 
 // refuse counts a request that was refused at the door, not for its signature.
@@ -448,6 +499,9 @@ func (s *Server) logCall(c *call.Call, took time.Duration) {
 func (s *Server) write(w http.ResponseWriter, r *http.Request, id string, a *answer, now time.Time) {
 	h := w.Header()
 	h["Content-Type"] = headerContentType
+	if a.query {
+		h["Content-Type"] = headerXML
+	}
 	h["Cache-Control"] = headerCacheControl
 	h["Expires"] = headerExpires
 	h["Pragma"] = headerPragma

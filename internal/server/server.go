@@ -6,17 +6,21 @@
 // until [Server.Unseal] gives it the services, the credentials and the audit
 // log. One request takes this path:
 //
-//	POST /, awsJson1_1              else UnknownOperationException, 404
+//	POST /, awsJson1_1 or a form    else UnknownOperationException, 404
 //	signature read, scope, clock    else as package sigv4 says
 //	credential looked up            else UnrecognizedClientException
 //	body read, at most MaxBody      else RequestEntityTooLargeException, 413
 //	let in, of Limits.Requests      else ServiceUnavailableException, 503
 //	signature verified              else InvalidSignatureException
-//	X-Amz-Target routed             else UnknownOperationException, 400
+//	X-Amz-Target or Action routed   else UnknownOperationException, 400
 //	audit log in order              else KMSInternalException, 500
 //	operation invoked
 //	call recorded                   else KMSInternalException, 500
 //	let out; answer written, then wiped
+//
+// A form is a request of the query protocol, and is answered with XML and the
+// codes and statuses of that protocol: InvalidClientTokenId, 403, in the place of
+// UnrecognizedClientException, and so on.
 //
 // Until the body is in, the request has cost a buffer that grew with it, and a
 // place in the lobby, which it loses to others if it takes long. See [Limits].
@@ -59,14 +63,37 @@ const (
 	DefaultIdle        = 3 * time.Minute
 )
 
+// A Protocol is how clients speak with a service.
+type Protocol uint8
+
+// The protocols. They are told apart by the content type of a request.
+const (
+	JSON  Protocol = iota // awsJson1_1
+	Query                 // awsQuery: a form, answered with XML
+)
+
+// globalRegion is the Region in which the services of the query protocol have
+// their global endpoints, for which SDKs sign whatever Region they are set to.
+const globalRegion = "us-east-1"
+
 // A Service is one API that the server carries. Which one a request is for is
-// what its credential scope and its X-Amz-Target agree on.
+// what its credential scope and its X-Amz-Target agree on; the scope alone in
+// the query protocol.
 type Service struct {
-	Name         string // signing name, such as "kms"
-	TargetPrefix string // of X-Amz-Target, such as "TrentService"
-	Operations   map[string]*call.Operation
-	Skew         time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
-	MaxBody      int           // in bytes; 0 means DefaultMaxBody
+	Name       string // signing name, such as "kms"
+	Protocol   Protocol
+	Operations map[string]*call.Operation
+
+	TargetPrefix string // JSON: of X-Amz-Target, such as "TrentService"
+	Version      string // Query: of the API, such as "2011-06-15"
+	Namespace    string // Query: of answers, such as "https://sts.amazonaws.com/doc/2011-06-15/"
+	// Global says that the service is one for all Regions, as IAM is: its calls
+	// are in us-east-1. Requests of the query protocol may be signed for that
+	// Region in any case.
+	Global bool
+
+	Skew    time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
+	MaxBody int           // in bytes; 0 means DefaultMaxBody
 	// ReadOnly reports whether an operation that is not among Operations
 	// changes nothing, for the record of a call to it. nil means that all may.
 	ReadOnly func(operation string) bool
@@ -260,12 +287,16 @@ func (s *Server) enter(b *backend) bool {
 func (b *backend) leave() { b.running.Add(-1) }
 
 type service struct {
-	name    string
-	prefix  string
-	skew    time.Duration
-	maxBody int
-	routes  map[string]*route
-	unknown *route // of calls to operations that are not routed
+	name     string
+	protocol Protocol
+	prefix   string // of X-Amz-Target, or the version
+	space    string
+	global   bool
+	region   func(name string) bool
+	skew     time.Duration
+	maxBody  int
+	routes   map[string]*route
+	unknown  *route // of calls to operations that are not routed
 
 	readOnly func(operation string) bool
 }
@@ -287,14 +318,19 @@ func (s *Server) Unseal(b Backend) error {
 		set(&svc.Skew, DefaultSkew)
 		set(&svc.MaxBody, DefaultMaxBody)
 		for _, other := range resolved.services {
-			if other.name == svc.Name || other.prefix == svc.TargetPrefix {
+			if other.name == svc.Name || svc.Protocol == JSON && other.protocol == JSON && other.prefix == svc.TargetPrefix {
 				return fmt.Errorf("server: services %s and %s collide", other.name, svc.Name)
 			}
 		}
 		r := &service{
-			name: svc.Name, prefix: svc.TargetPrefix, skew: svc.Skew, maxBody: svc.MaxBody, readOnly: svc.ReadOnly,
+			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, space: svc.Namespace, global: svc.Global,
+			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, readOnly: svc.ReadOnly,
 			routes:  make(map[string]*route, len(svc.Operations)),
 			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
+		}
+		if svc.Protocol == Query {
+			r.prefix = svc.Version
+			r.region = func(name string) bool { return name == globalRegion || s.region(name) }
 		}
 		for name, op := range svc.Operations {
 			r.routes[name] = &route{operation: op, meter: s.metrics.meter(svc.Name, name)}
