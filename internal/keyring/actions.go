@@ -54,6 +54,11 @@ const (
 	mayCreateAlias
 	mayUpdateAlias
 	mayDeleteAlias
+	mayPutPolicy
+	mayCreateGrant
+	mayListGrants
+	mayRetireGrant
+	mayRevokeGrant
 	mayDestroy
 )
 
@@ -72,6 +77,8 @@ var actions = map[string]*action{
 	// These read metadata, which every open Key shows.
 	"kms:DescribeKey":      {in: inAny},
 	"kms:ListResourceTags": {in: inAny},
+	"kms:GetKeyPolicy":     {in: inAny},
+	"kms:ListKeyPolicies":  {in: inAny},
 
 	"kms:Encrypt":                             {in: inEnabled, may: mayEncrypt, usage: EncryptDecrypt},
 	"kms:Decrypt":                             {in: inEnabled, may: mayDecrypt, usage: EncryptDecrypt},
@@ -100,6 +107,12 @@ var actions = map[string]*action{
 	// UpdateAlias looks at that.
 	"kms:UpdateAlias": {in: inAny, may: mayUpdateAlias},
 	"kms:DeleteAlias": {in: inAny, may: mayDeleteAlias},
+
+	"kms:PutKeyPolicy": {in: inAny, may: mayPutPolicy},
+	"kms:CreateGrant":  {in: inEnabled, may: mayCreateGrant},
+	"kms:ListGrants":   {in: inAny, may: mayListGrants},
+	"kms:RetireGrant":  {in: inAny, may: mayRetireGrant},
+	"kms:RevokeGrant":  {in: inAny, may: mayRevokeGrant},
 
 	// The system's own work: no call is ever permitted this.
 	actionDestroy: {in: inPendingDeletion | inDestroying, may: mayDestroy},

@@ -46,7 +46,11 @@ func (k Key) CreateAlias(ctx context.Context, alias authz.Permit, name string) e
 	if m.Aliases >= MaxAliases {
 		return ErrLimit
 	}
-	m.Aliases++
+	names, err := k.r.aliasesOf(ctx, k.s)
+	if err != nil {
+		return err
+	}
+	m.Aliases, m.aliasNames = m.Aliases+1, withAlias(names, name)
 	now := k.now()
 	return k.change(ctx, &m, func(tx *record.Tx) {
 		tx.Create(record.KindAlias, aliasKey(m.Account, m.Region, name), appendAlias(nil, m.ID, now, now))
@@ -94,8 +98,16 @@ func (k Key) UpdateAlias(ctx context.Context, alias authz.Permit, name string, t
 	if target.Aliases >= MaxAliases {
 		return ErrLimit
 	}
-	from.Aliases--
-	target.Aliases++
+	fromNames, err := k.r.aliasesOf(ctx, k.s)
+	if err != nil {
+		return err
+	}
+	targetNames, err := k.r.aliasesOf(ctx, to.s)
+	if err != nil {
+		return err
+	}
+	from.Aliases, from.aliasNames = max(from.Aliases-1, 0), withoutAlias(fromNames, name)
+	target.Aliases, target.aliasNames = target.Aliases+1, withAlias(targetNames, name)
 	value, err := appendKey(nil, &target)
 	if err != nil {
 		return err
@@ -127,7 +139,11 @@ func (k Key) DeleteAlias(ctx context.Context, alias authz.Permit, name string) e
 		return err
 	}
 	m := k.s.m
-	m.Aliases = max(m.Aliases-1, 0)
+	names, err := k.r.aliasesOf(ctx, k.s)
+	if err != nil {
+		return err
+	}
+	m.Aliases, m.aliasNames = max(m.Aliases-1, 0), withoutAlias(names, name)
 	return k.change(ctx, &m, func(tx *record.Tx) {
 		tx.Delete(byName.rec)
 		tx.Delete(ofKey)

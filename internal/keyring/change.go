@@ -25,6 +25,9 @@ type CreateParams struct {
 	Tags        []Tag  // names unique
 	Policy      string // empty for the default key policy
 
+	// Bindings are who the policy names, in any order.
+	Bindings []Binding
+
 	// ID and Material fix the key's id and material instead of random ones;
 	// for the system's own work only (a seed). Material is 32 bytes for
 	// SymmetricDefault, as long as the hash for HMAC, PKCS#8 in DER for others.
@@ -36,7 +39,7 @@ type CreateParams struct {
 
 // Create makes a key, durably. The permit is for kms:CreateKey on "*" of the
 // account. Errors: ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags,
-// ErrParameter.
+// ErrParameter; *policy.Error for a Policy that is none.
 func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params CreateParams) (*Metadata, error) {
 	if p.Action() != "kms:CreateKey" || p.CheckAll(c, params.Account) != nil {
 		return nil, authz.ErrNoPermit
@@ -54,6 +57,9 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 	if len(params.Tags) > MaxTags {
 		return nil, ErrTooManyTags
 	}
+	if len(params.Policy) > MaxPolicy {
+		return nil, fmt.Errorf("%w: a key policy of more than %d bytes", ErrParameter, MaxPolicy)
+	}
 	id := params.ID
 	if id == "" {
 		id = newUUID()
@@ -62,13 +68,13 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 		return nil, fmt.Errorf("%w: account, Region or key id", ErrParameter)
 	}
 	if r.census != nil {
-		if err := r.census.enter(ctx, params.Account, params.Region, r.instant(c)); err != nil {
+		if err := r.census.enter(ctx, keyKey(params.Account, params.Region, ""), r.instant(c)); err != nil {
 			return nil, err
 		}
 	}
 	m, err := r.create(ctx, c, id, params)
 	if r.census != nil {
-		r.census.made(params.Account, params.Region, err == nil)
+		r.census.made(keyKey(params.Account, params.Region, ""), err == nil)
 	}
 	return m, err
 }
@@ -90,6 +96,7 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 		Description: params.Description,
 		Tags:        slices.Clone(params.Tags),
 		Policy:      params.Policy,
+		Bindings:    sortBindings(params.Bindings),
 		Created:     r.instant(c),
 		PublicKey:   public,
 	}
@@ -97,7 +104,9 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 		m.State = Disabled
 	}
 	if m.Policy == "" {
-		m.Policy = DefaultPolicy(m.Region, m.Account)
+		m.Policy, m.Bindings = DefaultPolicy(m.Region, m.Account), nil
+	} else if _, err := compilePolicy(m.Policy, m.Bindings, false); err != nil {
+		return nil, err
 	}
 	if m.MaterialID, err = materialID(m.Account, m.ID, material); err != nil {
 		return nil, err

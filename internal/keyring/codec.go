@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -55,13 +54,21 @@ var (
 // material is being destroyed. Nobody finds it any more.
 const destroying State = "destroying"
 
+// What follows in the record of a key.
 const (
-	policyText    = 0
-	policyDefault = 1
+	hasDefaultPolicy = 1 << iota
+	hasBindings
+	hasGrantees
+	hasAliasNames
+
+	hasKnown = 1<<iota - 1
 )
 
 // maxStoredTags bounds what a decoder makes room for.
-const maxStoredTags = 1 << 10
+const (
+	maxStoredTags     = 1 << 10
+	maxStoredBindings = 1 << 12
+)
 
 // errRecord says that a record, although sealed by us, does not decode.
 var errRecord = errors.New("keyring: malformed record")
@@ -82,11 +89,20 @@ func appendKey(b []byte, m *Metadata) ([]byte, error) {
 	if spec == 0 || usage == 0 || state == 0 || !Compatible(m.Spec, m.Usage) {
 		return nil, fmt.Errorf("%w: spec %q, usage %q, state %q", ErrParameter, m.Spec, m.Usage, m.State)
 	}
-	policy := byte(policyText)
+	has := byte(0)
 	if m.Policy == DefaultPolicy(m.Region, m.Account) {
-		policy = policyDefault
+		has |= hasDefaultPolicy
 	}
-	b = append(b, recordVersion, spec, usage, state, policy)
+	if len(m.Bindings) > 0 {
+		has |= hasBindings
+	}
+	if m.grantees != 0 {
+		has |= hasGrantees
+	}
+	if len(m.aliasNames) > 0 && len(m.aliasNames) == m.Aliases {
+		has |= hasAliasNames
+	}
+	b = append(b, recordVersion, spec, usage, state, has)
 	var id [32]byte
 	if !parseLowerHex(id[:], m.MaterialID) {
 		return nil, fmt.Errorf("%w: material id", ErrParameter)
@@ -109,8 +125,22 @@ func appendKey(b []byte, m *Metadata) ([]byte, error) {
 		b = appendText(b, t.Key)
 		b = appendText(b, t.Value)
 	}
-	if policy == policyText {
+	if has&hasDefaultPolicy == 0 {
 		b = appendText(b, m.Policy)
+	}
+	if has&hasBindings != 0 {
+		b = binary.AppendUvarint(b, uint64(len(m.Bindings)))
+		for _, binding := range m.Bindings {
+			b = appendText(appendText(b, binding.ARN), binding.ID)
+		}
+	}
+	if has&hasGrantees != 0 {
+		b = append(b, byte(m.grantees))
+	}
+	if has&hasAliasNames != 0 {
+		for _, name := range m.aliasNames {
+			b = appendText(b, name)
+		}
 	}
 	return b, nil
 }
@@ -136,7 +166,7 @@ func decodeKey(m *Metadata, storageKey string, b []byte) error {
 	m.Spec = entry(&r, specNumbers)
 	m.Usage = entry(&r, usageNumbers)
 	m.State = entry(&r, stateNumbers)
-	policy := r.byte()
+	has := r.byte()
 	m.MaterialID = hex.EncodeToString(r.take(32))
 	m.Created = r.time()
 	m.Deletion = r.time()
@@ -151,15 +181,32 @@ func decodeKey(m *Metadata, storageKey string, b []byte) error {
 			m.Tags = append(m.Tags, Tag{Key: r.text(), Value: r.text()})
 		}
 	}
-	switch policy {
-	case policyDefault:
+	if has&hasDefaultPolicy != 0 {
 		m.Policy = DefaultPolicy(m.Region, m.Account)
-	case policyText:
+	} else {
 		m.Policy = r.text()
 		r.bad = r.bad || m.Policy == DefaultPolicy(m.Region, m.Account)
-	default:
-		r.bad = true
 	}
+	if has&hasBindings != 0 {
+		n := r.count(maxStoredBindings)
+		r.bad = r.bad || n == 0
+		for i := 0; i < n && !r.bad; i++ {
+			m.Bindings = append(m.Bindings, Binding{ARN: r.text(), ID: r.text()})
+			r.bad = r.bad || i > 0 && m.Bindings[i-1].ARN >= m.Bindings[i].ARN
+		}
+	}
+	if has&hasGrantees != 0 {
+		m.grantees = grantees(r.byte())
+		r.bad = r.bad || m.grantees == 0
+	}
+	if has&hasAliasNames != 0 {
+		r.bad = r.bad || m.Aliases == 0 || m.Aliases > maxStoredTags
+		for i := 0; i < m.Aliases && !r.bad; i++ {
+			m.aliasNames = append(m.aliasNames, r.text())
+			r.bad = r.bad || i > 0 && m.aliasNames[i-1] >= m.aliasNames[i]
+		}
+	}
+	r.bad = r.bad || has&^hasKnown != 0
 	if r.bad || len(r.b) != 0 || !Compatible(m.Spec, m.Usage) {
 		return fmt.Errorf("%w: key", errRecord)
 	}
@@ -315,6 +362,11 @@ const (
 	aliasPrefix   = "v1/alias/"
 	aliasOfPrefix = "v1/aliasof/"
 	duePrefix     = "v1/due/"
+
+	grantPrefix     = "v1/grant/"
+	granteePrefix   = "v1/grantee/"
+	retiringPrefix  = "v1/retiring/"
+	grantNamePrefix = "v1/grantname/"
 )
 
 // dueJob names the deletion of a key among the things that are due.
@@ -388,33 +440,4 @@ func validScope(account, region string) bool {
 // API's stricter pattern is checked by its owner.
 func validAlias(name string) bool {
 	return strings.HasPrefix(name, "alias/") && len(name) > len("alias/") && len(name) <= 256
-}
-
-// defaultPolicies holds each account's default key policy once.
-var defaultPolicies sync.Map // partition and account → string
-
-// DefaultPolicy returns the key policy that a key gets if none is given, as the
-// API prints it: the account decides, by its IAM policies. The text is never
-// changed, since records refer to it.
-func DefaultPolicy(region, account string) string {
-	type name struct{ partition, account string }
-	n := name{arn.Partition(region), account}
-	if text, ok := defaultPolicies.Load(n); ok {
-		return text.(string)
-	}
-	n.account = strings.Clone(account)
-	text, _ := defaultPolicies.LoadOrStore(n, `{
-  "Version" : "2012-10-17",
-  "Id" : "key-default-1",
-  "Statement" : [ {
-    "Sid" : "Enable IAM User Permissions",
-    "Effect" : "Allow",
-    "Principal" : {
-      "AWS" : "`+arn.Root(n.partition, account)+`"
-    },
-    "Action" : "kms:*",
-    "Resource" : "*"
-  } ]
-}`)
-	return text.(string)
 }

@@ -23,16 +23,17 @@ type Deletion struct {
 //	1  PendingDeletion → destroying: from here on nobody finds the key
 //	2  its material, in batches
 //	3  its aliases, in batches
-//	4  Options.Deleted is told
-//	5  the key's record and the due record
+//	4  its grants, in batches
+//	5  Options.Deleted is told
+//	6  the key's record and the due record
 
 // batch is how many aliases, two records each, go in one transaction, which
 // also looks at the key; and how many materials.
 const batch = 45
 
 // RunDue destroys every key whose waiting period ended at or before now: its
-// material first, then its aliases, then the record of the key. It goes on
-// where an earlier run was stopped, and leaves what fails for the next run; its
+// material first, then its aliases and grants, then the record of the key. It
+// goes on where an earlier run was stopped, and leaves what fails for the next run; its
 // error is all failures together.
 //
 // What is due is looked up in the storage keys of due records, and then the
@@ -194,7 +195,7 @@ func (r *Ring) current(ctx context.Context, account, region, id string) (*Subjec
 	if err != nil {
 		return nil, notFound(err)
 	}
-	return newSubject(rec)
+	return r.newSubject(rec)
 }
 
 // settle removes a due record that nothing has to be done for any more, on
@@ -235,6 +236,9 @@ func (k Key) destroy(ctx context.Context, due record.Record) error {
 	if err := k.r.destroyAliases(ctx, s); err != nil {
 		return err
 	}
+	if err := k.r.destroyGrants(ctx, s); err != nil {
+		return err
+	}
 	if k.r.deleted != nil {
 		d := Deletion{Account: m.Account, Region: m.Region, ID: m.ID, ARN: m.ARN, Due: m.Deletion, MaterialIDs: []string{m.MaterialID}}
 		if err := k.r.deleted(ctx, d); err != nil {
@@ -248,7 +252,7 @@ func (k Key) destroy(ctx context.Context, due record.Record) error {
 		return fmt.Errorf("removing the record: %w", err)
 	}
 	if k.r.census != nil {
-		k.r.census.destroyed(m.Account, m.Region)
+		k.r.census.destroyed(keyKey(m.Account, m.Region, ""))
 	}
 	k.r.log.Info("destroyed a key", "arn", m.ARN, "due", m.Deletion)
 	return nil

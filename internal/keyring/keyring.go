@@ -38,6 +38,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // MaxTags is the largest number of tags of a key.
@@ -58,12 +59,15 @@ type Metadata struct {
 	State       State
 	Description string
 	Tags        []Tag     // in the order in which they were first set
-	Policy      string    // the key policy's text; its name is "default"
+	Policy      string    // the key policy's text; its name is PolicyName
+	Bindings    []Binding // who the policy names, sorted by ARN
 	Created     time.Time // UTC, as all times here, to the millisecond
 	Deletion    time.Time // when the key will be destroyed; zero unless PendingDeletion
 	MaterialID  string    // of the current material, 64 hex digits; every spec has one, AWS shows that of symmetric keys
 	PublicKey   []byte    // SubjectPublicKeyInfo in DER; nil unless asymmetric
 	Aliases     int       // number of aliases
+	aliasNames  []string  // of all of them, sorted; nil in a record from before it had them
+	grantees    grantees  // the kinds of grantee that the key's grants have had
 	Revision    int64     // of the record, as in authz.Resource
 }
 
@@ -79,7 +83,10 @@ type Subject struct {
 	m          Metadata
 	generation uint64 // of the record
 	id         identity
+	ring       *Ring
+	policy     *policy.Policy // nil if it does not compile, which denies
 
+	names   atomic.Pointer[[]string] // of the key's aliases; nil: there are none, or not known yet
 	gone    atomic.Bool            // the cache has let go of it
 	token   atomic.Pointer[[]byte] // sealed token of the current material
 	held    atomic.Pointer[held]   // opened current material
@@ -104,7 +111,11 @@ func (s *Subject) Revision() int64 { return s.m.Revision }
 
 // Resource returns what authorization is asked about.
 func (s *Subject) Resource() authz.Resource {
-	return authz.Resource{ARN: s.m.ARN, Account: s.m.Account, Revision: s.m.Revision}
+	r := authz.Resource{ARN: s.m.ARN, Account: s.m.Account, Revision: s.m.Revision, Policy: s.policy, Values: (*values)(s)}
+	if s.m.grantees != 0 {
+		r.Grants = (*grants)(s)
+	}
+	return r
 }
 
 // record returns the key's record without its value, as a transaction needs it.
@@ -118,8 +129,8 @@ func (s *Subject) record() record.Record {
 }
 
 // newSubject decodes the record of a key.
-func newSubject(rec record.Record) (*Subject, error) {
-	s := &Subject{generation: rec.Generation}
+func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
+	s := &Subject{generation: rec.Generation, ring: r}
 	if err := decodeKey(&s.m, rec.Key, rec.Value); err != nil {
 		return nil, err
 	}
@@ -127,6 +138,14 @@ func newSubject(rec record.Record) (*Subject, error) {
 	var ok bool
 	if s.id, ok = newIdentity(s.m.Account, s.m.ID, s.m.MaterialID); !ok {
 		return nil, fmt.Errorf("%w: key", errRecord)
+	}
+	if s.m.aliasNames != nil {
+		s.names.Store(&s.m.aliasNames)
+	}
+	var err error
+	if s.policy, err = policyOf(&s.m); err != nil {
+		// It compiled when it was put. Without a policy the key is nobody's.
+		r.log.Error("a key policy does not compile, and denies", "arn", s.m.ARN, "error", err)
 	}
 	return s, nil
 }
@@ -161,8 +180,14 @@ type Options struct {
 	// 0. It may stay up to a quarter longer.
 	Idle time.Duration
 	// Keys and Aliases are how many of each are cached; 65,536 if 0. A cached
-	// key takes about 700 bytes.
+	// key takes about 800 bytes, beside what it shares.
 	Keys, Aliases int
+	// Grants is how many pages of grants are cached, each of up to 32 grants
+	// of one grantee on one key; 65,536 if 0.
+	Grants int
+	// GrantDelay is how long a new grant works only for calls that bring its
+	// grant token.
+	GrantDelay time.Duration
 	// PrivateKeys is how many parsed private keys are kept on Go's heap; 1,024
 	// if 0. An RSA key takes 3 to 6 KiB.
 	PrivateKeys int
@@ -189,8 +214,11 @@ type Ring struct {
 	log     *slog.Logger
 	keys    *record.Cache[*Subject]
 	aliases *record.Cache[*alias]
+	grants  *record.Cache[*grantPage]
+	delay   time.Duration // of new grants
 	spare   *sparePairs
-	census  *census // nil without a limit
+	census  *census // of keys; nil without a limit
+	granted *census // of the grants of each key
 	deleted func(ctx context.Context, d Deletion) error
 
 	slots    registry // material in the arena
@@ -226,8 +254,11 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		r.log = slog.Default()
 	}
 	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
-	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), newSubject, (*Subject).end)
+	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), r.newSubject, (*Subject).end)
 	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix, cmp.Or(max(o.Aliases, 0), 1<<16), newAlias, nil)
+	r.grants = record.NewCache(records, record.KindGrantee, granteePrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantPage, nil)
+	r.delay = max(o.GrantDelay, 0)
+	r.granted = newCensus(records, MaxGrants)
 	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), box.Sealed, r.log)
 	if o.KeysPerRegion > 0 {
 		r.census = newCensus(records, o.KeysPerRegion)
@@ -273,7 +304,13 @@ func (r *Ring) Find(ctx context.Context, account, region, id string) (*Subject, 
 	if err == nil && s.m.State == destroying {
 		return nil, ErrNotFound
 	}
-	return s, err
+	if err == nil && s.m.Aliases > 0 && s.names.Load() == nil {
+		err = r.nameAliases(ctx, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // find is Find, and also finds a key that is being destroyed.

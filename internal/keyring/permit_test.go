@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,8 @@ func TestOpenWantsThePermit(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+func third2[T, U any](_ T, _ U, err error) error { return err }
+
 // methods calls every method of a key that a permit is needed for.
 func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 	var none authz.Permit
@@ -101,6 +104,11 @@ func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 		"CreateAlias":      k.CreateAlias(ctx, none, "bad"),
 		"UpdateAlias":      k.UpdateAlias(ctx, none, "bad", k),
 		"DeleteAlias":      k.DeleteAlias(ctx, none, "bad"),
+		"SetPolicy":        k.SetPolicy(ctx, strings.Repeat(" ", keyring.MaxPolicy+1), nil),
+		"CreateGrant":      third2(k.CreateGrant(ctx, authz.Grant{})),
+		"ListGrants":       third2(k.ListGrants(ctx, keyring.GrantFilter{}, "", 0)),
+		"RetireGrant":      k.RetireGrant(ctx, "bad"),
+		"RevokeGrant":      k.RevokeGrant(ctx, "bad"),
 	}
 }
 
@@ -121,6 +129,8 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		"kms:TagResource": "Tag", "kms:UntagResource": "Untag", "kms:ScheduleKeyDeletion": "ScheduleDeletion",
 		"kms:CreateAlias": "CreateAlias", "kms:UpdateAlias": "UpdateAlias", "kms:DeleteAlias": "DeleteAlias",
 		"kms:DescribeKey": "", "kms:ListResourceTags": "", "kms:EnableKey": "", "kms:DisableKey": "",
+		"kms:GetKeyPolicy": "", "kms:ListKeyPolicies": "", "kms:PutKeyPolicy": "SetPolicy", "kms:CreateGrant": "CreateGrant",
+		"kms:ListGrants": "ListGrants", "kms:RetireGrant": "RetireGrant", "kms:RevokeGrant": "RevokeGrant",
 	}
 	for action, method := range allowed {
 		for _, id := range ids {
@@ -159,11 +169,15 @@ func TestStates(t *testing.T) {
 		disabled
 		pending
 	)
-	always := []string{"kms:DescribeKey", "kms:ListResourceTags", "kms:DeleteAlias", "kms:UpdateAlias"}
+	always := []string{
+		"kms:DescribeKey", "kms:ListResourceTags", "kms:DeleteAlias", "kms:UpdateAlias", "kms:PutKeyPolicy", "kms:GetKeyPolicy",
+		"kms:ListKeyPolicies", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant",
+	}
 	notPending := []string{"kms:EnableKey", "kms:DisableKey", "kms:UpdateKeyDescription", "kms:TagResource", "kms:UntagResource", "kms:ScheduleKeyDeletion", "kms:CreateAlias"}
 	onlyEnabled := []string{
 		"kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
 		"kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext", "kms:Sign", "kms:Verify", "kms:GenerateMac", "kms:VerifyMac", "kms:GetPublicKey",
+		"kms:CreateGrant",
 	}
 	want := map[string]int{"kms:CancelKeyDeletion": pending}
 	for _, a := range always {
@@ -268,6 +282,14 @@ func TestListsAndCreateWantThePermit(t *testing.T) {
 		{"Create, another account's", second(g.ring.Create(t.Context(), theirs, theirPermit("kms:CreateKey"), params))},
 		{"Keys, another account's", func() error {
 			_, _, err := g.ring.Keys(t.Context(), theirs, theirPermit("kms:ListKeys"), account, region, "", 10)
+			return err
+		}()},
+		{"RetirableGrants", func() error {
+			_, _, err := g.ring.RetirableGrants(t.Context(), c, create, region, "AIDA", "", 10)
+			return err
+		}()},
+		{"RetirableGrants, another call", func() error {
+			_, _, err := g.ring.RetirableGrants(t.Context(), newCall(), permit(t, c, "kms:ListRetirableGrants", anyResource()), region, "AIDA", "", 10)
 			return err
 		}()},
 		{"Aliases, another account's", func() error {
