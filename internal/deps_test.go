@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"internal/keyring":  4,
 	"internal/server":   4,
 
+	"internal/iam":      5,
 	"internal/kms":      5,
 	"internal/operator": 5,
 

@@ -1,0 +1,74 @@
+// Package iam is the IAM operations, one family to a file.
+//
+// A [Service] implements the generated handler of package iamapi on
+// [identity.Directory]. What reaches it is authenticated and well-formed. Every
+// operation then does its checks in one order:
+//
+//  1. what can be said of the request alone: tags, and the form of ARNs;
+//  2. authorization, on the ARN of what the request names, with its path as it
+//     is, or with none if there is no such thing;
+//  3. whether what it names is there;
+//  4. what else must hold: documents, quotas, nothing left that refers to what
+//     is deleted.
+//
+// IAM is global: what it answers does not depend on the Region that a request
+// is signed for.
+package iam
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/keyreeve/keyreeve/internal/api/iamapi"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/wire"
+)
+
+// Options are what a [Service] needs besides identities and decisions.
+type Options struct {
+	// Box seals the markers of list operations. Required.
+	Box *seal.Box
+}
+
+// Service is the IAM operations. Its methods may be called concurrently.
+type Service struct {
+	dir *identity.Directory
+	az  *authz.Authorizer
+	box *seal.Box
+}
+
+var _ iamapi.Handler = (*Service)(nil)
+
+// New returns the operations on a directory, as az decides them.
+func New(dir *identity.Directory, az *authz.Authorizer, o Options) *Service {
+	return &Service{dir: dir, az: az, box: o.Box}
+}
+
+// serve runs an operation and puts its error into the API's terms.
+func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *O, operation func(*Service, context.Context, *call.Call, *I, *O) error) error {
+	if !mayCall(c.Caller) {
+		return &wire.Error{
+			Code: "InvalidClientTokenId", Status: http.StatusForbidden,
+			Message: "The security token included in the request is invalid.",
+		}
+	}
+	return answer(operation(s, ctx, c, in, out))
+}
+
+// mayCall reports whether IAM takes the credentials at all. It does not take
+// those of a federated user, nor those of GetSessionToken without MFA. Source:
+// "Compare AWS STS credentials" in the IAM User Guide.
+func mayCall(p *call.Principal) bool {
+	switch {
+	case p == nil:
+		return false
+	case p.Kind == call.FederatedUser:
+		return false
+	case p.Session != nil && (p.Kind == call.User || p.Kind == call.Root):
+		return p.Session.MFA
+	}
+	return true
+}
