@@ -61,6 +61,7 @@ const (
 // Error is why a document is not a policy.
 type Error struct {
 	Message      string // in AWS's words where they are known, ready for a client
+	Detail       string // what it is about, in ours, for people; may be empty
 	Line, Column int    // where, from 1; 0 if it is of the document as a whole. Columns count bytes
 }
 

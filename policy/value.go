@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -117,6 +118,56 @@ func Bool(b bool) Value {
 		return String("true")
 	}
 	return String("false")
+}
+
+// appendText appends the value as string operators and policy variables see it;
+// of a list, nothing.
+func (v *Value) appendText(b []byte) []byte {
+	switch v.kind {
+	case textual:
+		b = append(b, v.text...)
+	case numeric:
+		b = strconv.AppendFloat(b, math.Float64frombits(v.a), 'f', -1, 64)
+	case timed:
+		b = time.Unix(int64(v.a), 0).UTC().AppendFormat(b, "2006-01-02T15:04:05Z")
+	case address4, address6:
+		b = v.addr().AppendTo(b)
+	}
+	return b
+}
+
+// render returns the value as appendText does.
+func (v *Value) render() string {
+	if v.kind == textual {
+		return v.text
+	}
+	return string(v.appendText(nil))
+}
+
+func (v *Value) addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], v.a)
+	binary.BigEndian.PutUint64(b[8:], v.b)
+	a := netip.AddrFrom16(b)
+	if v.kind == address4 {
+		a = a.Unmap()
+	}
+	return a
+}
+
+// String prints the value for people; of a list, all its values, quoted.
+func (v Value) String() string {
+	if v.kind != listed {
+		return v.render()
+	}
+	var b []byte
+	for i, s := range v.list {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = strconv.AppendQuote(b, s)
+	}
+	return string(b)
 }
 
 // Exists reports whether the key is there.

@@ -1,11 +1,601 @@
 package policy
 
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
 // Wildcard reports whether s matches a pattern in which '*' stands for any
 // number of characters and '?' for one, as StringLike does. It takes time
-// linear in the length of s, whatever the pattern.
-func Wildcard(pattern, s string) bool { return pattern == s }
+// linear in the length of s; with '?' between stars, a 64th of the pattern's
+// length times that, and never more.
+func Wildcard(pattern, s string) bool {
+	p := compilePattern(pattern, true, false)
+	return p.match(s, nil)
+}
 
 // ARNLike reports whether an ARN matches a pattern as ArnLike does: each of the
 // six parts between colons for itself, so that a wildcard does not go beyond
-// its part. The pattern "*" matches everything.
-func ARNLike(pattern, arn string) bool { return pattern == arn }
+// its part. A pattern or ARN with fewer parts matches nothing.
+func ARNLike(pattern, arn string) bool {
+	p := compileARN(pattern, false, false)
+	return p.matchText(arn, nil)
+}
+
+// A pattern is text with wildcards and policy variables, compiled: segments
+// that stand between stars. Each segment is looked for once, from left to
+// right, so there is nothing to go back to.
+type pattern struct {
+	kind       patternKind
+	open, tail bool      // stars before the first and after the last segment
+	text       string    // of an exact pattern, or of a prefix
+	segments   []segment // of any other
+}
+
+type patternKind uint8
+
+const (
+	exact      patternKind = iota
+	prefix                 // a literal and a star
+	everything             // stars alone
+	segmented
+)
+
+// A segment is literals, single wildcards and variables in a row.
+type segment struct {
+	parts  []part
+	finder *finder // for a segment between stars with '?', without variables
+}
+
+type part struct {
+	literal  string
+	one      bool // '?'
+	variable *variable
+}
+
+// A variable is a policy variable.
+type variable struct {
+	key        Key
+	fallback   string
+	hasDefault bool
+}
+
+// compilePattern compiles a text. Without wildcards, '*' and '?' are characters
+// like others, and without variables '$' is.
+func compilePattern(s string, wildcards, variables bool) pattern {
+	var p pattern
+	if (!wildcards || !strings.ContainsAny(s, "*?")) && (!variables || !strings.Contains(s, "${")) {
+		p.text = s
+		return p
+	}
+	var parts []part
+	literal := func(t string) {
+		if n := len(parts); n > 0 && parts[n-1].literal != "" {
+			parts[n-1].literal += t
+		} else if t != "" {
+			parts = append(parts, part{literal: t})
+		}
+	}
+	star := false
+	end := func() {
+		if len(parts) > 0 {
+			p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
+			parts = nil
+		}
+	}
+	for len(s) > 0 {
+		i := 0
+		for i < len(s) && !(wildcards && (s[i] == '*' || s[i] == '?')) && !(variables && s[i] == '$') {
+			i++
+		}
+		literal(s[:i])
+		if i > 0 {
+			star = false
+		}
+		if s = s[i:]; s == "" {
+			break
+		}
+		switch s[0] {
+		case '*':
+			p.open = p.open || len(p.segments) == 0 && len(parts) == 0
+			end()
+			star = true
+			s = s[1:]
+			continue
+		case '?':
+			parts = append(parts, part{one: true})
+			s = s[1:]
+		case '$':
+			v, n := readVariable(s)
+			switch {
+			case n == 0:
+				literal("$")
+				n = 1
+			case v == nil: // ${*}, ${?}, ${$}
+				literal(s[2:3])
+			default:
+				parts = append(parts, part{variable: v})
+			}
+			s = s[n:]
+		}
+		star = false
+	}
+	end()
+	p.tail = star
+	p.simplify()
+	return p
+}
+
+// simplify finds the kind of a pattern that was taken apart.
+func (p *pattern) simplify() {
+	p.kind = segmented
+	switch {
+	case len(p.segments) == 0 && p.open:
+		p.kind = everything
+		return
+	case len(p.segments) == 0:
+		p.kind = exact
+		return
+	case len(p.segments) == 1 && len(p.segments[0].parts) == 1 && p.segments[0].parts[0].literal != "" && !p.open:
+		p.text, p.kind = p.segments[0].parts[0].literal, exact
+		if p.tail {
+			p.kind = prefix
+		}
+		p.segments = nil
+		return
+	}
+	for i := range p.segments {
+		if i == 0 && !p.open || i == len(p.segments)-1 && !p.tail {
+			continue // stands at an end, and is not looked for
+		}
+		p.segments[i].finder = newFinder(p.segments[i].parts)
+	}
+}
+
+// readVariable reads the policy variable at the start of a text, and returns it
+// with its length; nil for one that stands for its own character, and no length
+// if there is no variable.
+func readVariable(s string) (*variable, int) {
+	if !strings.HasPrefix(s, "${") {
+		return nil, 0
+	}
+	i := strings.IndexByte(s, '}')
+	if i < 0 {
+		return nil, 0
+	}
+	name := strings.TrimSpace(s[2:i])
+	if name == "*" || name == "?" || name == "$" {
+		if i == 3 {
+			return nil, 4
+		}
+	}
+	v := new(variable)
+	if j := strings.IndexByte(name, ','); j >= 0 {
+		d := strings.TrimSpace(name[j+1:])
+		if len(d) >= 2 && d[0] == '\'' && strings.IndexByte(d[1:], '\'') == len(d)-2 {
+			name, v.fallback, v.hasDefault = strings.TrimSpace(name[:j]), d[1:len(d)-1], true
+		}
+	}
+	v.key = ParseKey(name)
+	return v, i + 1
+}
+
+// hasVariables reports whether the pattern has any.
+func (p *pattern) hasVariables() bool {
+	for _, s := range p.segments {
+		if s.hasVariables() {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *segment) hasVariables() bool {
+	for _, q := range s.parts {
+		if q.variable != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// text returns what a variable stands for.
+func (v *variable) text(c Context) (string, bool) {
+	if c != nil {
+		if have := c.Value(&v.key); have.Exists() && have.kind != listed {
+			return have.render(), true
+		}
+	}
+	return v.fallback, v.hasDefault
+}
+
+// match reports whether the whole of s matches. The context gives the values of
+// variables.
+func (p *pattern) match(s string, c Context) bool {
+	switch p.kind {
+	case exact:
+		return s == p.text
+	case prefix:
+		return strings.HasPrefix(s, p.text)
+	case everything:
+		return true
+	}
+	return p.matchSegments(s, c, false)
+}
+
+// equalFold reports whether s equals a pattern without wildcards, but for the
+// case of ASCII letters.
+func (p *pattern) equalFold(s string, c Context) bool {
+	if p.kind == exact {
+		return equalFoldASCII(s, p.text)
+	}
+	return p.matchSegments(s, c, true)
+}
+
+func (p *pattern) matchSegments(s string, c Context, fold bool) bool {
+	// A variable without a value makes a pattern that matches nothing, so all
+	// of them are looked at first.
+	var few [4]string
+	values := few[:0]
+	for i := range p.segments {
+		for _, q := range p.segments[i].parts {
+			if q.variable == nil {
+				continue
+			}
+			text, ok := q.variable.text(c)
+			if !ok {
+				return false
+			}
+			values = append(values, text)
+		}
+	}
+	first, last := 0, len(p.segments)
+	if !p.open {
+		seg := &p.segments[0]
+		n := seg.variables()
+		rest, ok := seg.front(s, values[:n], fold)
+		if !ok {
+			return false
+		}
+		s, values = rest, values[n:]
+		first++
+		if first == last {
+			return p.tail || s == ""
+		}
+	}
+	if !p.tail {
+		last--
+		seg := &p.segments[last]
+		n := len(values) - seg.variables()
+		rest, ok := seg.back(s, values[n:])
+		if !ok {
+			return false
+		}
+		s, values = rest, values[:n]
+	}
+	for i := first; i < last; i++ {
+		seg := &p.segments[i]
+		n := seg.variables()
+		end := seg.find(s, values[:n])
+		if end < 0 {
+			return false
+		}
+		s, values = s[end:], values[n:]
+	}
+	return true
+}
+
+// variables counts the variables of a segment.
+func (s *segment) variables() int {
+	n := 0
+	for i := range s.parts {
+		if s.parts[i].variable != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// front takes the segment from the start of s, with the values of its variables.
+func (s *segment) front(t string, values []string, fold bool) (rest string, ok bool) {
+	for i := range s.parts {
+		q := &s.parts[i]
+		literal := q.literal
+		switch {
+		case q.one:
+			if t == "" {
+				return "", false
+			}
+			_, n := utf8.DecodeRuneInString(t)
+			t = t[n:]
+			continue
+		case q.variable != nil:
+			literal, values = values[0], values[1:]
+		}
+		if len(t) < len(literal) || t[:len(literal)] != literal && !(fold && equalFoldASCII(t[:len(literal)], literal)) {
+			return "", false
+		}
+		t = t[len(literal):]
+	}
+	return t, true
+}
+
+// back takes the segment from the end of s.
+func (s *segment) back(t string, values []string) (rest string, ok bool) {
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		q := &s.parts[i]
+		literal := q.literal
+		switch {
+		case q.one:
+			if t == "" {
+				return "", false
+			}
+			_, n := utf8.DecodeLastRuneInString(t)
+			t = t[:len(t)-n]
+			continue
+		case q.variable != nil:
+			literal, values = values[len(values)-1], values[:len(values)-1]
+		}
+		if !strings.HasSuffix(t, literal) {
+			return "", false
+		}
+		t = t[:len(t)-len(literal)]
+	}
+	return t, true
+}
+
+// find returns where the first place of the segment in s ends; -1 for none.
+func (s *segment) find(t string, values []string) int {
+	if s.finder != nil {
+		return s.finder.find(t)
+	}
+	if len(s.parts) == 1 && s.parts[0].variable == nil {
+		i := strings.Index(t, s.parts[0].literal)
+		if i < 0 {
+			return -1
+		}
+		return i + len(s.parts[0].literal)
+	}
+	// With variables: put the values in, and look for that.
+	var parts []part
+	for _, q := range s.parts {
+		if q.variable != nil {
+			q, values = part{literal: values[0]}, values[1:]
+		}
+		if n := len(parts); n > 0 && !q.one && !parts[n-1].one {
+			parts[n-1].literal += q.literal
+		} else {
+			parts = append(parts, q)
+		}
+	}
+	resolved := segment{parts: parts, finder: newFinder(parts)}
+	return resolved.find(t, nil)
+}
+
+// A finder finds a segment with single wildcards in time linear in the text for
+// each 64 characters of the segment: the shift-and algorithm. Bit i of the
+// state says that the first i+1 characters of the segment match the text read
+// so far.
+type finder struct {
+	length int
+	words  int
+	runes  []rune   // that stand in the segment, in order
+	masks  []uint64 // for each of them: where it or a wildcard stands
+	other  []uint64 // for all others: where a wildcard stands
+}
+
+// newFinder returns a finder for a segment with '?' and without variables, else
+// nil.
+func newFinder(parts []part) *finder {
+	var f finder
+	ones := false
+	for _, q := range parts {
+		switch {
+		case q.variable != nil:
+			return nil
+		case q.one:
+			ones = true
+			f.length++
+		default:
+			f.length += utf8.RuneCountInString(q.literal)
+			f.runes = append(f.runes, []rune(q.literal)...)
+		}
+	}
+	if !ones {
+		return nil
+	}
+	f.words = (f.length + 63) / 64
+	slices.Sort(f.runes)
+	f.runes = slices.Clip(slices.Compact(f.runes))
+	f.masks = make([]uint64, len(f.runes)*f.words)
+	f.other = make([]uint64, f.words)
+	at := 0
+	for _, q := range parts {
+		if q.one {
+			f.other[at/64] |= 1 << (at % 64)
+			at++
+			continue
+		}
+		for _, r := range q.literal {
+			i, _ := slices.BinarySearch(f.runes, r)
+			f.masks[i*f.words+at/64] |= 1 << (at % 64)
+			at++
+		}
+	}
+	for i := range f.masks {
+		f.masks[i] |= f.other[i%f.words]
+	}
+	return &f
+}
+
+func (f *finder) find(s string) int {
+	var few [16]uint64
+	state := few[:]
+	if f.words > len(few) {
+		state = make([]uint64, f.words)
+	}
+	state = state[:f.words]
+	last := f.length - 1
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		i += n
+		mask := f.other
+		// A byte that is not UTF-8 is a character that is in no pattern.
+		if r != utf8.RuneError || n > 1 {
+			if j, ok := slices.BinarySearch(f.runes, r); ok {
+				mask = f.masks[j*f.words : (j+1)*f.words]
+			}
+		}
+		carry := uint64(1)
+		for w, m := range mask {
+			next := state[w]<<1 | carry
+			carry = state[w] >> 63
+			state[w] = next & m
+		}
+		if state[last/64]>>(last%64)&1 != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// An arnPattern is the pattern of an ARN.
+type arnPattern struct {
+	kind arnKind
+	text string    // whole, or its beginning with the first five colons
+	rest pattern   // of the sixth part, after the text
+	part []pattern // of the first five, if they have wildcards or variables
+}
+
+type arnKind uint8
+
+const (
+	arnNothing   arnKind = iota // matches nothing
+	arnAnything                 // matches everything
+	arnExact                    // text
+	arnBeginning                // text and anything
+	arnHead                     // text and rest
+	arnParts                    // part and rest
+)
+
+// compileARN compiles the pattern of an ARN. Variables are looked for in all of
+// its parts, or in the last alone. A pattern with fewer than six parts matches
+// nothing.
+func compileARN(s string, variables, lastOnly bool) arnPattern {
+	var ends [5]int
+	n := 0
+	for i := 0; i < len(s) && n < len(ends); i++ {
+		switch {
+		case s[i] == ':':
+			ends[n] = i
+			n++
+		case s[i] == '$' && (variables || lastOnly):
+			// Colons in the name of a variable are none of the ARN's.
+			if _, length := readVariable(s[i:]); length > 0 {
+				i += length - 1
+			}
+		}
+	}
+	if n < len(ends) {
+		return arnPattern{}
+	}
+	head, last := s[:ends[4]+1], s[ends[4]+1:]
+	rest := compilePattern(last, true, variables || lastOnly)
+	if strings.ContainsAny(head, "*?") || variables && strings.Contains(head, "${") {
+		p := arnPattern{kind: arnParts, rest: rest, part: make([]pattern, len(ends))}
+		start := 0
+		for i, end := range ends {
+			p.part[i] = compilePattern(s[start:end], true, variables)
+			start = end + 1
+		}
+		return p
+	}
+	switch rest.kind {
+	case exact:
+		return arnPattern{kind: arnExact, text: head + rest.text}
+	case prefix, everything:
+		return arnPattern{kind: arnBeginning, text: head + rest.text}
+	}
+	return arnPattern{kind: arnHead, text: head, rest: rest}
+}
+
+// An arn is a text that is taken apart when somebody wants to know.
+type arn struct {
+	text  string
+	state uint8  // 0: not yet; 1: it has six parts; 2: it has not
+	ends  [5]int // places of its first five colons
+}
+
+// split reports whether the text has six parts.
+func (a *arn) split() bool {
+	if a.state == 0 {
+		a.state = 2
+		start := 0
+		for i := range a.ends {
+			j := strings.IndexByte(a.text[start:], ':')
+			if j < 0 {
+				return false
+			}
+			a.ends[i] = start + j
+			start += j + 1
+		}
+		a.state = 1
+	}
+	return a.state == 1
+}
+
+// matchText reports whether a text matches.
+func (p *arnPattern) matchText(s string, c Context) bool {
+	a := arn{text: s}
+	return p.match(&a, c)
+}
+
+// match reports whether the ARN matches.
+func (p *arnPattern) match(a *arn, c Context) bool {
+	switch p.kind {
+	case arnAnything:
+		return true
+	case arnExact:
+		return a.text == p.text
+	case arnBeginning:
+		return strings.HasPrefix(a.text, p.text)
+	case arnHead:
+		// The head has five colons, and so the text does.
+		return strings.HasPrefix(a.text, p.text) && p.rest.match(a.text[len(p.text):], c)
+	case arnParts:
+		if !a.split() {
+			return false
+		}
+		start := 0
+		for i := range p.part {
+			if !p.part[i].match(a.text[start:a.ends[i]], c) {
+				return false
+			}
+			start = a.ends[i] + 1
+		}
+		return p.rest.match(a.text[start:], c)
+	}
+	return false
+}
+
+// equalFoldASCII reports whether two texts are the same but for the case of
+// ASCII letters.
+func equalFoldASCII(s, t string) bool {
+	if len(s) != len(t) {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] != t[i] && lower(s[i]) != lower(t[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
