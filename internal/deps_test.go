@@ -55,6 +55,7 @@ var floors = map[string]int{
 	"internal/iam":      5,
 	"internal/kms":      5,
 	"internal/operator": 5,
+	"internal/sts":      5,
 
 	"internal/seed": 6,
 

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,7 @@ type parts struct {
 	}
 	release chan struct{} // lets Wait go on
 	waiting chan struct{} // told when Wait has begun
+	shut    atomic.Bool   // a service admits nobody
 }
 
 func (p *parts) clock() time.Time {

@@ -224,7 +224,12 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 		}
 		return nil, rt, wire.Internal(err)
 	}
-	switch c.Operation = rt.operation; {
+	c.Operation = rt.operation
+	if svc.admit != nil {
+		e = s.admit(c, svc)
+	}
+	switch {
+	case e != nil:
 	case c.Operation != nil:
 		body, e = s.invoke(c, in, out)
 	case svc.protocol == Query:
@@ -411,6 +416,16 @@ func printable(accessKeyID string) string {
 		}
 	}
 	return accessKeyID
+}
+
+// admit asks whether the caller may call the service at all.
+func (s *Server) admit(c *call.Call, svc *service) *wire.Error {
+	err := svc.admit(c.Caller)
+	if err == nil {
+		return nil
+	}
+	c.DecisionText = "denied: the service does not admit the caller"
+	return answerTo(err)
 }
 
 // invoke runs the operation. A panic in it is answered like any fault of ours.

@@ -52,6 +52,15 @@ func newQueryServer(t *testing.T, change func(*server.Config)) *parts {
 		}
 	}
 	readOnly := func(name string) bool { return strings.HasPrefix(name, "Get") }
+	admit := func(caller *call.Principal) error {
+		if caller != alice {
+			t.Errorf("asked whether to admit %+v", caller)
+		}
+		if p.shut.Load() {
+			return &wire.Error{Code: "InvalidClientTokenId", Message: "invalid", Status: 403}
+		}
+		return nil
+	}
 	b.Services = append(b.Services,
 		server.Service{
 			Name: "sts", Protocol: server.Query, Version: stsVersion, Namespace: stsSpace, Operations: operations,
@@ -59,7 +68,7 @@ func newQueryServer(t *testing.T, change func(*server.Config)) *parts {
 		},
 		server.Service{
 			Name: "iam", Protocol: server.Query, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
-			Operations: operations, Global: true, MaxBody: 200,
+			Operations: operations, Global: true, MaxBody: 200, Admit: admit,
 		})
 	if err := p.Unseal(b); err != nil {
 		t.Fatal(err)
@@ -245,6 +254,27 @@ func TestGlobalRegion(t *testing.T) {
 	signer().Sign(r, []byte("{}"), "us-east-1", "kms", start)
 	if a := send(t, ts.Client(), r); a.code != "InvalidSignatureException" {
 		t.Errorf("KMS in us-east-1: %+v", a)
+	}
+}
+
+// TestAdmit: a caller who may not call a service at all is told so, on record.
+func TestAdmit(t *testing.T) {
+	p := newQueryServer(t, nil)
+	ts := p.listen(t)
+	p.shut.Store(true)
+	for _, c := range []struct{ action, code string }{{"Echo", "InvalidClientTokenId"}, {"Nothing", "InvalidClientTokenId"}} {
+		body := "Action=" + c.action + "&Version=2010-05-08"
+		r := newForm(t, ts.URL, body)
+		signer().Sign(r, []byte(body), region, "iam", start)
+		if a := sendForm(t, ts.Client(), r); a.status != 403 || a.Code != c.code {
+			t.Errorf("%s: %+v", c.action, a)
+		}
+		if recorded, _ := p.journal.last(); recorded.Failure.Code != c.code || recorded.Target != c.action {
+			t.Errorf("%s: recorded %+v", c.action, recorded)
+		}
+	}
+	if a := sendForm(t, ts.Client(), newForm(t, ts.URL, "Action=Echo&Version="+stsVersion)); a.status != 200 {
+		t.Errorf("the other service: %+v", a)
 	}
 }
 

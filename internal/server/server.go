@@ -94,6 +94,10 @@ type Service struct {
 
 	Skew    time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
 	MaxBody int           // in bytes; 0 means DefaultMaxBody
+	// Admit returns an error if the caller may not call the service at all,
+	// whatever policies say; the call is answered and recorded with it. nil
+	// means that everybody may.
+	Admit func(caller *call.Principal) error
 	// ReadOnly reports whether an operation that is not among Operations
 	// changes nothing, for the record of a call to it. nil means that all may.
 	ReadOnly func(operation string) bool
@@ -298,6 +302,7 @@ type service struct {
 	routes   map[string]*route
 	unknown  *route // of calls to operations that are not routed
 
+	admit    func(*call.Principal) error // may be nil
 	readOnly func(operation string) bool
 }
 
@@ -324,7 +329,7 @@ func (s *Server) Unseal(b Backend) error {
 		}
 		r := &service{
 			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, space: svc.Namespace, global: svc.Global,
-			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, readOnly: svc.ReadOnly,
+			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, admit: svc.Admit, readOnly: svc.ReadOnly,
 			routes:  make(map[string]*route, len(svc.Operations)),
 			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
