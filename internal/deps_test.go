@@ -53,6 +53,7 @@ var floors = map[string]int{
 	"internal/server":   4,
 
 	"internal/iam":      5,
+	"internal/explain":  5,
 	"internal/kms":      5,
 	"internal/operator": 5,
 	"internal/sts":      5,
