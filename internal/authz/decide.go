@@ -200,19 +200,13 @@ func (d *decider) decide(ctx context.Context) (outcome, error) {
 	return o, err
 }
 
-// interim decides while policies do not reach a decision compiled, neither the
-// caller's nor the resource's: administrators may do everything in their
-// account, others nothing.
+// interim decides for callers that are not composed of compiled policies yet:
+// administrators may do everything in their account, others nothing.
 func (d *decider) interim() (outcome, bool) {
-	if d.r.Policy != nil || d.foreign() {
+	switch {
+	case d.foreign() || d.p.Names.Account != "":
 		return outcome{}, false
-	}
-	for i := range d.p.Policies.Identity {
-		if d.p.Policies.Identity[i].Policy != nil {
-			return outcome{}, false
-		}
-	}
-	if d.p.Administrator() {
+	case d.p.Administrator():
 		return outcome{why: byIdentity}, true
 	}
 	return outcome{why: refused, layer: Identity}, true
