@@ -94,8 +94,20 @@ func FuzzParse(f *testing.F) {
 // FuzzWildcard holds the matcher against a table of dynamic programming.
 func FuzzWildcard(f *testing.F) {
 	for _, s := range [][2]string{
-		{"", ""}, {"*", ""}, {"?", ""}, {"a*b?c", "axxbyc"}, {"***", "a"}, {"*?*", ""}, {"a*a*a*b", "aaaaaaaaaa"}, {"?", "ü"}, {"*ü?", "aüé"},
-		{"**a", "ba"}, {"*aab", "aaab"}, {"a?*", "ab"}, {"\xff", "\xfe"}, {"?", "\xff\xff"},
+		{"", ""},
+		{"*", ""},
+		{"?", ""},
+		{"a*b?c", "axxbyc"},
+		{"***", "a"},
+		{"*?*", ""},
+		{"a*a*a*b", "aaaaaaaaaa"},
+		{"?", "ü"},
+		{"*ü?", "aüé"},
+		{"**a", "ba"},
+		{"*aab", "aaab"},
+		{"a?*", "ab"},
+		{"\xff", "\xfe"},
+		{"?", "\xff\xff"},
 	} {
 		f.Add(s[0], s[1])
 	}
@@ -121,7 +133,7 @@ func FuzzEvaluate(f *testing.F) {
 			return
 		}
 		r := dice{rand.New(rand.NewPCG(2, seed))}.request(o.Type)
-		fast, slow, err := compare(text, o, r)
+		_, fast, slow, err := compare(text, o, r)
 		if err == nil && fast != slow {
 			t.Errorf("%s\n%+v\n%vevaluator: %s\nreference: %s", text, o, r, fast, slow)
 		}

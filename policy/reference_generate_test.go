@@ -250,7 +250,9 @@ func (d dice) request(t policy.Type) *slowRequest {
 		}
 		return v
 	})
-	fill(numKeys, func() slowValue { return slowValue{kind: "number", number: pick(d, 0, 1, 2, 2.5, -3, 365, 1000, 1546257599)} })
+	fill(numKeys, func() slowValue {
+		return slowValue{kind: "number", number: pick(d, 0, 1, 2, 2.5, -3, 365, 1000, 1546257599)}
+	})
 	fill(timeKeys, func() slowValue {
 		return slowValue{kind: "time", time: time.Unix(pick[int64](d, 1767225600, 1780309800, 1780309801, 0), 0).UTC()}
 	})
@@ -407,7 +409,9 @@ func (d dice) condition(r *slowRequest) sketchCondition {
 	case 10:
 		if d.chance(20) {
 			c.operator, c.key = "BinaryEquals", byteKeys[0]
-			kind, value = "bytes", func(slowValue, bool) string { return base64.StdEncoding.EncodeToString([]byte(pick(d, "hello", "\x00\x01\x02"))) }
+			kind, value = "bytes", func(slowValue, bool) string {
+				return base64.StdEncoding.EncodeToString([]byte(pick(d, "hello", "\x00\x01\x02")))
+			}
 			break
 		}
 		c.operator = "Bool"
