@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,7 @@ type commands struct {
 	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
 	Clock   clockCommand   `cmd:"" help:"Accept a clock that has jumped ahead."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file."`
+	Explain explainCommand `cmd:"" help:"Decide cases of policies without a server, and say why."`
 	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -39,7 +41,7 @@ type env struct {
 func main() { os.Exit(run(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run runs one command and returns the exit status: 0, 1 for a failure, 2 for
-// a mistake in the command line.
+// a mistake in the command line or what it names; see [failure].
 func run(program string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var cmd commands
 	exit := -1
@@ -66,10 +68,26 @@ func run(program string, args []string, stdin io.Reader, stdout, stderr io.Write
 	// Whoever asks a second time does not want to wait any longer.
 	context.AfterFunc(ctx, stop)
 	if err := k.Run(&env{ctx, program, stdin, stdout, stderr}); err != nil {
-		return report(stderr, err, 1)
+		var f *failure
+		switch {
+		case !errors.As(err, &f):
+			return report(stderr, err, 1)
+		case f.error == nil:
+			return f.status
+		}
+		return report(stderr, err, f.status)
 	}
 	return 0
 }
+
+// failure is an error with an exit status. Without an error, the command has
+// said what there is to say.
+type failure struct {
+	error
+	status int
+}
+
+func (f *failure) Unwrap() error { return f.error }
 
 // report prints an error for a person: what happened, and what to do.
 func report(w io.Writer, err error, status int) int {

@@ -17,7 +17,7 @@ func TestCases(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	cases, err := explain.Load(f, os.DirFS("testdata"), now)
+	cases, err := explain.Load(f, explain.Beside("testdata"), now)
 	if err != nil {
 		t.Fatal(err)
 	}

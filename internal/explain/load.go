@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/keyreeve/keyreeve/policy"
@@ -28,12 +29,12 @@ const (
 	maxID      = 100       // bytes of a case's id
 )
 
-// Load reads a file of cases: one a line, in JSON. Files that cases name are
-// read from dir; nil if there must not be any. The calls are made at now. The
-// error lists the mistakes, each with the number of its line.
-func Load(r io.Reader, dir fs.FS, now time.Time) ([]*Case, error) {
+// Load reads a file of cases: one a line, in JSON. The files that cases name are
+// opened by open, which gets the path as it is written. The calls are made at
+// now. The error lists the mistakes, each with the number of its line.
+func Load(r io.Reader, open func(path string) (io.ReadCloser, error), now time.Time) ([]*Case, error) {
 	l := loader{
-		files: &files{dir: dir, now: now.UTC(), texts: make(map[string]string), compiled: make(map[content]*policy.Policy)},
+		files: &files{open: open, now: now.UTC(), texts: make(map[string]string), compiled: make(map[content]*policy.Policy)},
 		lines: make(map[string]int),
 	}
 	in := bufio.NewReaderSize(r, 64<<10)
@@ -166,7 +167,7 @@ func (l *loader) setDefaults(raw json.RawMessage) error {
 // files is what the cases of a file share: the files that they name, each read
 // once, and the policies, each compiled once.
 type files struct {
-	dir      fs.FS
+	open     func(path string) (io.ReadCloser, error)
 	now      time.Time
 	texts    map[string]string
 	compiled map[content]*policy.Policy
@@ -176,15 +177,10 @@ func (f *files) read(name string) (string, error) {
 	if text, ok := f.texts[name]; ok {
 		return text, nil
 	}
-	switch {
-	case f.dir == nil:
-		return "", errors.New("cases from standard input cannot name files")
-	case !fs.ValidPath(name):
-		return "", fmt.Errorf("%s is not the path of a file beside the cases or below, with slashes", quote(name))
-	case len(f.texts) == maxFiles:
+	if len(f.texts) == maxFiles {
 		return "", fmt.Errorf("the cases name more than %d files", maxFiles)
 	}
-	file, err := f.dir.Open(name)
+	file, err := f.open(name)
 	if err != nil {
 		return "", fmt.Errorf("reading a policy: %w", err)
 	}
@@ -198,4 +194,15 @@ func (f *files) read(name string) (string, error) {
 	}
 	f.texts[name] = string(text)
 	return string(text), nil
+}
+
+// Beside opens files whose paths are relative to dir, for [Load].
+func Beside(dir string) func(path string) (io.ReadCloser, error) {
+	return func(path string) (io.ReadCloser, error) {
+		path = filepath.FromSlash(path)
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		return os.Open(path)
+	}
 }

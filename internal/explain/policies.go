@@ -2,10 +2,12 @@ package explain
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -112,10 +114,11 @@ func (r *reader) readPolicy(raw json.RawMessage, t policy.Type, what string) *ca
 	return a
 }
 
+// wrapping begins a policy of which only the statements were written.
+const wrapping = `{"Version":"2012-10-17","Statement":`
+
 // wrap makes a policy of one statement or a list of them.
-func wrap(statements json.RawMessage) string {
-	return `{"Version":"2012-10-17","Statement":` + string(statements) + `}`
-}
+func wrap(statements json.RawMessage) string { return wrapping + string(statements) + `}` }
 
 // isStatement reports whether an object is a statement, and no policy.
 func (r *reader) isStatement(raw json.RawMessage) bool {
@@ -181,8 +184,16 @@ func (r *reader) compile(text string, t policy.Type, stored bool, what string) *
 	if p, ok := r.files.compiled[c]; ok {
 		return p
 	}
+	if t == policy.KeyPolicy && len(text) > keyring.MaxPolicy {
+		r.mistake("%s is larger than %d bytes", what, keyring.MaxPolicy)
+		return nil
+	}
 	p, err := policy.Parse(text, policy.Options{Type: t, Stored: stored})
 	if err != nil {
+		var at *policy.Error
+		if errors.As(err, &at) && at.Line == 1 && at.Column > len(wrapping) && strings.HasPrefix(text, wrapping) {
+			err = &policy.Error{Message: at.Message, Line: 1, Column: at.Column - len(wrapping)}
+		}
 		r.fail(what, err)
 		return nil
 	}

@@ -196,7 +196,7 @@ type (
 )
 
 // AppendJSON appends the result for programs: a line with one JSON object.
-func (r *Result) AppendJSON(b []byte, file string) []byte {
+func (r *Result) AppendJSON(b []byte, file string) ([]byte, error) {
 	c, d := r.Case, r.Decision
 	out := jsonResult{
 		File: file, Line: c.Line, ID: c.ID, Principal: c.Caller, Action: c.Action, Resource: c.Resource,
@@ -234,10 +234,10 @@ func (r *Result) AppendJSON(b []byte, file string) []byte {
 		out.Grants = append(out.Grants, jsonGrant{ID: g.Grant.ID, Usable: g.Usable, Why: g.Why})
 	}
 	text, err := json.Marshal(out)
-	if err != nil { // there is nothing in it that could not be written
-		panic(err)
+	if err != nil {
+		return b, fmt.Errorf("writing the result of case %s: %w", quote(c.ID), err)
 	}
-	return append(append(b, text...), '\n')
+	return append(append(b, text...), '\n'), nil
 }
 
 func verdict(allowed bool) string {
