@@ -176,7 +176,7 @@ var (
 	boolKeys = []string{"aws:SecureTransport", "aws:MultiFactorAuthPresent", "kms:MultiRegion"}
 	byteKeys = []string{"aws:Blob"}
 
-	words = []string{"alpha", "Alpha", "ALPHA", "beta", "a", "", "a*b", "a?b", "alphabet", "bob", "x:y/z", "ünder", "\u212Aelvin", "$", "${a}", "true", "42"}
+	words = []string{"alpha", "Alpha", "ALPHA", "beta", "a", "", "a*b", "a?b", "alphabet", "bob", "x:y/z", "ünder", "\u212Aelvin", "Kelvin", "\u212Aelvin", "kelvin", "$", "${a}", "true", "42"}
 	arns  = []string{
 		"arn:aws:iam::111122223333:user/div/Bob", "arn:aws:iam::111122223333:role/app/Reader",
 		"arn:aws:sns:us-west-2:444455556666:topic:sub", "arn:aws:s3:::bucket/a/b", "bob", "arn:aws:s3", "",
