@@ -87,9 +87,9 @@ type Subject struct {
 	policy     *policy.Policy // nil if it does not compile, which denies
 
 	names   atomic.Pointer[[]string] // of the key's aliases; nil: there are none, or not known yet
-	gone    atomic.Bool            // the cache has let go of it
-	token   atomic.Pointer[[]byte] // sealed token of the current material
-	held    atomic.Pointer[held]   // opened current material
+	gone    atomic.Bool              // the cache has let go of it
+	token   atomic.Pointer[[]byte]   // sealed token of the current material
+	held    atomic.Pointer[held]     // opened current material
 	public  atomic.Pointer[publicKey]
 	loading sync.Mutex // held while material is opened
 }

@@ -54,6 +54,15 @@ func (k Key) SetPolicy(ctx context.Context, text string, bindings []Binding) err
 	return k.change(ctx, &m, nil)
 }
 
+// Policy returns the compiled key policy; nil if it does not compile, which
+// denies. Whoever may open the key for anything has been decided on by it.
+func (k Key) Policy() *policy.Policy {
+	if k.s == nil {
+		return nil
+	}
+	return k.s.policy
+}
+
 // sortBindings returns bindings in the order in which they are kept, each ARN
 // once.
 func sortBindings(bindings []Binding) []Binding {
@@ -180,18 +189,16 @@ func policyOf(m *Metadata) (*policy.Policy, error) {
 	return compilePolicy(m.Policy, m.Bindings, true)
 }
 
-// NewResource returns what authorization is asked about a key that is to be
-// made: under its policy, compiled by [CompilePolicy], or under the default one
-// if p is nil. It has no id yet, and no tags.
-func NewResource(account, region string, s Spec, u Usage, p *policy.Policy) (authz.Resource, error) {
-	if p == nil {
-		var err error
-		if p, err = defaultPolicyOf(region, account).compile(); err != nil {
-			return authz.Resource{}, fmt.Errorf("default key policy: %w", err)
-		}
+// NewResource returns what authorization is asked about a key that is to be made
+// with a policy that [CompilePolicy] has compiled: as if it were there, under
+// some id.
+func NewResource(params *CreateParams, p *policy.Policy) authz.Resource {
+	m := Metadata{
+		ARN: arn.Key(params.Region, params.Account, newUUID()), Account: params.Account, Region: params.Region,
+		Spec: params.Spec, Usage: params.Usage, Tags: params.Tags,
 	}
-	key := &Subject{m: Metadata{ARN: arn.Key(region, account, "*"), Account: account, Region: region, Spec: s, Usage: u}, policy: p}
-	return key.Resource(), nil
+	key := &Subject{m: m, policy: p}
+	return key.Resource()
 }
 
 // origin is where the material of every key comes from.

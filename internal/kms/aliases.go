@@ -44,7 +44,7 @@ func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.Crea
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toCreateAlias.action, target)
+	permit, err := s.decide(ctx, c, toCreateAlias.action, target, nil)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.Upda
 	if err != nil {
 		return err
 	}
-	permitCurrent, err := s.decide(ctx, c, toUpdateAlias.action, current)
+	permitCurrent, err := s.decide(ctx, c, toUpdateAlias.action, current, nil)
 	if err != nil {
 		return err
 	}
-	permitTarget, err := s.decide(ctx, c, toUpdateAlias.action, target)
+	permitTarget, err := s.decide(ctx, c, toUpdateAlias.action, target, nil)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *Service) deleteAlias(ctx context.Context, c *call.Call, in *kmsapi.Dele
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toDeleteAlias.action, current)
+	permit, err := s.decide(ctx, c, toDeleteAlias.action, current, nil)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (s *Service) listAliases(ctx context.Context, c *call.Call, in *kmsapi.List
 		}
 		keyID = f.subject.ID()
 	}
-	permit, err := s.decideAll(ctx, c, toListAliases.action)
+	permit, err := s.decideAll(ctx, c, toListAliases.action, nil)
 	if err != nil {
 		return err
 	}
@@ -217,13 +217,6 @@ func (s *Service) findTarget(ctx context.Context, c *call.Call, a *access, text 
 		return found{}, wire.Validation("Aliases must refer to keys. Not aliases")
 	}
 	return s.find(ctx, c, a, text)
-}
-
-// decideAlias returns the permit for an action on an alias of the caller's
-// account, whether it exists or not.
-func (s *Service) decideAlias(ctx context.Context, c *call.Call, action, name string) (authz.Permit, error) {
-	account := c.Caller.Account
-	return s.az.Decide(ctx, c, action, &authz.Resource{ARN: arn.Alias(c.Region, account, name), Account: account}, nil)
 }
 
 // stale turns a key that vanished between its decision and its use into one

@@ -24,7 +24,7 @@ func (s *Service) GenerateDataKey(ctx context.Context, c *call.Call, in *kmsapi.
 func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyInput, out *kmsapi.GenerateDataKeyOutput) error {
 	made, err := s.makeDataKey(ctx, c, &dataKeyRequest{
 		access: &toGenerateDataKey, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
-		context: in.EncryptionContext, recipient: in.Recipient != nil, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient != nil, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, c *call.C
 func (s *Service) generateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyWithoutPlaintextInput, out *kmsapi.GenerateDataKeyWithoutPlaintextOutput) error {
 	made, err := s.makeDataKey(ctx, c, &dataKeyRequest{
 		access: &toGenerateDataKeyWithoutPlaintext, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
-		context: in.EncryptionContext, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
@@ -60,6 +60,7 @@ type dataKeyRequest struct {
 	spec      kmsapi.DataKeySpec
 	size      *int32
 	context   wire.StringMap
+	tokens    []string
 	recipient bool
 	dryRun    bool
 }
@@ -93,7 +94,7 @@ func (s *Service) makeDataKey(ctx context.Context, c *call.Call, r *dataKeyReque
 	if err := checkContext(r.context); err != nil {
 		return madeDataKey{}, err
 	}
-	key, err := s.use(ctx, c, r.access, r.keyID)
+	key, err := s.use(ctx, c, r.access, r.keyID, &asked{algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens})
 	if err != nil {
 		return madeDataKey{}, err
 	}
@@ -123,7 +124,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, c *call.Call, in *kms
 func (s *Service) generateDataKeyPair(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairInput, out *kmsapi.GenerateDataKeyPairOutput) error {
 	made, err := s.makeDataKeyPair(ctx, c, &dataKeyPairRequest{
 		access: &toGenerateDataKeyPair, keyID: in.KeyID, spec: in.KeyPairSpec,
-		context: in.EncryptionContext, recipient: in.Recipient != nil, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient != nil, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
@@ -144,7 +145,7 @@ func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, c *ca
 func (s *Service) generateDataKeyPairWithoutPlaintext(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput, out *kmsapi.GenerateDataKeyPairWithoutPlaintextOutput) error {
 	made, err := s.makeDataKeyPair(ctx, c, &dataKeyPairRequest{
 		access: &toGenerateDataKeyPairWithoutPlaintext, keyID: in.KeyID, spec: in.KeyPairSpec,
-		context: in.EncryptionContext, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
@@ -163,6 +164,7 @@ type dataKeyPairRequest struct {
 	keyID     string
 	spec      kmsapi.DataKeyPairSpec
 	context   wire.StringMap
+	tokens    []string
 	recipient bool
 	dryRun    bool
 }
@@ -176,7 +178,10 @@ func (s *Service) makeDataKeyPair(ctx context.Context, c *call.Call, r *dataKeyP
 	if err := checkContext(r.context); err != nil {
 		return madeDataKeyPair{}, err
 	}
-	key, err := s.use(ctx, c, r.access, r.keyID)
+	key, err := s.use(ctx, c, r.access, r.keyID, &asked{
+		algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens,
+		more: []attribute{{"kms:datakeypairspec", text(string(r.spec))}},
+	})
 	if err != nil {
 		return madeDataKeyPair{}, err
 	}

@@ -25,11 +25,11 @@ func (s *Service) encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptI
 	if err := checkContext(in.EncryptionContext); err != nil {
 		return err
 	}
-	key, err := s.use(ctx, c, &toEncrypt, in.KeyID)
+	algorithm := encryptionAlgorithm(in.EncryptionAlgorithm)
+	key, err := s.use(ctx, c, &toEncrypt, in.KeyID, &asked{algorithm: algorithm, context: in.EncryptionContext, tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}
-	algorithm := encryptionAlgorithm(in.EncryptionAlgorithm)
 	blob, err := encrypt(ctx, key, algorithm, in.Plaintext.Reveal(), in.EncryptionContext)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toDecrypt.action, f)
+	permit, err := s.decide(ctx, c, toDecrypt.action, f, &asked{algorithm: src.algorithm, context: src.context, tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // answer puts an error of the packages below into the API's terms: the code and
@@ -26,6 +27,7 @@ func answer(c *call.Call, err error) error {
 		usage     *keyring.UsageError
 		algorithm *keyring.AlgorithmError
 		length    *keyring.LengthError
+		malformed *policy.Error
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -43,6 +45,10 @@ func answer(c *call.Call, err error) error {
 	case errors.As(err, &length):
 		return wire.Validation("Algorithm " + string(length.Algorithm) + " and key spec " + string(length.Spec) +
 			" cannot encrypt data larger than " + strconv.Itoa(length.Max) + " bytes.")
+	case errors.As(err, &malformed):
+		return kmsapi.MalformedPolicyDocumentException(malformed.Message)
+	case errors.Is(err, authz.ErrGrantToken):
+		return kmsapi.InvalidGrantTokenException("The grant token is not valid.")
 	case errors.Is(err, keyring.ErrInvalidCiphertext):
 		return kmsapi.InvalidCiphertextException("")
 	case errors.Is(err, keyring.ErrIncorrectKey):

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 var (
@@ -25,14 +27,15 @@ func (s *Service) CreateKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 
 func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
 	account := c.Caller.Account
-	permit, err := s.decideAll(ctx, c, "kms:CreateKey")
+	q := askedKey(in)
+	permit, err := s.decideAll(ctx, c, "kms:CreateKey", q)
 	if err != nil {
 		return err
 	}
 	if len(in.Tags) > 0 {
-		// What the tags will be on has no id yet.
-		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
-		if _, err := s.az.Decide(ctx, c, toTagResource.action, &anyKey, nil); err != nil {
+		// What the tags will be on has no id yet, and no tags.
+		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account, Values: &asked{more: q.more}}
+		if _, err := s.ask(ctx, c, toTagResource.action, anyKey, q); err != nil {
 			return err
 		}
 	}
@@ -50,14 +53,20 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	if len(tags) > keyring.MaxTags {
 		return kmsapi.TagException(textTooManyTags)
 	}
-	m, err := s.ring.Create(ctx, c, permit, keyring.CreateParams{
+	params := keyring.CreateParams{
 		Account:     account,
 		Region:      c.Region,
 		Spec:        spec,
 		Usage:       usage,
 		Description: in.Description,
 		Tags:        tags,
-	})
+	}
+	if in.Policy != "" {
+		if err := s.policyOfNewKey(ctx, c, in, &params); err != nil {
+			return err
+		}
+	}
+	m, err := s.ring.Create(ctx, c, permit, params)
 	if errors.Is(err, keyring.ErrLimit) {
 		return kmsapi.LimitExceededException("The limit of KMS keys in account " + account + " and Region " + c.Region + " has been reached.")
 	}
@@ -67,6 +76,25 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	c.AddKey(m.ARN, m.Account)
 	out.KeyMetadata = metadata(m)
 	return nil
+}
+
+// askedKey is what CreateKey asks for, whether it can be had or not.
+func askedKey(in *kmsapi.CreateKeyInput) *asked {
+	q := &asked{
+		tags:    in.Tags,
+		tagKeys: tagKeys(in.Tags),
+		more: []attribute{
+			{"kms:keyspec", text(cmp.Or(string(in.KeySpec), string(in.CustomerMasterKeySpec), string(keyring.SymmetricDefault)))},
+			{"kms:keyusage", text(cmp.Or(string(in.KeyUsage), string(keyring.EncryptDecrypt)))},
+			{"kms:keyorigin", text(string(cmp.Or(in.Origin, kmsapi.OriginTypeAwsKms)))},
+			{"kms:multiregion", policy.Bool(in.MultiRegion)},
+		},
+	}
+	if in.MultiRegion {
+		q.more = append(q.more, attribute{"kms:multiregionkeytype", policy.String(string(kmsapi.MultiRegionKeyTypePrimary))})
+	}
+	q.more = append(q.more, flag(bypassKey, in.BypassPolicyLockoutSafetyCheck)...)
+	return q
 }
 
 // refuseLater refuses the parameters of CreateKey that this version cannot act on.
@@ -80,10 +108,6 @@ func refuseLater(in *kmsapi.CreateKeyInput) error {
 		return unsupported("CustomKeyStoreId")
 	case in.XksKeyID != "":
 		return unsupported("XksKeyId")
-	case in.Policy != "":
-		return unsupported("Policy")
-	case in.BypassPolicyLockoutSafetyCheck:
-		return unsupported("BypassPolicyLockoutSafetyCheck")
 	}
 	return nil
 }
@@ -129,7 +153,7 @@ func (s *Service) DescribeKey(ctx context.Context, c *call.Call, in *kmsapi.Desc
 }
 
 func (s *Service) describeKey(ctx context.Context, c *call.Call, in *kmsapi.DescribeKeyInput, out *kmsapi.DescribeKeyOutput) error {
-	key, err := s.use(ctx, c, &toDescribeKey, in.KeyID)
+	key, err := s.use(ctx, c, &toDescribeKey, in.KeyID, &asked{tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}
@@ -147,7 +171,7 @@ func (s *Service) listKeys(ctx context.Context, c *call.Call, in *kmsapi.ListKey
 	if err != nil {
 		return err
 	}
-	permit, err := s.decideAll(ctx, c, "kms:ListKeys")
+	permit, err := s.decideAll(ctx, c, "kms:ListKeys", nil)
 	if err != nil {
 		return err
 	}
@@ -176,7 +200,7 @@ func (s *Service) UpdateKeyDescription(ctx context.Context, c *call.Call, in *km
 }
 
 func (s *Service) updateKeyDescription(ctx context.Context, c *call.Call, in *kmsapi.UpdateKeyDescriptionInput, _ *kmsapi.UpdateKeyDescriptionOutput) error {
-	key, err := s.use(ctx, c, &toUpdateKeyDescription, in.KeyID)
+	key, err := s.use(ctx, c, &toUpdateKeyDescription, in.KeyID, nil)
 	if err != nil {
 		return err
 	}
@@ -189,7 +213,7 @@ func (s *Service) GetPublicKey(ctx context.Context, c *call.Call, in *kmsapi.Get
 }
 
 func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.GetPublicKeyInput, out *kmsapi.GetPublicKeyOutput) error {
-	key, err := s.use(ctx, c, &toGetPublicKey, in.KeyID)
+	key, err := s.use(ctx, c, &toGetPublicKey, in.KeyID, &asked{tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}

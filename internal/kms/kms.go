@@ -33,6 +33,20 @@ import (
 type Options struct {
 	// Box seals the markers of list operations. Required.
 	Box *seal.Box
+	// Principals knows whom key policies and grants may name. Nil: whatever
+	// has the form of a principal exists, and has no unique id.
+	Principals Principals
+}
+
+// Principals knows users, roles and accounts.
+type Principals interface {
+	// Resolve finds whom a principal means. For the ARN of a user or role it
+	// returns its unique id. What is valid and has no unique id (an account's
+	// id or root, a session, a federated user) is ok with an empty id. A unique
+	// id is ok if its bearer exists. Everything else is not ok.
+	Resolve(ctx context.Context, principal string) (id string, ok bool, err error)
+	// ARNOf returns the ARN that the user or role with a unique id has now.
+	ARNOf(ctx context.Context, id string) (arn string, err error)
 }
 
 // Service is the KMS operations. Its methods may be called concurrently.
@@ -40,13 +54,19 @@ type Service struct {
 	ring *keyring.Ring
 	az   *authz.Authorizer
 	box  *seal.Box
+
+	principals Principals
 }
 
 var _ kmsapi.Handler = (*Service)(nil)
 
 // New returns the operations on a ring's keys, as az decides them.
 func New(ring *keyring.Ring, az *authz.Authorizer, o Options) *Service {
-	return &Service{ring: ring, az: az, box: o.Box}
+	s := &Service{ring: ring, az: az, box: o.Box, principals: o.Principals}
+	if s.principals == nil {
+		s.principals = anybody{}
+	}
+	return s
 }
 
 // serve runs an operation and puts its error into the API's terms. A key that

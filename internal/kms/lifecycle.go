@@ -9,6 +9,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 var (
@@ -31,7 +32,7 @@ func (s *Service) EnableKey(ctx context.Context, c *call.Call, in *kmsapi.Enable
 }
 
 func (s *Service) enableKey(ctx context.Context, c *call.Call, in *kmsapi.EnableKeyInput, _ *kmsapi.EnableKeyOutput) error {
-	key, err := s.use(ctx, c, &toEnableKey, in.KeyID)
+	key, err := s.use(ctx, c, &toEnableKey, in.KeyID, nil)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (s *Service) DisableKey(ctx context.Context, c *call.Call, in *kmsapi.Disab
 }
 
 func (s *Service) disableKey(ctx context.Context, c *call.Call, in *kmsapi.DisableKeyInput, _ *kmsapi.DisableKeyOutput) error {
-	key, err := s.use(ctx, c, &toDisableKey, in.KeyID)
+	key, err := s.use(ctx, c, &toDisableKey, in.KeyID, &asked{more: []attribute{unusedDays}})
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,9 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kms
 		return wire.Validation("PendingWindowInDays should be between " + strconv.Itoa(minWindow) + " and " +
 			strconv.Itoa(maxWindow) + ", but it is " + strconv.Itoa(int(days)))
 	}
-	key, err := s.use(ctx, c, &toScheduleKeyDeletion, in.KeyID)
+	key, err := s.use(ctx, c, &toScheduleKeyDeletion, in.KeyID, &asked{more: []attribute{
+		{"kms:schedulekeydeletionpendingwindowindays", policy.Number(float64(days))}, unusedDays,
+	}})
 	if err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsap
 }
 
 func (s *Service) cancelKeyDeletion(ctx context.Context, c *call.Call, in *kmsapi.CancelKeyDeletionInput, out *kmsapi.CancelKeyDeletionOutput) error {
-	key, err := s.use(ctx, c, &toCancelKeyDeletion, in.KeyID)
+	key, err := s.use(ctx, c, &toCancelKeyDeletion, in.KeyID, nil)
 	if err != nil {
 		return err
 	}

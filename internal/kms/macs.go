@@ -19,7 +19,7 @@ func (s *Service) GenerateMac(ctx context.Context, c *call.Call, in *kmsapi.Gene
 }
 
 func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.GenerateMacInput, out *kmsapi.GenerateMacOutput) error {
-	key, err := s.use(ctx, c, &toGenerateMAC, in.KeyID)
+	key, err := s.use(ctx, c, &toGenerateMAC, in.KeyID, askedMAC(in.MacAlgorithm, in.GrantTokens))
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Service) VerifyMac(ctx context.Context, c *call.Call, in *kmsapi.Verify
 }
 
 func (s *Service) verifyMAC(ctx context.Context, c *call.Call, in *kmsapi.VerifyMacInput, out *kmsapi.VerifyMacOutput) error {
-	key, err := s.use(ctx, c, &toVerifyMAC, in.KeyID)
+	key, err := s.use(ctx, c, &toVerifyMAC, in.KeyID, askedMAC(in.MacAlgorithm, in.GrantTokens))
 	if err != nil {
 		return err
 	}
@@ -60,4 +60,8 @@ func (s *Service) verifyMAC(ctx context.Context, c *call.Call, in *kmsapi.Verify
 	out.MacValid = true
 	out.MacAlgorithm = in.MacAlgorithm
 	return nil
+}
+
+func askedMAC(algorithm kmsapi.MacAlgorithmSpec, tokens []string) *asked {
+	return &asked{more: []attribute{{"kms:macalgorithm", text(string(algorithm))}}, tokens: tokens}
 }

@@ -19,7 +19,7 @@ func (s *Service) generateRandom(ctx context.Context, c *call.Call, in *kmsapi.G
 	if in.NumberOfBytes == nil {
 		return wire.Validation("NumberOfBytes is required.")
 	}
-	if _, err := s.decideAll(ctx, c, "kms:GenerateRandom"); err != nil {
+	if _, err := s.decideAll(ctx, c, "kms:GenerateRandom", nil); err != nil {
 		return err
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 var (
@@ -41,11 +42,15 @@ func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncr
 	if err != nil {
 		return err
 	}
-	permitFrom, err := s.decide(ctx, c, toReEncryptFrom.action, fromFound)
+	algorithm := encryptionAlgorithm(in.DestinationEncryptionAlgorithm)
+	same := []attribute{{"kms:reencryptonsamekey", policy.Bool(fromFound.is(toFound))}}
+	permitFrom, err := s.decide(ctx, c, toReEncryptFrom.action, fromFound,
+		&asked{algorithm: src.algorithm, context: src.context, more: same, tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}
-	permitTo, err := s.decide(ctx, c, toReEncryptTo.action, toFound)
+	permitTo, err := s.decide(ctx, c, toReEncryptTo.action, toFound,
+		&asked{algorithm: algorithm, context: in.DestinationEncryptionContext, more: same, tokens: in.GrantTokens})
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,6 @@ func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *kmsapi.ReEncr
 	if err != nil {
 		return err
 	}
-	algorithm := encryptionAlgorithm(in.DestinationEncryptionAlgorithm)
 	if err := checkAsymmetric(to, algorithm, in.DestinationEncryptionContext); err != nil {
 		return err
 	}

@@ -21,6 +21,9 @@ type access struct {
 	// Otherwise only key ids and key ARNs of the caller's account will do.
 	shared bool
 
+	// foreign: the key may be another account's, but is named by no alias.
+	foreign bool
+
 	// arnErrors: the operation has InvalidArnException among its errors.
 	// Otherwise what is wrong with an ARN is a NotFoundException.
 	arnErrors bool
@@ -29,7 +32,13 @@ type access struct {
 // A found key has a subject, or it is not there and nobody may learn so.
 type found struct {
 	subject        *keyring.Subject
-	fromCiphertext bool // named by a ciphertext, not by the caller
+	alias          string // by which the caller named it, with the prefix; empty if not by one
+	fromCiphertext bool   // named by a ciphertext, not by the caller
+}
+
+// is reports whether f and g are the same key.
+func (f found) is(g found) bool {
+	return f.subject != nil && g.subject != nil && f.subject.ARN() == g.subject.ARN()
 }
 
 // find returns the key that the caller's text names. A key or alias that is not
@@ -61,7 +70,7 @@ func (s *Service) findARN(ctx context.Context, c *call.Call, a *access, text str
 		return found{}, invalidKeyID(text)
 	case name.Region != c.Region:
 		return found{}, kmsapi.NotFoundException("Invalid arn " + name.Region)
-	case name.Account != c.Caller.Account && !a.shared:
+	case name.Account != c.Caller.Account && !a.shared && !a.foreign:
 		return found{}, nil
 	case isKey:
 		return s.findID(ctx, c, name.Account, id, text)
@@ -104,7 +113,7 @@ func (s *Service) findAlias(ctx context.Context, c *call.Call, account, name str
 	}
 	switch {
 	case err == nil:
-		return found{subject: subject}, nil
+		return found{subject: subject, alias: name}, nil
 	case !errors.Is(err, keyring.ErrNotFound):
 		return found{}, err
 	case own:
@@ -122,21 +131,6 @@ func (s *Service) findCiphertext(ctx context.Context, c *call.Call, h keyring.He
 	return found{subject: subject, fromCiphertext: true}, nil
 }
 
-// decide returns the permit for an action on a found key.
-func (s *Service) decide(ctx context.Context, c *call.Call, action string, f found) (authz.Permit, error) {
-	if f.subject == nil {
-		return authz.Permit{}, authz.DenyUnknown(c, action, f.fromCiphertext)
-	}
-	r := f.subject.Resource()
-	r.FromCiphertext = f.fromCiphertext
-	return s.az.Decide(ctx, c, action, &r, nil)
-}
-
-// decideAll returns the permit for an action that is done to no one key.
-func (s *Service) decideAll(ctx context.Context, c *call.Call, action string) (authz.Permit, error) {
-	return s.az.Decide(ctx, c, action, &authz.Resource{ARN: "*", Account: c.Caller.Account}, nil)
-}
-
 // open opens the key that a permit was given for.
 func (s *Service) open(ctx context.Context, c *call.Call, f found, p authz.Permit) (keyring.Key, error) {
 	c.AddKey(f.subject.ARN(), f.subject.Account())
@@ -148,12 +142,12 @@ func (s *Service) open(ctx context.Context, c *call.Call, f found, p authz.Permi
 }
 
 // use finds the key that the caller's text names, decides, and opens it.
-func (s *Service) use(ctx context.Context, c *call.Call, a *access, text string) (keyring.Key, error) {
+func (s *Service) use(ctx context.Context, c *call.Call, a *access, text string, q *asked) (keyring.Key, error) {
 	f, err := s.find(ctx, c, a, text)
 	if err != nil {
 		return keyring.Key{}, err
 	}
-	p, err := s.decide(ctx, c, a.action, f)
+	p, err := s.decide(ctx, c, a.action, f, q)
 	if err != nil {
 		return keyring.Key{}, err
 	}

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -21,7 +22,7 @@ func (s *Service) Sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, 
 }
 
 func (s *Service) sign(ctx context.Context, c *call.Call, in *kmsapi.SignInput, out *kmsapi.SignOutput) error {
-	key, err := s.use(ctx, c, &toSign, in.KeyID)
+	key, err := s.use(ctx, c, &toSign, in.KeyID, askedSignature(in.SigningAlgorithm, in.MessageType, in.GrantTokens))
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (s *Service) Verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInp
 }
 
 func (s *Service) verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInput, out *kmsapi.VerifyOutput) error {
-	key, err := s.use(ctx, c, &toVerify, in.KeyID)
+	key, err := s.use(ctx, c, &toVerify, in.KeyID, askedSignature(in.SigningAlgorithm, in.MessageType, in.GrantTokens))
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,16 @@ func (s *Service) verify(ctx context.Context, c *call.Call, in *kmsapi.VerifyInp
 	out.SignatureValid = true
 	out.SigningAlgorithm = in.SigningAlgorithm
 	return nil
+}
+
+func askedSignature(algorithm kmsapi.SigningAlgorithmSpec, t kmsapi.MessageType, tokens []string) *asked {
+	return &asked{
+		more: []attribute{
+			{"kms:signingalgorithm", text(string(algorithm))},
+			{"kms:messagetype", text(string(cmp.Or(t, kmsapi.MessageTypeRaw)))},
+		},
+		tokens: tokens,
+	}
 }
 
 // messageIsDigest reports whether the message of a request is a digest, once

@@ -23,7 +23,7 @@ func (s *Service) TagResource(ctx context.Context, c *call.Call, in *kmsapi.TagR
 }
 
 func (s *Service) tagResource(ctx context.Context, c *call.Call, in *kmsapi.TagResourceInput, _ *kmsapi.TagResourceOutput) error {
-	key, err := s.use(ctx, c, &toTagResource, in.KeyID)
+	key, err := s.use(ctx, c, &toTagResource, in.KeyID, &asked{tags: in.Tags, tagKeys: tagKeys(in.Tags)})
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *Service) UntagResource(ctx context.Context, c *call.Call, in *kmsapi.Un
 }
 
 func (s *Service) untagResource(ctx context.Context, c *call.Call, in *kmsapi.UntagResourceInput, _ *kmsapi.UntagResourceOutput) error {
-	key, err := s.use(ctx, c, &toUntagResource, in.KeyID)
+	key, err := s.use(ctx, c, &toUntagResource, in.KeyID, &asked{tagKeys: in.TagKeys})
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Service) listResourceTags(ctx context.Context, c *call.Call, in *kmsapi
 	if err != nil {
 		return err
 	}
-	key, err := s.use(ctx, c, &toListResourceTags, in.KeyID)
+	key, err := s.use(ctx, c, &toListResourceTags, in.KeyID, nil)
 	if err != nil {
 		return err
 	}

@@ -364,6 +364,16 @@ func (r *Reader) Bool() bool {
 	return false
 }
 
+// OptionalBool reads true or false. It is nil for null, and on a problem.
+func (r *Reader) OptionalBool() *bool {
+	null := r.peek() == 'n'
+	b := r.Bool()
+	if null || r.err != nil {
+		return nil
+	}
+	return &b
+}
+
 // Int reads a whole number written without a fraction or exponent. It is nil
 // for null, and on a problem.
 func (r *Reader) Int() *int32 {

@@ -159,6 +159,8 @@ func goType(s *shape) string {
 		return "[]byte"
 	case kindBoolean:
 		return "bool"
+	case kindFlag:
+		return "*bool"
 	case kindInteger:
 		return "*int32"
 	case kindTimestamp:

@@ -103,6 +103,8 @@ func emitRead(p *printer, field, self string, mem *member) {
 		}
 	case kindBoolean:
 		p.print(field, " = r.Bool()\n")
+	case kindFlag:
+		p.print(field, " = r.OptionalBool()\n")
 	case kindInteger:
 		p.print(field, " = r.Int()\n")
 	case kindTimestamp:
@@ -237,6 +239,8 @@ func emitAppend(p *printer, field, name string, s *shape, audit bool) {
 		simple("AppendBase64", field)
 	case kindBoolean:
 		simple("AppendBool", field)
+	case kindFlag:
+		simple("AppendBool", field+" != nil && *"+field)
 	case kindInteger:
 		simple("AppendInt", "*"+field)
 	case kindTimestamp:

@@ -10,6 +10,7 @@ type kind int
 const (
 	kindBlob kind = iota + 1
 	kindBoolean
+	kindFlag // a boolean whose absence is told from false
 	kindEnum
 	kindInteger
 	kindList
@@ -117,6 +118,17 @@ func (m *model) apply() error {
 				return fmt.Errorf("overlay: %s has no member %s", owner, name)
 			}
 			s.member(name).always = true
+		}
+	}
+	for owner, names := range flags {
+		for _, name := range names {
+			s := m.shapes[owner]
+			if s == nil || s.member(name) == nil || s.member(name).target.kind != kindBoolean {
+				return fmt.Errorf("overlay: %s has no boolean %s", owner, name)
+			}
+			one := *s.member(name).target
+			one.kind = kindFlag
+			s.member(name).target = &one
 		}
 	}
 	for owner, when := range requiredWhen {

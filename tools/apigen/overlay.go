@@ -40,6 +40,13 @@ var requiredWhen = map[string]map[string]string{
 	"ReEncryptRequest": {"CiphertextBlob": "!in.ignoresCiphertext()"},
 }
 
+// flags are the optional booleans whose absence is told from false: policies can
+// ask whether they are there.
+var flags = map[string][]string{
+	"CreateKeyRequest":    {"BypassPolicyLockoutSafetyCheck"},
+	"PutKeyPolicyRequest": {"BypassPolicyLockoutSafetyCheck"},
+}
+
 // alwaysEncoded are the members of answers that are there even when zero.
 var alwaysEncoded = map[string][]string{
 	"KeyMetadata":                     {"Enabled", "Description", "MultiRegion"},
@@ -96,6 +103,7 @@ var overlays = map[string]overlay{
 		elements: []string{"CustomKeyStoreId"},
 	},
 	"CreateGrant": {
+		routed: true,
 		parameters: []string{
 			"KeyId", "Constraints", "Operations", "GranteePrincipal", "RetiringPrincipal",
 			"GranteeServicePrincipal", "RetiringServicePrincipal", "Name", "DryRun",
@@ -209,8 +217,9 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId"},
 	},
 	"GetKeyPolicy": {
+		routed:     true,
 		readOnly:   true,
-		parameters: []string{"KeyId", "PolicyName"},
+		parameters: []string{"KeyId", "PolicyName=default"},
 	},
 	"GetKeyRotationStatus": {
 		readOnly:   true,
@@ -235,10 +244,12 @@ var overlays = map[string]overlay{
 		parameters: []string{"Limit", "Marker", "KeyId"},
 	},
 	"ListGrants": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "Limit", "Marker", "GrantId", "GranteePrincipal", "GranteeServicePrincipal"},
 	},
 	"ListKeyPolicies": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "Limit", "Marker"},
 	},
@@ -257,11 +268,13 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "Limit", "Marker"},
 	},
 	"ListRetirableGrants": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"Limit", "Marker", "RetiringPrincipal", "RetiringServicePrincipal"},
 	},
 	"PutKeyPolicy": {
-		parameters: []string{"KeyId", "PolicyName", "Policy", "BypassPolicyLockoutSafetyCheck!"},
+		routed:     true,
+		parameters: []string{"KeyId", "PolicyName=default", "Policy", "BypassPolicyLockoutSafetyCheck!"},
 	},
 	"ReEncrypt": {
 		routed:   true,
@@ -276,8 +289,11 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "ReplicaRegion", "Policy", "BypassPolicyLockoutSafetyCheck!", "Description", "Tags"},
 		elements:   []string{"ReplicaKeyMetadata", "ReplicaPolicy", "ReplicaTags"},
 	},
-	"RetireGrant": {},
+	"RetireGrant": {
+		routed: true,
+	},
 	"RevokeGrant": {
+		routed:     true,
 		parameters: []string{"KeyId", "GrantId", "DryRun"},
 	},
 	"RotateKeyOnDemand": {

@@ -155,7 +155,7 @@ func (in *CreateKeyInput) AppendAudit(b []byte) []byte {
 	b = wire.AppendString(wire.AppendName(b, "description"), in.Description)
 	b = wire.AppendString(wire.AppendName(b, "keyUsage"), cmp.Or(string(in.KeyUsage), "ENCRYPT_DECRYPT"))
 	b = wire.AppendString(wire.AppendName(b, "origin"), cmp.Or(string(in.Origin), "AWS_KMS"))
-	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
+	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 	b = wire.AppendString(wire.AppendName(b, "customerMasterKeySpec"), cmp.Or(string(in.CustomerMasterKeySpec), string(in.KeySpec), "SYMMETRIC_DEFAULT"))
 	b = wire.AppendString(wire.AppendName(b, "keySpec"), cmp.Or(string(in.KeySpec), string(in.CustomerMasterKeySpec), "SYMMETRIC_DEFAULT"))
 	if in.CustomKeyStoreID != "" {
@@ -588,9 +588,7 @@ func (in *GetKeyPolicyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	if in.PolicyName != "" {
-		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
-	}
+	b = wire.AppendString(wire.AppendName(b, "policyName"), cmp.Or(string(in.PolicyName), "default"))
 	return closeAudit(b, start)
 }
 
@@ -832,13 +830,11 @@ func (in *PutKeyPolicyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	if in.PolicyName != "" {
-		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
-	}
+	b = wire.AppendString(wire.AppendName(b, "policyName"), cmp.Or(string(in.PolicyName), "default"))
 	if in.Policy != "" {
 		b = wire.AppendString(wire.AppendName(b, "policy"), in.Policy)
 	}
-	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
+	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 	return closeAudit(b, start)
 }
 

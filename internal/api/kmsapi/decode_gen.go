@@ -286,7 +286,7 @@ func (in *CreateKeyInput) decode(r *wire.Reader) {
 		case "CustomKeyStoreId":
 			in.CustomKeyStoreID = in.presence.optional(r, 6)
 		case "BypassPolicyLockoutSafetyCheck":
-			in.BypassPolicyLockoutSafetyCheck = r.Bool()
+			in.BypassPolicyLockoutSafetyCheck = r.OptionalBool()
 		case "Tags":
 			in.Tags = readTagList(r)
 		case "MultiRegion":
@@ -2099,7 +2099,7 @@ func (in *PutKeyPolicyInput) decode(r *wire.Reader) {
 		case "Policy":
 			in.Policy = in.presence.required(r, 2)
 		case "BypassPolicyLockoutSafetyCheck":
-			in.BypassPolicyLockoutSafetyCheck = r.Bool()
+			in.BypassPolicyLockoutSafetyCheck = r.OptionalBool()
 		default:
 			r.Skip()
 		}

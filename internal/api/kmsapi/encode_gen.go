@@ -175,8 +175,8 @@ func (in *CreateKeyInput) AppendJSON(b []byte) []byte {
 	if in.CustomKeyStoreID != "" || in.presence.has(6) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
-	if in.BypassPolicyLockoutSafetyCheck {
-		b = wire.AppendBool(wire.AppendName(b, "BypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
+	if in.BypassPolicyLockoutSafetyCheck != nil {
+		b = wire.AppendBool(wire.AppendName(b, "BypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 	}
 	if in.Tags != nil {
 		b = append(wire.AppendName(b, "Tags"), '[')
@@ -1285,8 +1285,8 @@ func (in *PutKeyPolicyInput) AppendJSON(b []byte) []byte {
 	if !in.presence.has(2) {
 		b = wire.AppendString(wire.AppendName(b, "Policy"), in.Policy)
 	}
-	if in.BypassPolicyLockoutSafetyCheck {
-		b = wire.AppendBool(wire.AppendName(b, "BypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
+	if in.BypassPolicyLockoutSafetyCheck != nil {
+		b = wire.AppendBool(wire.AppendName(b, "BypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 	}
 	return append(b, '}')
 }

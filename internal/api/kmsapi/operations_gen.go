@@ -14,6 +14,7 @@ import (
 type Handler interface {
 	CancelKeyDeletion(ctx context.Context, c *call.Call, in *CancelKeyDeletionInput, out *CancelKeyDeletionOutput) error
 	CreateAlias(ctx context.Context, c *call.Call, in *CreateAliasInput, out *CreateAliasOutput) error
+	CreateGrant(ctx context.Context, c *call.Call, in *CreateGrantInput, out *CreateGrantOutput) error
 	CreateKey(ctx context.Context, c *call.Call, in *CreateKeyInput, out *CreateKeyOutput) error
 	Decrypt(ctx context.Context, c *call.Call, in *DecryptInput, out *DecryptOutput) error
 	DeleteAlias(ctx context.Context, c *call.Call, in *DeleteAliasInput, out *DeleteAliasOutput) error
@@ -27,11 +28,18 @@ type Handler interface {
 	GenerateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *GenerateDataKeyWithoutPlaintextInput, out *GenerateDataKeyWithoutPlaintextOutput) error
 	GenerateMac(ctx context.Context, c *call.Call, in *GenerateMacInput, out *GenerateMacOutput) error
 	GenerateRandom(ctx context.Context, c *call.Call, in *GenerateRandomInput, out *GenerateRandomOutput) error
+	GetKeyPolicy(ctx context.Context, c *call.Call, in *GetKeyPolicyInput, out *GetKeyPolicyOutput) error
 	GetPublicKey(ctx context.Context, c *call.Call, in *GetPublicKeyInput, out *GetPublicKeyOutput) error
 	ListAliases(ctx context.Context, c *call.Call, in *ListAliasesInput, out *ListAliasesOutput) error
+	ListGrants(ctx context.Context, c *call.Call, in *ListGrantsInput, out *ListGrantsOutput) error
+	ListKeyPolicies(ctx context.Context, c *call.Call, in *ListKeyPoliciesInput, out *ListKeyPoliciesOutput) error
 	ListKeys(ctx context.Context, c *call.Call, in *ListKeysInput, out *ListKeysOutput) error
 	ListResourceTags(ctx context.Context, c *call.Call, in *ListResourceTagsInput, out *ListResourceTagsOutput) error
+	ListRetirableGrants(ctx context.Context, c *call.Call, in *ListRetirableGrantsInput, out *ListRetirableGrantsOutput) error
+	PutKeyPolicy(ctx context.Context, c *call.Call, in *PutKeyPolicyInput, out *PutKeyPolicyOutput) error
 	ReEncrypt(ctx context.Context, c *call.Call, in *ReEncryptInput, out *ReEncryptOutput) error
+	RetireGrant(ctx context.Context, c *call.Call, in *RetireGrantInput, out *RetireGrantOutput) error
+	RevokeGrant(ctx context.Context, c *call.Call, in *RevokeGrantInput, out *RevokeGrantOutput) error
 	ScheduleKeyDeletion(ctx context.Context, c *call.Call, in *ScheduleKeyDeletionInput, out *ScheduleKeyDeletionOutput) error
 	Sign(ctx context.Context, c *call.Call, in *SignInput, out *SignOutput) error
 	TagResource(ctx context.Context, c *call.Call, in *TagResourceInput, out *TagResourceOutput) error
@@ -47,6 +55,7 @@ func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
 		"CancelKeyDeletion":                   operation("CancelKeyDeletion", changes, showOutput, h.CancelKeyDeletion),
 		"CreateAlias":                         operation("CreateAlias", changes, showKey, h.CreateAlias),
+		"CreateGrant":                         operation("CreateGrant", changes, showOutput, h.CreateGrant),
 		"CreateKey":                           operation("CreateKey", changes, showOutput, h.CreateKey),
 		"Decrypt":                             operation("Decrypt", readOnly, showNothing, h.Decrypt),
 		"DeleteAlias":                         operation("DeleteAlias", changes, showKey, h.DeleteAlias),
@@ -60,11 +69,18 @@ func Operations(h Handler) map[string]*call.Operation {
 		"GenerateDataKeyWithoutPlaintext":     operation("GenerateDataKeyWithoutPlaintext", readOnly, showNothing, h.GenerateDataKeyWithoutPlaintext),
 		"GenerateMac":                         operation("GenerateMac", readOnly, showNothing, h.GenerateMac),
 		"GenerateRandom":                      operation("GenerateRandom", readOnly, showNothing, h.GenerateRandom),
+		"GetKeyPolicy":                        operation("GetKeyPolicy", readOnly, showNothing, h.GetKeyPolicy),
 		"GetPublicKey":                        operation("GetPublicKey", readOnly, showNothing, h.GetPublicKey),
 		"ListAliases":                         operation("ListAliases", readOnly, showNothing, h.ListAliases),
+		"ListGrants":                          operation("ListGrants", readOnly, showNothing, h.ListGrants),
+		"ListKeyPolicies":                     operation("ListKeyPolicies", readOnly, showNothing, h.ListKeyPolicies),
 		"ListKeys":                            operation("ListKeys", readOnly, showNothing, h.ListKeys),
 		"ListResourceTags":                    operation("ListResourceTags", readOnly, showNothing, h.ListResourceTags),
+		"ListRetirableGrants":                 operation("ListRetirableGrants", readOnly, showNothing, h.ListRetirableGrants),
+		"PutKeyPolicy":                        operation("PutKeyPolicy", changes, showNothing, h.PutKeyPolicy),
 		"ReEncrypt":                           operation("ReEncrypt", readOnly, showNothing, h.ReEncrypt),
+		"RetireGrant":                         operation("RetireGrant", changes, showNothing, h.RetireGrant),
+		"RevokeGrant":                         operation("RevokeGrant", changes, showNothing, h.RevokeGrant),
 		"ScheduleKeyDeletion":                 operation("ScheduleKeyDeletion", changes, showOutput, h.ScheduleKeyDeletion),
 		"Sign":                                operation("Sign", readOnly, showNothing, h.Sign),
 		"TagResource":                         operation("TagResource", changes, showKey, h.TagResource),

@@ -97,7 +97,7 @@ type CreateKeyInput struct {
 	KeySpec                        KeySpec
 	Origin                         OriginType
 	CustomKeyStoreID               string // 1 to 64 characters
-	BypassPolicyLockoutSafetyCheck bool
+	BypassPolicyLockoutSafetyCheck *bool
 	Tags                           []Tag
 	MultiRegion                    bool
 	XksKeyID                       string // 1 to 128 characters
@@ -672,7 +672,7 @@ type PutKeyPolicyInput struct {
 	KeyID                          string // required; 1 to 2048 characters
 	PolicyName                     string // 1 to 128 characters
 	Policy                         string // required; 1 to 131072 characters
-	BypassPolicyLockoutSafetyCheck bool
+	BypassPolicyLockoutSafetyCheck *bool
 
 	presence presence
 }

@@ -1,0 +1,220 @@
+package kms
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
+)
+
+// asked is what a request asks of one key, as policies and grants see it. Every
+// operation says what it populates; a parameter that was left out and has a
+// default is there with its default. Keys that do not depend on the operation's
+// parameters are package authz's. Source: "AWS KMS condition keys" in the AWS
+// KMS Developer Guide.
+type asked struct {
+	algorithm keyring.Algorithm // kms:EncryptionAlgorithm; empty for none
+	context   wire.StringMap    // the encryption context
+	alias     string            // by which the request names the key; empty if by none
+	tags      []kmsapi.Tag      // that the request sets
+	tagKeys   []string          // of the tags that it sets or removes
+	more      []attribute
+
+	tokens []string     // grant tokens
+	child  *authz.Grant // that is asked for
+}
+
+// attribute is a condition key, in lower case, and its value.
+type attribute struct {
+	key   string
+	value policy.Value
+}
+
+// Value implements [policy.Context].
+func (a *asked) Value(k *policy.Key) policy.Value {
+	switch k.Name {
+	case "kms:encryptionalgorithm":
+		return text(string(a.algorithm))
+	case "kms:encryptioncontext:":
+		return pair(a.context, k.Sub)
+	case "kms:encryptioncontextkeys":
+		return names(a.context)
+	case "kms:requestalias":
+		return text(a.alias)
+	case "aws:requesttag/":
+		return tag(a.tags, k.Sub)
+	case "aws:tagkeys":
+		if len(a.tagKeys) > 0 {
+			return policy.Strings(a.tagKeys)
+		}
+	}
+	for i := range a.more {
+		if a.more[i].key == k.Name {
+			return a.more[i].value
+		}
+	}
+	return policy.Value{}
+}
+
+// text returns the value of a key that is not there if it is empty.
+func text(s string) policy.Value {
+	if s == "" {
+		return policy.Value{}
+	}
+	return policy.String(s)
+}
+
+// pair returns the value of an encryption context under a name, which policies
+// do not tell apart by case: if there are several, the one that is written the
+// same goes first.
+func pair(ec wire.StringMap, name string) policy.Value {
+	if v, ok := ec.Get(name); ok {
+		return policy.String(v)
+	}
+	for i := range ec {
+		if strings.EqualFold(ec[i].Name, name) {
+			return policy.String(ec[i].Value)
+		}
+	}
+	return policy.Value{}
+}
+
+func names(ec wire.StringMap) policy.Value {
+	if len(ec) == 0 {
+		return policy.Value{}
+	}
+	list := make([]string, len(ec))
+	for i := range ec {
+		list[i] = ec[i].Name
+	}
+	return policy.Strings(list)
+}
+
+// tag is pair for tags.
+func tag(tags []kmsapi.Tag, key string) policy.Value {
+	var like policy.Value
+	found := false
+	for i := range tags {
+		if tags[i].TagKey == key {
+			return policy.String(tags[i].TagValue)
+		}
+		if !found && strings.EqualFold(tags[i].TagKey, key) {
+			like, found = policy.String(tags[i].TagValue), true
+		}
+	}
+	return like
+}
+
+// tagKeys returns the keys of tags.
+func tagKeys(tags []kmsapi.Tag) []string {
+	if len(tags) == 0 {
+		return nil
+	}
+	keys := make([]string, len(tags))
+	for i := range tags {
+		keys[i] = tags[i].TagKey
+	}
+	return keys
+}
+
+// flag returns a parameter that may be absent, under a condition key.
+func flag(key string, set *bool) []attribute {
+	if set == nil {
+		return nil
+	}
+	return []attribute{{key, policy.Bool(*set)}}
+}
+
+const bypassKey = "kms:bypasspolicylockoutsafetycheck"
+
+// unusedDays is kms:TrailingDaysWithoutKeyUsage. When a key was used last is
+// not kept yet, so it may have been today.
+var unusedDays = attribute{"kms:trailingdayswithoutkeyusage", policy.Number(0)}
+
+// A question is what authorization is asked. Questions are used again.
+type question struct {
+	resource authz.Resource
+	request  authz.Request
+	asked    asked
+}
+
+var questions = sync.Pool{New: func() any { return new(question) }}
+
+// newQuestion returns a question about a resource, to be given back.
+func newQuestion(r authz.Resource, a *asked) *question {
+	q := questions.Get().(*question)
+	q.resource = r
+	if a != nil {
+		q.asked = *a
+		q.request = authz.Request{Values: &q.asked, Context: a.context, GrantTokens: a.tokens, Child: a.child}
+	}
+	return q
+}
+
+// done gives a question back: nothing of it is kept by whoever was asked.
+func (q *question) done() {
+	*q = question{}
+	questions.Put(q)
+}
+
+// ask returns the permit for an action on a resource.
+func (s *Service) ask(ctx context.Context, c *call.Call, action string, r authz.Resource, a *asked) (authz.Permit, error) {
+	q := newQuestion(r, a)
+	defer q.done()
+	return s.az.Decide(ctx, c, action, &q.resource, &q.request)
+}
+
+// decide returns the permit for an action on a found key.
+func (s *Service) decide(ctx context.Context, c *call.Call, action string, f found, a *asked) (authz.Permit, error) {
+	r, err := s.resource(c, action, f, a)
+	if err != nil {
+		return authz.Permit{}, err
+	}
+	if a == nil {
+		return s.ask(ctx, c, action, r, nil)
+	}
+	with := *a
+	with.alias = f.alias
+	return s.ask(ctx, c, action, r, &with)
+}
+
+// resource returns what authorization is asked about a found key. A grant token
+// that is none is refused first, whatever key it was brought for.
+func (s *Service) resource(c *call.Call, action string, f found, a *asked) (authz.Resource, error) {
+	if a != nil {
+		for _, token := range a.tokens {
+			if _, err := s.ring.ParseGrantToken(token); err != nil {
+				return authz.Resource{}, err
+			}
+		}
+	}
+	if f.subject == nil {
+		return authz.Resource{}, authz.DenyUnknown(c, action, f.fromCiphertext)
+	}
+	r := f.subject.Resource()
+	r.FromCiphertext = f.fromCiphertext
+	if a != nil && len(a.tokens) > 0 {
+		// Another node may just have made the key's first grant.
+		r.Grants = f.subject.Grants()
+	}
+	return r, nil
+}
+
+// decideAll returns the permit for an action that is done to no one key.
+func (s *Service) decideAll(ctx context.Context, c *call.Call, action string, a *asked) (authz.Permit, error) {
+	return s.ask(ctx, c, action, authz.Resource{ARN: "*", Account: c.Caller.Account}, a)
+}
+
+// decideAlias returns the permit for an action on an alias of the caller's
+// account, whether it exists or not.
+func (s *Service) decideAlias(ctx context.Context, c *call.Call, action, name string) (authz.Permit, error) {
+	account := c.Caller.Account
+	return s.ask(ctx, c, action, authz.Resource{ARN: arn.Alias(c.Region, account, name), Account: account}, nil)
+}
