@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/hint"
@@ -41,6 +42,9 @@ func (d *Directory) Bootstrap(ctx context.Context, b Bootstrap) (Installation, e
 	if errors.Is(err, ErrNotFound) {
 		in, err = d.bootstrap(ctx, b)
 	}
+	if err == nil {
+		err = d.upgrade(ctx)
+	}
 	if err != nil {
 		return Installation{}, err
 	}
@@ -63,19 +67,24 @@ func (e *wrongAccount) Hint() string {
 }
 
 func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, error) {
-	account := Account{ID: b.Account, Name: "management", Management: true, Created: d.stamp()}
-	if account.ID == "" {
-		account.ID = NewAccountID()
+	owner := &account{Account: Account{ID: b.Account, Name: "management", Management: true, Created: d.stamp()}}
+	if owner.ID == "" {
+		owner.ID = NewAccountID()
 	}
-	user := User{Account: account.ID, Name: AdministratorName, Policies: []string{call.AdministratorAccess}}
-	key := AccessKey{ID: b.AccessKeyID, Account: account.ID, Active: true, Created: d.stamp(), Secret: b.Secret}
+	key := AccessKey{ID: b.AccessKeyID, Account: owner.ID, Active: true, Created: d.stamp(), Secret: b.Secret}
 	if key.ID == "" {
-		key.ID, key.Secret = newAccessKeyID(account.ID), newSecretAccessKey()
+		key.ID, key.Secret = newAccessKeyID("AKIA", owner.ID), newSecretAccessKey()
 		defer key.Secret.Wipe()
 	}
-	if err := errors.Join(account.Check(), user.Check(), CheckAccessKey(key.ID, key.Secret)); err != nil {
+	if err := errors.Join(owner.Check(), CheckAccessKey(key.ID, key.Secret)); err != nil {
 		return Installation{}, err
 	}
+	user := &entity{
+		kind: UserEntity, account: owner.ID, name: AdministratorName, path: "/", id: newUniqueID(kinds[UserEntity].letters), created: d.stamp(),
+		attached:   []reference{{Name: call.AdministratorAccess, Value: awsPolicyID(call.AdministratorAccess)}},
+		accessKeys: []string{key.ID},
+	}
+	key.User, key.UserID = user.name, user.id
 	// All that an installation has begins with this. Where it is missing and
 	// other things are not, it was taken away, and is not made again: the
 	// administrator's access key would come back with it.
@@ -87,17 +96,15 @@ func (d *Directory) bootstrap(ctx context.Context, b Bootstrap) (Installation, e
 		in, err := d.Installation(ctx) // another node was faster
 		return in, takenAway(err)
 	}
-	d.complete(&user)
-	user.AccessKeys = []string{key.ID}
-	key.User, key.UserID = user.Name, user.ID
-	in := Installation{Account: account.ID, Administrator: user.Name, AccessKeyID: key.ID, New: true}
+	in := Installation{Account: owner.ID, Administrator: user.name, AccessKeyID: key.ID, New: true}
 
 	value := key.encode()
 	defer clear(value)
 	tx := d.rs.Begin()
 	tx.Create(record.KindSystem, rootKey, in.encode())
-	tx.Create(record.KindAccount, accountKey(account.ID), account.encode())
-	tx.Create(record.KindUser, userKey(user.Account, user.Name), user.encode())
+	tx.Create(record.KindAccount, accountKey(owner.ID), owner.encode())
+	tx.Create(record.KindUser, user.key(), user.encode())
+	tx.Create(record.KindUnique, uniqueKey(user.id), unique{UserEntity, owner.ID, user.name}.encode())
 	tx.Create(record.KindAccessKey, accessKeyKey(key.ID), value)
 	tx.Create(record.KindSystem, seededKey, encodeSeeded(nil))
 	_, err = tx.Commit(ctx)
@@ -129,15 +136,65 @@ func (d *Directory) Installation(ctx context.Context) (Installation, error) {
 	return in, err
 }
 
+// upgrade lists the users of an installation that was made before unique ids
+// were listed, once.
+func (d *Directory) upgrade(ctx context.Context) error {
+	rec, err := d.rs.Get(ctx, record.KindSystem, rootKey)
+	if err != nil {
+		return fmt.Errorf("reading the management account: %w", err)
+	}
+	in, err := decodeInstallation(rec)
+	if err != nil {
+		return fmt.Errorf("reading the management account: %w", err)
+	}
+	if rec.Value[0] >= identityVersion {
+		return nil
+	}
+	decode := decodeEntity(UserEntity)
+	after := ""
+	for {
+		found, err := d.rs.List(ctx, record.KindUser, userPrefix, after, 0)
+		if err != nil {
+			return fmt.Errorf("listing the users by unique id: %w", err)
+		}
+		for _, f := range found {
+			after = f.Key
+			if f.Err != nil {
+				d.log.Error("a user cannot be read and is not listed by its unique id", "key", f.Key, "cause", f.Err)
+				continue
+			}
+			u, err := decode(f.Record)
+			if err != nil {
+				return fmt.Errorf("listing the users by unique id: %s: %w", f.Key, err)
+			}
+			tx := d.rs.Begin()
+			tx.Create(record.KindUnique, uniqueKey(u.id), unique{UserEntity, u.account, strings.ToLower(u.name)}.encode())
+			// In the way there is only what an attempt before has made.
+			if _, err := tx.Commit(ctx); err != nil && !errors.Is(err, record.ErrConflict) {
+				return fmt.Errorf("listing the users by unique id: %w", err)
+			}
+		}
+		if len(found) == 0 {
+			break
+		}
+	}
+	tx := d.rs.Begin()
+	tx.Put(rec, in.encode())
+	if _, err := tx.Commit(ctx); err != nil && !errors.Is(err, record.ErrConflict) {
+		return fmt.Errorf("listing the users by unique id: %w", err)
+	}
+	return nil
+}
+
 func (in *Installation) encode() []byte {
-	b := []byte{valueVersion}
+	b := []byte{identityVersion}
 	b = appendString(b, in.Account)
 	b = appendString(b, in.Administrator)
 	return appendString(b, in.AccessKeyID)
 }
 
 func decodeInstallation(rec record.Record) (Installation, error) {
-	r := newReader(rec.Value)
+	r := newReader(rec.Value, identityVersion)
 	in := Installation{Account: r.string(), Administrator: r.string(), AccessKeyID: r.string()}
 	return in, r.end()
 }

@@ -7,71 +7,192 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
-// Where the records are. A user's name is in lower case there, which makes
-// names that differ only in case one.
+// Where the records are. Names are in lower case there, which makes names that
+// differ only in case one.
 const (
 	accountPrefix   = "v1/acct/"
 	userPrefix      = "v1/user/"
+	groupPrefix     = "v1/group/"
+	rolePrefix      = "v1/role/"
+	policyPrefix    = "v1/policy/"
+	uniquePrefix    = "v1/uid/"
 	accessKeyPrefix = "v1/akid/"
 	rootKey         = "v1/sys/identity"
+
+	orgPrefix       = "v1/org/"
+	unitPrefix      = "v1/ou/"
+	orgPolicyPrefix = "v1/orgpolicy/"
 )
 
 func accountKey(id string) string   { return accountPrefix + id }
 func accessKeyKey(id string) string { return accessKeyPrefix + id }
-func userKey(account, name string) string {
-	return userPrefix + account + "/" + strings.ToLower(name)
+func uniqueKey(id string) string    { return uniquePrefix + id }
+func named(prefix, account, name string) string {
+	return prefix + account + "/" + strings.ToLower(name)
 }
 
-// The values of records begin with their version, 1. A string is its length as
-// a varint and its bytes; a list is its length and its strings; a time is
-// milliseconds since 1970, 8 bytes, big-endian.
+// The values of records begin with their version. A string is its length as a
+// varint and its bytes; a list is its length and what is in it; a pair is two
+// strings; a number is a varint; a time is milliseconds since 1970, 8 bytes,
+// big-endian.
 //
-//	account     version, flags (1: management), name, created
-//	user        version, name, path, id, policies, access keys, created
-//	access key  version, flags (1: active), account, user name, user id, created, secret
-//	identity    version, management account, administrator's name, its first access key's id
-const valueVersion = 1
+//	account 1   flags (1: management), name, created
+//	account 2   the same, then access keys of the root user, not before,
+//	            organization, parent, list of policies
+//	user 1      name, path, id, list of policies, list of access keys, created
+//	user 2      see entity.encode, as for groups and roles
+//	access key  flags (1: active), account, user name, user id, created, secret
+//	unique id   kind, account, lower-case name
+//	identity    management account, administrator's name, its first access key's
+//	            id; of version 2 once every user is listed by its unique id
+//
+// The others are described where they are encoded. All are of version 1 if
+// nothing else is said.
+const (
+	accountVersion   = 2
+	entityVersion    = 2
+	accessKeyVersion = 1
+	identityVersion  = 2
+)
 
-func (a *Account) encode() []byte {
-	b := []byte{valueVersion, flag(a.Management)}
+func (a *account) encode() []byte {
+	b := []byte{accountVersion, flag(a.Management)}
 	b = appendString(b, a.Name)
-	return appendTime(b, a.Created)
+	b = appendTime(b, a.Created)
+	b = appendStrings(b, a.AccessKeys)
+	b = appendTime(b, a.NotBefore)
+	b = appendString(b, a.Organization)
+	b = appendString(b, a.Parent)
+	return appendStrings(b, a.policies)
 }
 
-func decodeAccount(rec record.Record) (*Account, error) {
-	r := newReader(rec.Value)
-	a := &Account{ID: strings.TrimPrefix(rec.Key, accountPrefix), Management: r.flag()}
+func decodeAccount(rec record.Record) (*account, error) {
+	r := newReader(rec.Value, accountVersion)
+	a := new(account)
+	a.ID = strings.TrimPrefix(rec.Key, accountPrefix)
+	a.Management = r.flag()
 	a.Name = r.string()
 	a.Created = r.time()
+	if r.version >= 2 {
+		a.AccessKeys = r.strings()
+		a.NotBefore = r.time()
+		a.Organization = r.string()
+		a.Parent = r.string()
+		a.policies = r.strings()
+	}
 	return a, r.end()
 }
 
-func (u *User) encode() []byte {
-	b := []byte{valueVersion}
-	b = appendString(b, u.Name)
-	b = appendString(b, u.Path)
-	b = appendString(b, u.ID)
-	b = appendStrings(b, u.Policies)
-	b = appendStrings(b, u.AccessKeys)
-	return appendTime(b, u.Created)
+// encode returns the record's value: name, path, unique id, created, tags
+// (pairs), inline policies (pairs of name and text), attached policies (pairs
+// of ARN and unique id), boundary (such a pair); then
+//
+//	of a user   list of access keys, list of unique ids of groups, not before
+//	of a group  number of members
+//	of a role   description, longest session in seconds, trust policy, who is
+//	            bound in it (pairs of ARN and unique id), not before
+func (e *entity) encode() []byte {
+	b := []byte{entityVersion}
+	b = appendString(b, e.name)
+	b = appendString(b, e.path)
+	b = appendString(b, e.id)
+	b = appendTime(b, e.created)
+	b = appendPairs(b, e.tags)
+	b = appendPairs(b, e.inline)
+	b = appendPairs(b, e.attached)
+	b = appendPairs(b, []reference{e.boundary})
+	switch e.kind {
+	case UserEntity:
+		b = appendStrings(b, e.accessKeys)
+		b = appendStrings(b, e.groups)
+		b = appendTime(b, e.notBefore)
+	case GroupEntity:
+		b = binary.AppendUvarint(b, uint64(e.members))
+	case RoleEntity:
+		b = appendString(b, e.description)
+		b = binary.AppendUvarint(b, uint64(e.maxSession/time.Second))
+		b = appendString(b, e.trust)
+		b = appendPairs(b, e.trusted)
+		b = appendTime(b, e.notBefore)
+	}
+	return b
 }
 
-func decodeUser(rec record.Record) (*User, error) {
-	r := newReader(rec.Value)
-	u := new(User)
-	u.Account, _, _ = strings.Cut(strings.TrimPrefix(rec.Key, userPrefix), "/")
-	u.Name = r.string()
-	u.Path = r.string()
-	u.ID = r.string()
-	u.Policies = r.strings()
-	u.AccessKeys = r.strings()
-	u.Created = r.time()
-	u.ARN = arn.User("aws", u.Account, u.Path, u.Name)
+// decodeEntity returns the decoder of one kind of entity.
+func decodeEntity(kind EntityKind) func(record.Record) (*entity, error) {
+	return func(rec record.Record) (*entity, error) {
+		r := newReader(rec.Value, entityVersion)
+		e := &entity{kind: kind}
+		e.account, _, _ = strings.Cut(strings.TrimPrefix(rec.Key, kinds[kind].prefix), "/")
+		e.name = r.string()
+		e.path = r.string()
+		e.id = r.string()
+		if r.version == 1 {
+			if kind != UserEntity {
+				r.fail()
+			}
+			for _, arn := range r.strings() {
+				e.attached = append(e.attached, reference{Name: arn, Value: awsPolicyID(arn)})
+			}
+			e.accessKeys = r.strings()
+			e.created = r.time()
+			return e, r.end()
+		}
+		e.created = r.time()
+		e.tags = r.pairs()
+		e.inline = r.pairs()
+		e.attached = r.pairs()
+		if boundary := r.pairs(); len(boundary) == 1 {
+			e.boundary = boundary[0]
+		} else {
+			r.fail()
+		}
+		switch kind {
+		case UserEntity:
+			e.accessKeys = r.strings()
+			e.groups = r.strings()
+			e.notBefore = r.time()
+		case GroupEntity:
+			e.members = r.number()
+		case RoleEntity:
+			e.description = r.string()
+			e.maxSession = time.Duration(r.number()) * time.Second
+			e.trust = r.string()
+			e.trusted = r.pairs()
+			e.notBefore = r.time()
+		}
+		return e, r.end()
+	}
+}
+
+// unique is what a unique id stands for.
+type unique struct {
+	kind    EntityKind
+	account string
+	name    string // in lower case
+}
+
+func (u unique) encode() []byte {
+	b := []byte{1, byte(u.kind)}
+	b = appendString(b, u.account)
+	return appendString(b, u.name)
+}
+
+func decodeUnique(rec record.Record) (unique, error) {
+	r := newReader(rec.Value, 1)
+	var u unique
+	if b := r.take(1); b != nil {
+		u.kind = EntityKind(b[0])
+	}
+	if u.kind < UserEntity || u.kind > RoleEntity {
+		r.fail()
+	}
+	u.account = r.string()
+	u.name = r.string()
 	return u, r.end()
 }
 
@@ -79,7 +200,7 @@ func decodeUser(rec record.Record) (*User, error) {
 func (k *AccessKey) encode() []byte {
 	// Room for all of it, so that growing leaves no copy of the secret behind.
 	b := make([]byte, 0, 64+len(k.Account)+len(k.User)+len(k.UserID)+k.Secret.Len())
-	b = append(b, valueVersion, flag(k.Active))
+	b = append(b, accessKeyVersion, flag(k.Active))
 	b = appendString(b, k.Account)
 	b = appendString(b, k.User)
 	b = appendString(b, k.UserID)
@@ -91,7 +212,7 @@ func (k *AccessKey) encode() []byte {
 // decodeAccessKey wipes the record's value.
 func decodeAccessKey(rec record.Record) (*AccessKey, error) {
 	defer clear(rec.Value)
-	r := newReader(rec.Value)
+	r := newReader(rec.Value, accessKeyVersion)
 	k := &AccessKey{ID: strings.TrimPrefix(rec.Key, accessKeyPrefix), Active: r.flag()}
 	k.Account = r.string()
 	k.User = r.string()
@@ -121,6 +242,15 @@ func appendStrings(b []byte, list []string) []byte {
 	return b
 }
 
+func appendPairs(b []byte, list []reference) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, p := range list {
+		b = appendString(b, p.Name)
+		b = appendString(b, p.Value)
+	}
+	return b
+}
+
 func appendTime(b []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 }
@@ -128,14 +258,18 @@ func appendTime(b []byte, t time.Time) []byte {
 // reader takes a value apart. After the first thing that is wrong, it hands out
 // zero values, and end says so.
 type reader struct {
-	b   []byte
-	err error
+	version byte
+	b       []byte
+	err     error
 }
 
-func newReader(value []byte) *reader {
+// newReader begins to read a value of any version up to newest.
+func newReader(value []byte, newest byte) *reader {
 	r := &reader{b: value}
-	if v := r.take(1); r.err == nil && v[0] != valueVersion {
-		r.err = fmt.Errorf("identity: a record of version %d, this program knows %d", v[0], valueVersion)
+	if v := r.take(1); r.err == nil {
+		if r.version = v[0]; v[0] == 0 || v[0] > newest {
+			r.err = fmt.Errorf("identity: a record of version %d, this program knows %d", v[0], newest)
+		}
 	}
 	return r
 }
@@ -169,14 +303,34 @@ func (r *reader) flag() bool {
 	return b[0] == 1
 }
 
-func (r *reader) length() uint64 {
+func (r *reader) uvarint() uint64 {
 	n, size := binary.Uvarint(r.b)
 	// In its shortest form, so that a record has one encoding.
-	if r.err != nil || size <= 0 || size > 1 && r.b[size-1] == 0 || n > uint64(len(r.b)) {
+	if r.err != nil || size <= 0 || size > 1 && r.b[size-1] == 0 {
 		r.fail()
 		return 0
 	}
 	r.b = r.b[size:]
+	return n
+}
+
+// number returns a number that fits a signed 32-bit one.
+func (r *reader) number() int {
+	n := r.uvarint()
+	if n > 1<<31-1 {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// length returns the length of something that is still to come.
+func (r *reader) length() uint64 {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return 0
+	}
 	return n
 }
 
@@ -188,9 +342,27 @@ func (r *reader) strings() []string {
 	if n == 0 {
 		return nil
 	}
-	list := make([]string, 0, n)
+	list := make([]string, 0, min(n, 64))
 	for range n {
 		list = append(list, r.string())
+		if r.err != nil {
+			return nil
+		}
+	}
+	return list
+}
+
+func (r *reader) pairs() []reference {
+	n := r.length()
+	if n == 0 {
+		return nil
+	}
+	list := make([]reference, 0, min(n, 64))
+	for range n {
+		list = append(list, reference{Name: r.string(), Value: r.string()})
+		if r.err != nil {
+			return nil
+		}
 	}
 	return list
 }

@@ -3,28 +3,89 @@ package identity
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync/atomic"
 
+	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
+	"github.com/keyreeve/keyreeve/policy"
 )
+
+// A principal is composed of many records: of a user, its groups, the policies
+// attached to them, the account and its organization. It is composed once, and
+// again when one of those records may have changed, which moments tell: each
+// account has a counter that rises with every change of its records (it shares
+// it with other accounts, at worst), and all accounts have another.
+
+// slots is the number of counters of accounts.
+const slots = 1024
+
+// moments count changes of records.
+type moments struct {
+	whole    atomic.Uint64
+	accounts [slots]atomic.Uint64
+}
+
+// moment is a state of an account's records.
+type moment struct {
+	slot    *atomic.Uint64
+	account uint64
+	whole   uint64
+}
+
+func (m *moments) slot(account string) *atomic.Uint64 {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(account) {
+		h = (h ^ uint32(account[i])) * 16777619
+	}
+	return &m.accounts[h%slots]
+}
+
+// moment returns the state that an account's records have now, for what is
+// read of them after.
+func (m *moments) moment(account string) moment {
+	slot := m.slot(account)
+	return moment{slot, slot.Load(), m.whole.Load()}
+}
+
+// changed notes that the record at a storage key has changed, or any record if
+// it is empty. The caches have let go of it.
+func (d *Directory) changed(key string) {
+	for _, prefix := range [...]string{accountPrefix, userPrefix, groupPrefix, rolePrefix, policyPrefix} {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			d.slot(rest[:min(len(rest), 12)]).Add(1)
+			return
+		}
+	}
+	switch {
+	case key == "":
+		d.whole.Add(1)
+		d.sessions.clear()
+	case strings.HasPrefix(key, orgPrefix), strings.HasPrefix(key, unitPrefix), strings.HasPrefix(key, orgPolicyPrefix):
+		d.whole.Add(1)
+	}
+}
+
+// lasts reports whether a state is still that of the account's records, as far
+// as is known, which is known well enough.
+func (d *Directory) lasts(m moment) bool {
+	return m.account == m.slot.Load() && m.whole == d.whole.Load() && d.rs.Fresh()
+}
+
+// bound is the principal of an access key or session, at a moment.
+type bound struct {
+	at        moment
+	principal *call.Principal
+}
 
 // accessKey is an access key as it is cached.
 type accessKey struct {
 	AccessKey
-	account []byte // storage keys of what the access key depends on
-	user    []byte
-	signs   *sigv4.Key
-
-	// bound is the principal of the access key, for the user as it was when it
-	// was last asked for.
+	signs *sigv4.Key
 	bound atomic.Pointer[bound]
-}
-
-type bound struct {
-	user      *User
-	principal *call.Principal
 }
 
 func cacheAccessKey(rec record.Record) (*accessKey, error) {
@@ -32,24 +93,76 @@ func cacheAccessKey(rec record.Record) (*accessKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &accessKey{
-		AccessKey: *k,
-		account:   []byte(accountKey(k.Account)),
-		user:      []byte(userKey(k.Account, k.User)),
-		signs:     sigv4.NewKey(k.Secret),
-	}, nil
+	return &accessKey{AccessKey: *k, signs: sigv4.NewKey(k.Secret)}, nil
+}
+
+// cachedAccount, cachedEntity and cachedPolicy are records as they are cached:
+// with their policies compiled.
+type (
+	cachedAccount struct {
+		*account
+		place atomic.Pointer[placed]
+	}
+	cachedEntity struct {
+		*entity
+		inline []call.Attached
+	}
+	cachedPolicy struct {
+		*managed
+		call.Attached // the default version
+	}
+)
+
+// placed is the place of an account in its organization, at a moment.
+type placed struct {
+	at           moment
+	organization *call.Organization
+}
+
+func (d *Directory) cacheAccount(rec record.Record) (*cachedAccount, error) {
+	a, err := decodeAccount(rec)
+	return &cachedAccount{account: a}, err
+}
+
+func (d *Directory) cacheEntity(kind EntityKind) func(record.Record) (*cachedEntity, error) {
+	decode := decodeEntity(kind)
+	return func(rec record.Record) (*cachedEntity, error) {
+		e, err := decode(rec)
+		if err != nil {
+			return nil, err
+		}
+		c := &cachedEntity{entity: e}
+		for _, p := range e.inline {
+			c.inline = append(c.inline, d.attached("", p.Name, p.Value, policy.Identity))
+		}
+		return c, nil
+	}
+}
+
+func (d *Directory) cachePolicy(rec record.Record) (*cachedPolicy, error) {
+	p, err := decodeManaged(rec)
+	if err != nil {
+		return nil, err
+	}
+	return &cachedPolicy{p, d.attached(p.arn(), p.name, p.document(), policy.Identity)}, nil
 }
 
 // Credential returns who signs with an access key, and the key it signs with.
 // Both are shared and not changed. [sigv4.ErrUnrecognizedClient]: there is no
-// such access key, it is inactive, its user or account has gone, or it comes
-// with a session token, which long-term keys do not have. Other errors are
-// those of the store.
+// such access key, it is inactive, its user, role or account has gone, the
+// session token is not one or not that of the access key, or a long-term key
+// comes with a token or a temporary one without. [sigv4.ErrExpiredToken]: the
+// session is over, or was made before all sessions were revoked. Other errors
+// are those of the store.
 //
-// An access key in use costs no read of the store and no allocation. An unknown
-// one costs a read of the store, if it has the form of an id at all.
+// A credential in use costs no read of the store, no lock that others wait for,
+// and no allocation. An unknown access key costs a read of the store, if it has
+// the form of an id at all; an unknown token costs none.
 func (d *Directory) Credential(ctx context.Context, accessKeyID, token string) (*call.Principal, *sigv4.Key, error) {
-	if !isAccessKeyID(accessKeyID) || token != "" {
+	if token != "" {
+		return d.sessionCredential(ctx, accessKeyID, token)
+	}
+	if !isAccessKeyID(accessKeyID) {
 		return nil, nil, sigv4.ErrUnrecognizedClient
 	}
 	var buf [len(accessKeyPrefix) + 128]byte
@@ -60,35 +173,15 @@ func (d *Directory) Credential(ctx context.Context, accessKeyID, token string) (
 	if !k.Active {
 		return nil, nil, sigv4.ErrUnrecognizedClient
 	}
-	u, err := d.users.Get(ctx, k.user)
+	if b := k.bound.Load(); b != nil && d.lasts(b.at) {
+		return b.principal, k.signs, nil
+	}
+	at := d.moment(k.Account)
+	p, err := d.composeLongTerm(ctx, k)
 	if err != nil {
 		return nil, nil, unrecognized(err)
 	}
-	if b := k.bound.Load(); b != nil && b.user == u {
-		if _, err := d.accounts.Get(ctx, k.account); err != nil {
-			return nil, nil, unrecognized(err)
-		}
-		return b.principal, k.signs, nil
-	}
-	if !k.belongsTo(u) {
-		d.log.Warn("an access key was refused: its user is gone, and another has the name", "accessKeyId", k.ID, "user", u.ARN)
-		return nil, nil, sigv4.ErrUnrecognizedClient
-	}
-	if _, err := d.accounts.Get(ctx, k.account); err != nil {
-		return nil, nil, unrecognized(err)
-	}
-	p := &call.Principal{
-		Kind:        call.User,
-		Account:     u.Account,
-		ARN:         u.ARN,
-		ID:          u.ID,
-		Name:        u.Name,
-		AccessKeyID: k.ID,
-	}
-	for _, arn := range u.Policies {
-		p.Policies.Identity = append(p.Policies.Identity, call.Attached{ARN: arn})
-	}
-	k.bound.Store(&bound{u, p})
+	k.bound.Store(&bound{at, p})
 	return p, k.signs, nil
 }
 
@@ -99,4 +192,202 @@ func unrecognized(err error) error {
 		return sigv4.ErrUnrecognizedClient
 	}
 	return err
+}
+
+// composeLongTerm composes the principal of a long-term access key.
+func (d *Directory) composeLongTerm(ctx context.Context, k *accessKey) (*call.Principal, error) {
+	a, err := d.cachedAccount(ctx, k.Account)
+	if err != nil {
+		return nil, err
+	}
+	if k.User == "" {
+		if !k.ofRoot(a.account) {
+			d.log.Warn("an access key was refused: the root user does not have it", "accessKeyId", k.ID, "account", k.Account)
+			return nil, sigv4.ErrUnrecognizedClient
+		}
+		p, err := d.composeRoot(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		p.AccessKeyID = k.ID
+		return p, nil
+	}
+	u, err := d.cached(ctx, UserEntity, k.Account, k.User)
+	if err != nil {
+		return nil, err
+	}
+	if !k.belongsTo(u.entity) {
+		d.log.Warn("an access key was refused: its user is gone, and another has the name", "accessKeyId", k.ID, "user", u.arn())
+		return nil, sigv4.ErrUnrecognizedClient
+	}
+	p, err := d.composeUser(ctx, a, u)
+	if err != nil {
+		return nil, err
+	}
+	p.AccessKeyID = k.ID
+	return p, nil
+}
+
+func (d *Directory) cachedAccount(ctx context.Context, id string) (*cachedAccount, error) {
+	return d.accounts.Get(ctx, []byte(accountKey(id)))
+}
+
+func (d *Directory) cached(ctx context.Context, kind EntityKind, account, name string) (*cachedEntity, error) {
+	return d.entities[kind].Get(ctx, []byte(named(kinds[kind].prefix, account, name)))
+}
+
+// cachedByID returns the entity with a unique id, which had this name once. One
+// that was renamed costs a read of the store. Errors: record.ErrNotFound.
+func (d *Directory) cachedByID(ctx context.Context, kind EntityKind, account, name, id string) (*cachedEntity, error) {
+	if name != "" {
+		e, err := d.cached(ctx, kind, account, name)
+		if err == nil && e.id == id {
+			return e, nil
+		}
+		if err != nil && !errors.Is(err, record.ErrNotFound) {
+			return nil, err
+		}
+	}
+	u, err := d.unique(ctx, id)
+	if err == nil && u.kind == kind && u.account == account {
+		var e *cachedEntity
+		if e, err = d.cached(ctx, kind, account, u.name); err == nil && e.id == id {
+			return e, nil
+		}
+	}
+	if err == nil || errors.Is(err, ErrNotFound) {
+		err = record.ErrNotFound
+	}
+	return nil, err
+}
+
+func (d *Directory) composeRoot(ctx context.Context, a *cachedAccount) (*call.Principal, error) {
+	root := arn.Root(partition, a.ID)
+	org, err := d.place(ctx, a)
+	return &call.Principal{
+		Kind: call.Root, Account: a.ID, ARN: root, ID: a.ID, EntityARN: root, Organization: org,
+		Names: policy.Principal{Account: a.ID, Root: true, ARN: root},
+	}, err
+}
+
+func (d *Directory) composeUser(ctx context.Context, a *cachedAccount, u *cachedEntity) (*call.Principal, error) {
+	user := u.arn()
+	p := &call.Principal{
+		Kind: call.User, Account: u.account, ARN: user, ID: u.id, Name: u.name, EntityARN: user, EntityID: u.id, Tags: u.tags,
+		Names: policy.Principal{Account: u.account, ARN: user, ID: u.id},
+	}
+	return p, d.inherit(ctx, p, a, u)
+}
+
+// inherit gives p what it has of a user or role and the account: policies,
+// boundary and organization. What restricts it and is missing, or is not what
+// it was, leaves it without any permission.
+func (d *Directory) inherit(ctx context.Context, p *call.Principal, a *cachedAccount, e *cachedEntity) (err error) {
+	if p.Organization, err = d.place(ctx, a); err != nil {
+		return err
+	}
+	in := &p.Policies
+	if err := d.collect(ctx, in, e); err != nil {
+		return err
+	}
+	for _, id := range e.groups {
+		g, err := d.cachedByID(ctx, GroupEntity, e.account, "", id)
+		if d.broken(in, err, "group "+id, e) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.collect(ctx, in, g); err != nil {
+			return err
+		}
+	}
+	if e.boundary.Name != "" {
+		b, err := d.managed(ctx, e.boundary)
+		if d.broken(in, err, "permissions boundary "+e.boundary.Name, e) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		in.Boundary = &b
+		if b.Policy == nil {
+			d.broken(in, record.ErrTampered, "permissions boundary "+e.boundary.Name, e)
+		}
+	}
+	return nil
+}
+
+// collect adds the inline and attached policies of an entity.
+func (d *Directory) collect(ctx context.Context, in *call.Policies, e *cachedEntity) error {
+	in.Identity = append(in.Identity, e.inline...)
+	for _, ref := range e.attached {
+		p, err := d.managed(ctx, ref)
+		if d.broken(in, err, "managed policy "+ref.Name, e) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		in.Identity = append(in.Identity, p)
+	}
+	for _, p := range in.Identity {
+		if p.Policy == nil {
+			d.broken(in, record.ErrTampered, "policy "+p.Name, e)
+		}
+	}
+	return nil
+}
+
+// managed returns a managed policy that something refers to. Errors:
+// record.ErrNotFound if it is gone, or another has its name.
+func (d *Directory) managed(ctx context.Context, ref reference) (call.Attached, error) {
+	account, _, name, err := parsePolicyARN(ref.Name)
+	if err != nil {
+		return call.Attached{}, record.ErrNotFound
+	}
+	if account == "" {
+		if p, ok := d.aws[ref.Name]; ok && awsPolicyID(ref.Name) == ref.Value {
+			return p, nil
+		}
+		return call.Attached{}, record.ErrNotFound
+	}
+	p, err := d.policies.Get(ctx, []byte(named(policyPrefix, account, name)))
+	if err != nil {
+		return call.Attached{}, err
+	}
+	if p.id != ref.Value {
+		return call.Attached{}, record.ErrNotFound
+	}
+	return p.Attached, nil
+}
+
+// broken notes that something that e refers to is missing or was altered, if
+// err says so.
+func (d *Directory) broken(in *call.Policies, err error, what string, e *cachedEntity) bool {
+	if !errors.Is(err, record.ErrNotFound) && !errors.Is(err, record.ErrTampered) {
+		return false
+	}
+	if in.Broken == "" {
+		in.Broken = what + " of " + e.arn() + " is missing or was altered"
+		d.log.Error("everything is denied to a principal: what restricts it is missing or was altered", "principal", e.arn(), "what", what, "cause", err)
+	}
+	return true
+}
+
+// mergeTags returns the tags of an entity, with those of a session in the place
+// of the ones with the same key.
+func mergeTags(entity, session []Tag) []Tag {
+	if len(session) == 0 {
+		return entity
+	}
+	tags := slices.Clone(entity)
+	for _, t := range session {
+		if i, ok := find(tags, t.Name); ok {
+			tags[i] = t
+		} else {
+			tags = append(tags, t)
+		}
+	}
+	return tags
 }

@@ -9,8 +9,7 @@ func Recode(rec record.Record) ([]byte, error) {
 		a, err := decodeAccount(rec)
 		return a.encode(), err
 	case rec.Kind == record.KindUser:
-		u, err := decodeUser(rec)
-		return u.encode(), err
+		return recodeEntity(rec, UserEntity)
 	case rec.Kind == record.KindAccessKey:
 		k, err := decodeAccessKey(rec)
 		return k.encode(), err
@@ -21,4 +20,9 @@ func Recode(rec record.Record) ([]byte, error) {
 		in, err := decodeInstallation(rec)
 		return in.encode(), err
 	}
+}
+
+func recodeEntity(rec record.Record, kind EntityKind) ([]byte, error) {
+	e, err := decodeEntity(kind)(rec)
+	return e.encode(), err
 }

@@ -71,7 +71,7 @@ func (s *Seeded) Gone(name string) bool {
 // AddSeeded notes that a seed file has made these. Error: ErrLimit for more
 // than MaxSeeded.
 func (d *Directory) AddSeeded(ctx context.Context, names []string) error {
-	err := retry(func() error {
+	err := d.retry(ctx, func() error {
 		have, rec, err := d.loadSeeded(ctx)
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ func (d *Directory) loadSeeded(ctx context.Context) (map[nameHash]struct{}, reco
 
 func encodeSeeded(names map[nameHash]struct{}) []byte {
 	b := make([]byte, 0, 1+nameHashSize*len(names))
-	b = append(b, valueVersion)
+	b = append(b, 1)
 	for _, h := range slices.SortedFunc(maps.Keys(names), func(x, y nameHash) int { return slices.Compare(x[:], y[:]) }) {
 		b = append(b, h[:]...)
 	}
@@ -112,7 +112,7 @@ func encodeSeeded(names map[nameHash]struct{}) []byte {
 }
 
 func decodeSeeded(rec record.Record) (map[nameHash]struct{}, error) {
-	r := newReader(rec.Value)
+	r := newReader(rec.Value, 1)
 	n := len(r.b) / nameHashSize
 	names := make(map[nameHash]struct{}, n)
 	var last []byte

@@ -23,8 +23,10 @@ var (
 	ErrConflict = errors.New("identity: still in use")
 	// ErrMalformed: a document is not a policy of its type (MalformedPolicyDocument).
 	ErrMalformed = errors.New("identity: malformed policy document")
-	// ErrUnmodifiable: it is AWS's, or the service's own (AccessDenied in IAM).
+	// ErrUnmodifiable: it is one of AWS's managed policies (AccessDenied in IAM).
 	ErrUnmodifiable = errors.New("identity: cannot be changed")
+	// ErrConcurrent: others kept changing the same thing (ConcurrentModification).
+	ErrConcurrent = errors.New("identity: changed by others meanwhile")
 	// ErrPacked: what goes into a session token is too large (PackedPolicyTooLarge).
 	ErrPacked = errors.New("identity: packed policy too large")
 )
