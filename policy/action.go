@@ -14,7 +14,7 @@ type action struct {
 }
 
 func compileAction(s string) action {
-	p := compilePattern(strings.ToLower(s), true, false)
+	p := compilePattern(lowerASCII(s), true, false)
 	if p.kind == segmented {
 		return action{kind: segmented, any: &p}
 	}
@@ -81,7 +81,7 @@ func (c *actionCache) hits(p *Policy, name string) *hits {
 }
 
 func (p *Policy) findHits(name string) *hits {
-	lower := strings.ToLower(name)
+	lower := lowerASCII(name)
 	h := &hits{bits: make([]uint64, (len(p.statements)+63)/64)}
 	for i := range p.statements {
 		if p.statements[i].matchAction(lower) {

@@ -102,7 +102,7 @@ var operators = map[string]struct {
 
 // parseOperator takes the name of an operator apart.
 func parseOperator(name string) (c condition, ok bool) {
-	s := strings.ToLower(name)
+	s := lowerASCII(name)
 	if t, found := strings.CutPrefix(s, "forallvalues:"); found {
 		s, c.set = t, forAllValues
 	} else if t, found := strings.CutPrefix(s, "foranyvalue:"); found {

@@ -1,6 +1,9 @@
 package policy
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Type is what a document is for, which decides its grammar.
 type Type uint8
@@ -61,16 +64,21 @@ const (
 // Error is why a document is not a policy.
 type Error struct {
 	Message      string // in AWS's words where they are known, ready for a client
-	Detail       string // what it is about, in ours, for people; may be empty
+	Detail       string // what exactly is wrong, in ours, for people; may be empty
 	Line, Column int    // where, from 1; 0 if it is of the document as a whole. Columns count bytes
 }
 
-// Error returns the message with its place.
+// Error returns the message with its detail and place, for people. What a
+// client of AWS's API is told is the Message alone.
 func (e *Error) Error() string {
-	if e.Line == 0 {
-		return e.Message
+	s := strings.TrimSuffix(e.Message, ".")
+	if e.Detail != "" {
+		s += ": " + e.Detail
 	}
-	return e.Message + " (line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Column) + ")"
+	if e.Line > 0 {
+		s += " (line " + strconv.Itoa(e.Line) + ", column " + strconv.Itoa(e.Column) + ")"
+	}
+	return s
 }
 
 // Options are the options of [Parse].

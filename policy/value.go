@@ -28,26 +28,28 @@ type Key struct {
 	// "aws:geo:arn" of "kms:EncryptionContext:aws:geo:arn".
 	Sub string
 
-	folded string // Name and Sub in lower case
+	folded string // Name, and Sub in lower case
 }
 
 // ParseKey takes the name of a condition key apart. After the service's prefix
 // ("aws:") everything up to the first ':' or '/', with it, is the Name, and the
 // rest is the Sub. There are no invalid names.
 func ParseKey(name string) Key {
-	folded := strings.ToLower(name)
-	prefix := strings.IndexByte(name, ':') + 1
-	if i := strings.IndexAny(name[prefix:], ":/"); prefix > 0 && i >= 0 {
-		// Lengths can differ after folding beyond ASCII, so fold the part.
-		return Key{Name: strings.ToLower(name[:prefix+i+1]), Sub: name[prefix+i+1:], folded: folded}
+	end := strings.IndexByte(name, ':') + 1
+	if i := strings.IndexAny(name[end:], ":/"); end > 0 && i >= 0 {
+		end += i + 1
+	} else {
+		end = len(name)
 	}
-	return Key{Name: folded, folded: folded}
+	k := Key{Name: lowerASCII(name[:end]), Sub: name[end:]}
+	k.folded = k.Name + strings.ToLower(k.Sub)
+	return k
 }
 
 // String returns the key's name in lower case, such as "aws:principaltag/team".
 func (k *Key) String() string {
-	if k.folded == "" {
-		return strings.ToLower(k.Name + k.Sub)
+	if k.folded == "" { // made by hand
+		return k.Name + strings.ToLower(k.Sub)
 	}
 	return k.folded
 }

@@ -181,25 +181,6 @@ func readVariable(s string) (*variable, int) {
 	return v, i + 1
 }
 
-// hasVariables reports whether the pattern has any.
-func (p *pattern) hasVariables() bool {
-	for _, s := range p.segments {
-		if s.hasVariables() {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *segment) hasVariables() bool {
-	for _, q := range s.parts {
-		if q.variable != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // text returns what a variable stands for.
 func (v *variable) text(c Context) (string, bool) {
 	if c != nil {
@@ -591,6 +572,21 @@ func equalFoldASCII(s, t string) bool {
 		}
 	}
 	return true
+}
+
+// lowerASCII returns s with its ASCII letters in lower case. Names in policies
+// are ASCII; Unicode's rules would make a "k" of the Kelvin sign.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if lower(s[i]) != s[i] {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				b[i] = lower(b[i])
+			}
+			return string(b)
+		}
+	}
+	return s
 }
 
 func lower(c byte) byte {
