@@ -256,10 +256,11 @@ var actions = map[string]action{
 	"kms:Verify":                              {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMessageType | keySigningAlgorithm},
 	"kms:VerifyMac":                           {on: key, shared: true, granted: true, keys: ofCall | keyRequestAlias | keyMACAlgorithm},
 
-	// What touches no key that there is.
+	// What touches no key that there is. A key that is about to be made has no
+	// tags yet, though AWS lists aws:ResourceTag for CreateKey.
 	"kms:ConnectCustomKeyStore":    {on: anything, keys: keyCallerAccount},
 	"kms:CreateCustomKeyStore":     {on: anything, keys: keyCallerAccount},
-	"kms:CreateKey":                {on: anything, keys: ofCall | ofSpec | ofTagging | keyBypassLockoutCheck | keyResourceTag},
+	"kms:CreateKey":                {on: anything, keys: ofCall | ofSpec | ofTagging | keyBypassLockoutCheck},
 	"kms:DeleteCustomKeyStore":     {on: anything, keys: keyCallerAccount},
 	"kms:DescribeCustomKeyStores":  {on: anything, keys: keyCallerAccount},
 	"kms:DisconnectCustomKeyStore": {on: anything, keys: keyCallerAccount},
