@@ -27,10 +27,7 @@ const (
 	roleARN = "arn:aws:iam::111122223333:role/team/reader"
 )
 
-var (
-	start   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	expires = start.Add(time.Hour)
-)
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func parse(t *testing.T, kind policy.Type, text string) *policy.Policy {
 	t.Helper()
