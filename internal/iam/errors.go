@@ -43,6 +43,11 @@ func errNoSuchAccessKey(id string) *wire.Error {
 	return iamapi.NoSuchEntity("The Access Key with id " + id + " cannot be found.")
 }
 
+func errInvalidPath(name string) *wire.Error {
+	return wire.QueryValidation("The specified value for " + name + " is invalid. " +
+		"It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+}
+
 func accessDenied(text string) *wire.Error {
 	return &wire.Error{Code: "AccessDenied", Message: text, Status: http.StatusForbidden}
 }
@@ -83,6 +88,8 @@ func answer(err error) error {
 				return t.as(told.Message)
 			}
 		}
+	case errors.Is(err, identity.ErrInvalid):
+		return wire.QueryValidation("The request holds a value that is not valid.").WithCause(err)
 	case errors.Is(err, seal.ErrSealed):
 		return wire.Sealed().WithCause(err)
 	}

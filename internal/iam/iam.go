@@ -17,14 +17,12 @@ package iam
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/seal"
-	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
 // Options are what a [Service] needs besides identities and decisions.
@@ -49,26 +47,5 @@ func New(dir *identity.Directory, az *authz.Authorizer, o Options) *Service {
 
 // serve runs an operation and puts its error into the API's terms.
 func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *O, operation func(*Service, context.Context, *call.Call, *I, *O) error) error {
-	if !mayCall(c.Caller) {
-		return &wire.Error{
-			Code: "InvalidClientTokenId", Status: http.StatusForbidden,
-			Message: "The security token included in the request is invalid.",
-		}
-	}
 	return answer(operation(s, ctx, c, in, out))
-}
-
-// mayCall reports whether IAM takes the credentials at all. It does not take
-// those of a federated user, nor those of GetSessionToken without MFA. Source:
-// "Compare AWS STS credentials" in the IAM User Guide.
-func mayCall(p *call.Principal) bool {
-	switch {
-	case p == nil:
-		return false
-	case p.Kind == call.FederatedUser:
-		return false
-	case p.Session != nil && (p.Kind == call.User || p.Kind == call.Root):
-		return p.Session.MFA
-	}
-	return true
 }

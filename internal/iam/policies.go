@@ -88,7 +88,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c *call.Call, in *iamapi.Cre
 }
 
 func (s *Service) createPolicy(ctx context.Context, c *call.Call, in *iamapi.CreatePolicyInput, out *iamapi.CreatePolicyOutput) error {
-	q, err := checkTags(in.Tags, true)
+	q, err := checkTags(in.Tags, textDuplicatePolicyTags)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (s *Service) CreateRole(ctx context.Context, c *call.Call, in *iamapi.Creat
 }
 
 func (s *Service) createRole(ctx context.Context, c *call.Call, in *iamapi.CreateRoleInput, out *iamapi.CreateRoleOutput) error {
-	q, err := checkTags(in.Tags, false)
+	q, err := checkTags(in.Tags, textDuplicateTags)
 	if err != nil {
 		return err
 	}

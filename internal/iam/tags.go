@@ -11,26 +11,21 @@ import (
 
 const (
 	textDuplicateTags       = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
-	textDuplicatePolicyTags = "Duplicate tag keys found."
+	textDuplicatePolicyTags = "Duplicate tag keys found." // of a managed policy
 	textReservedTag         = "aws: prefixed tag key names are not allowed for external use."
 )
 
-// checkTags returns the tags of a request, for a user or role, whose keys are
-// the same in any case, or for a managed policy, whose keys are not. How many
-// something may have in all is checked where they are put.
-func checkTags(in []iamapi.Tag, ofPolicy bool) (conditions, error) {
+// checkTags returns the tags of a request; duplicates is the text for keys that
+// stand twice, in any case. How many something may have in all is checked where
+// they are put.
+func checkTags(in []iamapi.Tag, duplicates string) (conditions, error) {
 	var q conditions
 	seen := make(map[string]bool, len(in))
 	for _, t := range in {
-		key := t.Key
-		if !ofPolicy {
-			key = strings.ToLower(key)
-		}
+		key := strings.ToLower(t.Key)
 		switch {
-		case seen[key] && ofPolicy:
-			return q, iamapi.InvalidInput(textDuplicatePolicyTags)
 		case seen[key]:
-			return q, iamapi.InvalidInput(textDuplicateTags)
+			return q, iamapi.InvalidInput(duplicates)
 		case reservedTag(t.Key):
 			return q, iamapi.InvalidInput(textReservedTag)
 		}
@@ -78,7 +73,7 @@ func (s *Service) tagRole(ctx context.Context, c *call.Call, in *iamapi.TagRoleI
 }
 
 func (s *Service) tag(ctx context.Context, c *call.Call, k kind, name string, tags []iamapi.Tag) error {
-	q, err := checkTags(tags, false)
+	q, err := checkTags(tags, textDuplicateTags)
 	if err != nil {
 		return err
 	}
@@ -149,7 +144,7 @@ func (s *Service) TagPolicy(ctx context.Context, c *call.Call, in *iamapi.TagPol
 }
 
 func (s *Service) tagPolicy(ctx context.Context, c *call.Call, in *iamapi.TagPolicyInput, _ *iamapi.TagPolicyOutput) error {
-	q, err := checkTags(in.Tags, true)
+	q, err := checkTags(in.Tags, textDuplicatePolicyTags)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (s *Service) CreateUser(ctx context.Context, c *call.Call, in *iamapi.Creat
 }
 
 func (s *Service) createUser(ctx context.Context, c *call.Call, in *iamapi.CreateUserInput, out *iamapi.CreateUserOutput) error {
-	q, err := checkTags(in.Tags, false)
+	q, err := checkTags(in.Tags, textDuplicateTags)
 	if err != nil {
 		return err
 	}
