@@ -181,9 +181,6 @@ func (d *decider) decide(ctx context.Context) (outcome, error) {
 	if d.p == nil || d.p.Kind == call.Nobody {
 		return outcome{why: hidden}, nil
 	}
-	if o, ok := d.interim(); ok {
-		return o, nil
-	}
 	if err := d.findOwner(ctx); err != nil {
 		return outcome{}, err
 	}
@@ -198,18 +195,6 @@ func (d *decider) decide(ctx context.Context) (outcome, error) {
 		err = d.checkTokens(ctx)
 	}
 	return o, err
-}
-
-// interim decides for callers that are not composed of compiled policies yet:
-// administrators may do everything in their account, others nothing.
-func (d *decider) interim() (outcome, bool) {
-	switch {
-	case d.foreign() || d.p.Names.Account != "":
-		return outcome{}, false
-	case d.p.Administrator():
-		return outcome{why: byIdentity}, true
-	}
-	return outcome{why: refused, layer: Identity}, true
 }
 
 // findOwner finds the organization of the resource's account.

@@ -25,7 +25,7 @@ func granted(t testing.TB, statements string, all ...*authz.Grant) *authz.Resour
 	return r
 }
 
-func pairs(kv ...string) wire.StringMap {
+func stringMap(kv ...string) wire.StringMap {
 	var p []wire.Pair
 	for i := 0; i < len(kv); i += 2 {
 		p = append(p, wire.Pair{Name: kv[i], Value: kv[i+1]})
@@ -116,7 +116,7 @@ func TestGrantsNeverOverrule(t *testing.T) {
 }
 
 func TestGrantOperationsAndConstraints(t *testing.T) {
-	it, itTest := pairs("Department", "IT"), pairs("Department", "IT", "Purpose", "Test")
+	it, itTest := stringMap("Department", "IT"), stringMap("Department", "IT", "Purpose", "Test")
 	equals := grant("AIDAalice", "Decrypt", "DescribeKey", "GetPublicKey", "ReEncryptFrom")
 	equals.Equals = it
 	subset := grant("AIDAalice", "Decrypt", "DescribeKey")
@@ -124,7 +124,7 @@ func TestGrantOperationsAndConstraints(t *testing.T) {
 	both := grant("AIDAalice", "Decrypt")
 	both.Equals, both.Subset = itTest, it
 	contradictory := grant("AIDAalice", "Decrypt")
-	contradictory.Equals, contradictory.Subset = it, pairs("Purpose", "Test")
+	contradictory.Equals, contradictory.Subset = it, stringMap("Purpose", "Test")
 	for _, tt := range []struct {
 		name   string
 		g      *authz.Grant
@@ -140,15 +140,15 @@ func TestGrantOperationsAndConstraints(t *testing.T) {
 		{"no operation of grants", grant("AIDAalice", "DisableKey"), "kms:DisableKey", nil, false},
 		{"equals", equals, decrypt, it, true},
 		{"equals, one more", equals, decrypt, itTest, false},
-		{"equals, another case", equals, decrypt, pairs("department", "IT"), false},
-		{"equals, another value", equals, decrypt, pairs("Department", "it"), false},
+		{"equals, another case", equals, decrypt, stringMap("department", "IT"), false},
+		{"equals, another value", equals, decrypt, stringMap("Department", "it"), false},
 		{"equals, none", equals, decrypt, nil, false},
 		{"equals, of the source", equals, "kms:ReEncryptFrom", it, true},
 		{"equals, ignored", equals, "kms:DescribeKey", nil, true},
 		{"equals, where there is no context", equals, "kms:GetPublicKey", nil, false},
 		{"subset", subset, decrypt, it, true},
 		{"subset, one more", subset, decrypt, itTest, true},
-		{"subset, another", subset, decrypt, pairs("Purpose", "Test"), false},
+		{"subset, another", subset, decrypt, stringMap("Purpose", "Test"), false},
 		{"subset, none", subset, decrypt, nil, false},
 		{"subset, ignored", subset, "kms:DescribeKey", nil, true},
 		{"both", both, decrypt, itTest, true},
@@ -187,7 +187,7 @@ func TestGrantOperationsAndConstraints(t *testing.T) {
 // What is granted through a grant is no wider than that.
 func TestCreateGrantThroughGrant(t *testing.T) {
 	const action = "kms:CreateGrant"
-	it, itTest := pairs("Department", "IT"), pairs("Department", "IT", "Purpose", "Test")
+	it, itTest := stringMap("Department", "IT"), stringMap("Department", "IT", "Purpose", "Test")
 	child := func(alter func(*authz.Grant), operations ...string) *authz.Grant {
 		g := grant("AIDAbob", operations...)
 		if alter != nil {
@@ -219,7 +219,7 @@ func TestCreateGrantThroughGrant(t *testing.T) {
 		{"subset, equal to more", subset, child(equalTo(itTest), "Decrypt"), true},
 		{"subset, the same", subset, child(subsetOf(it), "Decrypt"), true},
 		{"subset, a larger one", subset, child(subsetOf(itTest), "Decrypt"), true},
-		{"subset, another", subset, child(subsetOf(pairs("Purpose", "Test")), "Decrypt"), false},
+		{"subset, another", subset, child(subsetOf(stringMap("Purpose", "Test")), "Decrypt"), false},
 		{"subset, none", subset, child(nil, "Decrypt"), false},
 		{"equals, the same", equals, child(equalTo(it), "Decrypt"), true},
 		{"equals, more", equals, child(equalTo(itTest), "Decrypt"), false},

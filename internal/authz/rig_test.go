@@ -84,6 +84,7 @@ func roleARN(account, name string) string { return "arn:aws:iam::" + account + "
 func sessionARN(account, name string) string {
 	return "arn:aws:sts::" + account + ":assumed-role/" + name + "/s"
 }
+
 func federatedARN(account, name string) string {
 	return "arn:aws:sts::" + account + ":federated-user/" + name
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/sigv4"
 	"github.com/keyreeve/keyreeve/internal/store"
 	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 const (
@@ -77,18 +78,33 @@ func TestOutcomeUnknown(t *testing.T) {
 	}
 }
 
+// user returns a user with these policies.
 func user(account string, policies ...string) *call.Principal {
-	return &call.Principal{Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/x", Policies: attached(policies)}
-}
-
-func attached(arns []string) (p call.Policies) {
-	for _, arn := range arns {
-		p.Identity = append(p.Identity, call.Attached{ARN: arn})
+	p := &call.Principal{Kind: call.User, Account: account, ARN: "arn:aws:iam::" + account + ":user/x"}
+	p.Names = policy.Principal{Account: account, ARN: p.ARN}
+	for _, text := range policies {
+		compiled, err := policy.Parse(text, policy.Options{Type: policy.Identity})
+		if err != nil {
+			panic(err)
+		}
+		p.Policies.Identity = append(p.Policies.Identity, call.Attached{Name: "test", Policy: compiled})
 	}
 	return p
 }
 
-var admin = user(management, call.AdministratorAccess)
+func rootUser(account string) *call.Principal {
+	p := &call.Principal{Kind: call.Root, Account: account, ARN: "arn:aws:iam::" + account + ":root"}
+	p.Names = policy.Principal{Account: account, Root: true, ARN: p.ARN}
+	return p
+}
+
+const (
+	everything = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
+	operating  = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"keyreeve:*","Resource":"*"}}`
+	reading    = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["kms:*","keyreeve:Nothing"],"Resource":"*"}}`
+)
+
+var admin = user(management, operating)
 
 // invoke calls an operation and returns its answer or "code: message".
 func (p plane) invoke(t *testing.T, who *call.Principal, operation, body string) (string, *call.Call) {
@@ -120,9 +136,9 @@ func TestServiceAuthorizes(t *testing.T) {
 	for name, who := range map[string]*call.Principal{
 		"nobody":                               nil,
 		"a user without policies":              user(management),
-		"another account's administrator":      user("999988887777", call.AdministratorAccess),
-		"the root user of another account":     {Kind: call.Root, Account: "999988887777"},
-		"a user of the account with no policy": user(management, "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+		"another account's administrator":      user("999988887777", everything),
+		"the root user of another account":     rootUser("999988887777"),
+		"a user with policies on other things": user(management, reading),
 	} {
 		for op := range p.ops {
 			body := "{}"
@@ -138,7 +154,7 @@ func TestServiceAuthorizes(t *testing.T) {
 	if s := p.box.Status(); s.Generation != 1 {
 		t.Errorf("the seal was changed: %+v", s)
 	}
-	if got, _ := p.invoke(t, &call.Principal{Kind: call.Root, Account: management}, "RotateDomainKey", "{}"); got != `{"ActiveDomainKey":2}` {
+	if got, _ := p.invoke(t, rootUser(management), "RotateDomainKey", "{}"); got != `{"ActiveDomainKey":2}` {
 		t.Errorf("the management account's root user: %s", got)
 	}
 }
