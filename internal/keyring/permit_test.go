@@ -216,7 +216,12 @@ func TestStates(t *testing.T) {
 				}
 			}
 		}
-		if _, _, err := g.open(t, m.ID, "keyreeve:DestroyKey"); state != keyring.PendingDeletion && err == nil {
+		subject, err := g.ring.Find(t.Context(), account, region, m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := authz.System("test").Permit("keyreeve:DestroyKey", subject.Resource())
+		if _, err := g.ring.Open(t.Context(), nil, p); state != keyring.PendingDeletion && err == nil {
 			t.Errorf("a key that is %s can be destroyed", state)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/store"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 const (
@@ -24,7 +25,11 @@ var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // admin is the administrator of an account.
 func admin(account string) *call.Principal {
-	return &call.Principal{Kind: call.Root, Account: account, ARN: arn.Root("aws", account)}
+	name := arn.Root("aws", account)
+	return &call.Principal{
+		Kind: call.Root, Account: account, ARN: name, EntityARN: name,
+		Names: policy.Principal{Account: account, Root: true, ARN: name},
+	}
 }
 
 // rig is a ring over an in-memory store.

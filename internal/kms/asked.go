@@ -173,38 +173,21 @@ func (s *Service) ask(ctx context.Context, c *call.Call, action string, r authz.
 
 // decide returns the permit for an action on a found key.
 func (s *Service) decide(ctx context.Context, c *call.Call, action string, f found, a *asked) (authz.Permit, error) {
-	r, err := s.resource(c, action, f, a)
-	if err != nil {
-		return authz.Permit{}, err
+	if f.subject == nil {
+		return authz.Permit{}, authz.DenyUnknown(c, action, f.fromCiphertext)
 	}
+	r := f.subject.Resource()
+	r.FromCiphertext = f.fromCiphertext
 	if a == nil {
 		return s.ask(ctx, c, action, r, nil)
+	}
+	if len(a.tokens) > 0 {
+		// Another node may just have made the key's first grant.
+		r.Grants = f.subject.Grants()
 	}
 	with := *a
 	with.alias = f.alias
 	return s.ask(ctx, c, action, r, &with)
-}
-
-// resource returns what authorization is asked about a found key. A grant token
-// that is none is refused first, whatever key it was brought for.
-func (s *Service) resource(c *call.Call, action string, f found, a *asked) (authz.Resource, error) {
-	if a != nil {
-		for _, token := range a.tokens {
-			if _, err := s.ring.ParseGrantToken(token); err != nil {
-				return authz.Resource{}, err
-			}
-		}
-	}
-	if f.subject == nil {
-		return authz.Resource{}, authz.DenyUnknown(c, action, f.fromCiphertext)
-	}
-	r := f.subject.Resource()
-	r.FromCiphertext = f.fromCiphertext
-	if a != nil && len(a.tokens) > 0 {
-		// Another node may just have made the key's first grant.
-		r.Grants = f.subject.Grants()
-	}
-	return r, nil
 }
 
 // decideAll returns the permit for an action that is done to no one key.

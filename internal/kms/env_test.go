@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/store"
 	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 const (
@@ -32,30 +35,112 @@ const (
 
 // Those who call in these tests.
 var (
-	alice = administrator(ours, "alice") // of the account whose keys these are
-	bob   = administrator(theirs, "bob") // of another account
-	carol = principal(ours, "carol")     // of the account, without any policy
-	dave  = principal(theirs, "dave")    // of another account, without any policy
-	root  = &call.Principal{Kind: call.Root, Account: ours, ARN: arn.Root("aws", ours), ID: ours, AccessKeyID: "AKIAROOT"}
-	cast  = map[string]*call.Principal{"alice": alice, "bob": bob, "carol": carol, "dave": dave, "root": root}
+	alice = principal(ours, "alice", everything) // of the account whose keys these are
+	bob   = principal(theirs, "bob", everything) // of another account
+	carol = principal(ours, "carol")             // of the account, without any policy
+	dave  = principal(theirs, "dave")            // of another account, without any policy
+	erin  = roleSession(ours, "app", "erin")     // in a role without any policy
+	frank = roleSession(theirs, "app", "frank")  // in a role of another account, without any policy
+	root  = rootUser(ours)
+	cast  = map[string]*call.Principal{"alice": alice, "bob": bob, "carol": carol, "dave": dave, "erin": erin, "frank": frank, "root": root}
 )
 
+const everything = `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
+
+// principal returns a user with these policies.
 func principal(account, name string, policies ...string) *call.Principal {
-	return &call.Principal{
+	p := &call.Principal{
 		Kind: call.User, Account: account, ARN: arn.User("aws", account, "/", name),
 		ID: "AIDA" + strings.ToUpper(name), Name: name, AccessKeyID: "AKIA" + strings.ToUpper(name), Policies: attached(policies),
 	}
+	p.EntityARN, p.EntityID = p.ARN, p.ID
+	p.Names = policy.Principal{Account: account, ARN: p.ARN, ID: p.ID}
+	return p
 }
 
-func attached(arns []string) (p call.Policies) {
-	for _, arn := range arns {
-		p.Identity = append(p.Identity, call.Attached{ARN: arn})
+// roleSession returns somebody in a role with these policies.
+func roleSession(account, role, name string, policies ...string) *call.Principal {
+	p := &call.Principal{
+		Kind: call.RoleSession, Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + name,
+		EntityARN: "arn:aws:iam::" + account + ":role/" + role, EntityID: "AROA" + strings.ToUpper(role) + account[:1],
+		AccessKeyID: "ASIA" + strings.ToUpper(name), Session: &call.Session{Name: name}, Policies: attached(policies),
+	}
+	p.ID = p.EntityID + ":" + name
+	p.Names = policy.Principal{Account: account, ARN: p.ARN, Role: p.EntityARN, ID: p.EntityID}
+	return p
+}
+
+func rootUser(account string) *call.Principal {
+	p := &call.Principal{Kind: call.Root, Account: account, ARN: arn.Root("aws", account), ID: account, AccessKeyID: "AKIAROOT"}
+	p.EntityARN = p.ARN
+	p.Names = policy.Principal{Account: account, Root: true, ARN: p.ARN}
+	return p
+}
+
+func attached(policies []string) (p call.Policies) {
+	for i, text := range policies {
+		compiled, err := policy.Parse(text, policy.Options{Type: policy.Identity})
+		if err != nil {
+			panic(err)
+		}
+		p.Identity = append(p.Identity, call.Attached{Name: "policy" + strconv.Itoa(i), Policy: compiled})
 	}
 	return p
 }
 
-func administrator(account, name string) *call.Principal {
-	return principal(account, name, call.AdministratorAccess)
+// directory is those who exist.
+type directory struct {
+	mu  sync.Mutex
+	ids map[string]string // by ARN
+}
+
+func newDirectory() *directory {
+	d := &directory{ids: make(map[string]string)}
+	for _, p := range cast {
+		d.ids[p.EntityARN] = p.EntityID
+	}
+	return d
+}
+
+// remove deletes a user or role.
+func (d *directory) remove(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.ids, name)
+}
+
+// put makes a user or role.
+func (d *directory) put(name, id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ids[name] = id
+}
+
+func (d *directory) Resolve(_ context.Context, principal string) (string, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch principal {
+	case ours, theirs, arn.Root("aws", ours), arn.Root("aws", theirs):
+		return "", true, nil
+	}
+	for name, id := range d.ids {
+		if principal == name || principal == id {
+			return id, true, nil
+		}
+	}
+	session := strings.HasPrefix(principal, "arn:aws:sts::"+ours+":") || strings.HasPrefix(principal, "arn:aws:sts::"+theirs+":")
+	return "", session, nil
+}
+
+func (d *directory) ARNOf(_ context.Context, id string) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, have := range d.ids {
+		if id == have {
+			return name, nil
+		}
+	}
+	return "", errors.New("nobody has this id")
 }
 
 // env is the operations over a real keyring on a store in memory.
@@ -64,6 +149,7 @@ type env struct {
 	store   store.Store
 	box     *seal.Box
 	ring    *keyring.Ring
+	people  *directory
 	service *kms.Service
 	ops     map[string]*call.Operation
 
@@ -74,7 +160,10 @@ type env struct {
 func newEnv(t testing.TB) *env { return newEnvOn(t, store.NewMem()) }
 
 // newEnvOn starts on a given store, which it closes.
-func newEnvOn(t testing.TB, st store.Store) *env {
+func newEnvOn(t testing.TB, st store.Store) *env { return newEnvWith(t, st, 0) }
+
+// newEnvWith is newEnvOn with a delay of new grants.
+func newEnvWith(t testing.TB, st store.Store, delay time.Duration) *env {
 	t.Helper()
 	ctx := context.Background()
 	e := &env{t: t, store: st, now: time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)}
@@ -87,7 +176,7 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 	if err != nil {
 		t.Fatalf("record.Open: %v", err)
 	}
-	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler), Keys: 256, Aliases: 256, SpareRSA: -1})
+	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler), Keys: 256, Aliases: 256, SpareRSA: -1, GrantDelay: delay})
 	if err != nil {
 		t.Fatalf("keyring.New: %v", err)
 	}
@@ -96,7 +185,8 @@ func newEnvOn(t testing.TB, st store.Store) *env {
 		_ = records.Close()
 		_ = st.Close()
 	})
-	e.service = kms.New(e.ring, authz.New(nil), kms.Options{Box: box})
+	e.people = newDirectory()
+	e.service = kms.New(e.ring, authz.New(nil), kms.Options{Box: box, Principals: e.people})
 	e.ops = kmsapi.Operations(e.service)
 	return e
 }
@@ -317,6 +407,8 @@ func deniedByCiphertext(who *call.Principal, action string) string {
 }
 
 const (
+	invalidToken = "InvalidGrantTokenException: The grant token is not valid."
+
 	dryRun    = "DryRunOperationException: The request would have succeeded, but the DryRun option is set."
 	noSuchID  = "0e9a3f1c-4d2b-4f4e-9a51-3c1f7e562b7d"
 	digest32  = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

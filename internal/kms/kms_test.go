@@ -39,8 +39,6 @@ func TestRefusedParameters(t *testing.T) {
 		{"CreateKey", object{"Origin": "EXTERNAL_KEY_STORE"}, "Origin EXTERNAL_KEY_STORE"},
 		{"CreateKey", object{"CustomKeyStoreId": "cks-1"}, "CustomKeyStoreId"},
 		{"CreateKey", object{"XksKeyId": "x"}, "XksKeyId"},
-		{"CreateKey", object{"Policy": "{}"}, "Policy"},
-		{"CreateKey", object{"BypassPolicyLockoutSafetyCheck": true}, "BypassPolicyLockoutSafetyCheck"},
 		{"CreateKey", object{"KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ECC_NIST_EDWARDS25519"},
 		{"CreateKey", object{"KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ML_DSA_44"},
 		{"CreateKey", object{"KeySpec": "ML_DSA_65", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ML_DSA_65"},

@@ -19,6 +19,7 @@ type keyOperation struct {
 	usage   string
 
 	shared    bool // takes aliases, and keys of other accounts
+	foreign   bool // takes keys of other accounts, but no aliases
 	arnErrors bool // has InvalidArnException
 	dryRun    bool // has DryRun
 	tokens    bool // has GrantTokens
@@ -70,6 +71,15 @@ func aliasOf(e *env, id string) string {
 	}
 	return name
 }
+
+// grantOn makes a grant on a key and returns the answer.
+func grantOn(e *env, id string) object {
+	return e.must(alice, "CreateGrant", object{"KeyId": id, "GranteePrincipal": dave.ARN, "Operations": []string{"DescribeKey"}})
+}
+
+// delegation is a key policy that leaves all to the account, and is not the
+// default one.
+const delegation = `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "` + ours + `"}, "Action": "kms:*", "Resource": "*"}]}`
 
 var keyOperations = []keyOperation{
 	{
@@ -198,6 +208,36 @@ var keyOperations = []keyOperation{
 		request:   nothing,
 	},
 	{
+		name: "PutKeyPolicy", member: "KeyId", actions: []string{"kms:PutKeyPolicy"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true,
+		request:   always(object{"Policy": delegation}),
+	},
+	{
+		name: "GetKeyPolicy", member: "KeyId", actions: []string{"kms:GetKeyPolicy"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true,
+		request:   nothing,
+	},
+	{
+		name: "ListKeyPolicies", member: "KeyId", actions: []string{"kms:ListKeyPolicies"}, spec: "ECC_NIST_P256", usage: "SIGN_VERIFY",
+		arnErrors: true,
+		request:   nothing,
+	},
+	{
+		name: "CreateGrant", member: "KeyId", actions: []string{"kms:CreateGrant"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		foreign: true, arnErrors: true, dryRun: true, tokens: true, disabled: isDisabled, pending: isPending,
+		request: always(object{"GranteePrincipal": dave.ARN, "Operations": []string{"Decrypt"}}),
+	},
+	{
+		name: "ListGrants", member: "KeyId", actions: []string{"kms:ListGrants"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		foreign: true, arnErrors: true,
+		request: nothing,
+	},
+	{
+		name: "RevokeGrant", member: "KeyId", actions: []string{"kms:RevokeGrant"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		foreign: true, arnErrors: true, dryRun: true,
+		request: func(e *env, id string) object { return object{"GrantId": grantOn(e, id).str("GrantId")} },
+	},
+	{
 		name: "CreateAlias", member: "TargetKeyId", actions: []string{"ALIAS", "kms:CreateAlias"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
 		pending: isPending,
 		request: always(object{"AliasName": "alias/new"}),
@@ -319,13 +359,15 @@ func TestGrantTokens(t *testing.T) {
 		}
 		id := e.createKey(o.spec, o.usage)
 		request := o.on(e, id, id)
-		e.fails(alice, o.name, request.with(object{"GrantTokens": []string{anyToken}}), "")
+		token := grantOn(e, id).str("GrantToken")
+		e.fails(alice, o.name, request.with(object{"GrantTokens": []string{token}}), "")
+		e.fails(alice, o.name, request.with(object{"GrantTokens": []string{token, anyToken}}), invalidToken)
 		a := e.call(alice, o.name, encode(t, request.with(object{"GrantTokens": strings.Split(strings.Repeat("x", 11), "")})))
 		if a.code() != "ValidationException" {
 			t.Errorf("with 11 grant tokens: %s, want ValidationException", or(a.text(), "success"))
 		}
 		// A token gives nothing to those who are not allowed otherwise.
-		a = e.call(carol, o.name, encode(t, request.with(object{"GrantTokens": []string{anyToken}})))
+		a = e.call(carol, o.name, encode(t, request.with(object{"GrantTokens": []string{token}})))
 		if a.code() != "AccessDeniedException" {
 			t.Errorf("as carol with a grant token: %s, want AccessDeniedException", or(a.text(), "success"))
 		}

@@ -10,6 +10,7 @@ import (
 var modelled = map[string]string{
 	"CancelKeyDeletion":                   "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"CreateAlias":                         "DependencyTimeoutException AlreadyExistsException NotFoundException InvalidAliasNameException KMSInternalException LimitExceededException KMSInvalidStateException",
+	"CreateGrant":                         "NotFoundException DisabledException DependencyTimeoutException InvalidArnException KMSInternalException InvalidGrantTokenException LimitExceededException KMSInvalidStateException DryRunOperationException",
 	"CreateKey":                           "MalformedPolicyDocumentException DependencyTimeoutException InvalidArnException UnsupportedOperationException KMSInternalException LimitExceededException TagException CustomKeyStoreNotFoundException CustomKeyStoreInvalidStateException CloudHsmClusterInvalidConfigurationException XksKeyInvalidConfigurationException XksKeyAlreadyInUseException XksKeyNotFoundException",
 	"Decrypt":                             "NotFoundException DisabledException InvalidCiphertextException KeyUnavailableException IncorrectKeyException InvalidKeyUsageException DependencyTimeoutException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"DeleteAlias":                         "DependencyTimeoutException NotFoundException KMSInternalException KMSInvalidStateException",
@@ -23,11 +24,18 @@ var modelled = map[string]string{
 	"GenerateDataKeyWithoutPlaintext":     "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"GenerateMac":                         "NotFoundException DisabledException KeyUnavailableException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"GenerateRandom":                      "DependencyTimeoutException KMSInternalException UnsupportedOperationException CustomKeyStoreNotFoundException CustomKeyStoreInvalidStateException",
+	"GetKeyPolicy":                        "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"GetPublicKey":                        "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException UnsupportedOperationException InvalidArnException InvalidGrantTokenException InvalidKeyUsageException KMSInternalException KMSInvalidStateException",
 	"ListAliases":                         "DependencyTimeoutException InvalidMarkerException KMSInternalException InvalidArnException NotFoundException",
+	"ListGrants":                          "NotFoundException DependencyTimeoutException InvalidMarkerException InvalidGrantIdException InvalidArnException KMSInternalException KMSInvalidStateException",
+	"ListKeyPolicies":                     "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"ListKeys":                            "DependencyTimeoutException KMSInternalException InvalidMarkerException",
 	"ListResourceTags":                    "KMSInternalException NotFoundException InvalidArnException InvalidMarkerException",
+	"ListRetirableGrants":                 "DependencyTimeoutException InvalidMarkerException InvalidArnException NotFoundException KMSInternalException",
+	"PutKeyPolicy":                        "NotFoundException InvalidArnException MalformedPolicyDocumentException DependencyTimeoutException UnsupportedOperationException KMSInternalException LimitExceededException KMSInvalidStateException",
 	"ReEncrypt":                           "NotFoundException DisabledException InvalidCiphertextException KeyUnavailableException IncorrectKeyException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
+	"RetireGrant":                         "InvalidArnException InvalidGrantTokenException InvalidGrantIdException NotFoundException DependencyTimeoutException KMSInternalException KMSInvalidStateException DryRunOperationException",
+	"RevokeGrant":                         "NotFoundException DependencyTimeoutException InvalidArnException InvalidGrantIdException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"ScheduleKeyDeletion":                 "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"Sign":                                "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"TagResource":                         "KMSInternalException NotFoundException InvalidArnException KMSInvalidStateException LimitExceededException TagException",
@@ -42,10 +50,11 @@ var modelled = map[string]string{
 var structural = []string{"AccessDeniedException", "KMSInternalException", "SerializationException", "ServiceUnavailableException", "ValidationException"}
 
 // beyondModel are the errors by which a parameter is refused that the model
-// has and this version has not.
+// has, and its list of errors or this version has not.
 var beyondModel = map[string]string{
 	"Decrypt":         "UnsupportedOperationException",
 	"GenerateDataKey": "UnsupportedOperationException",
+	"DescribeKey":     "InvalidGrantTokenException", // it takes grant tokens, all the same
 }
 
 // checkModelled fails if an operation ended with an error that clients cannot
