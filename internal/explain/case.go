@@ -429,7 +429,8 @@ func (b *builder) buildCaller() {
 			}
 		}
 		c.ARN = "arn:" + a.Partition + ":sts::" + a.Account + ":assumed-role/" + roleName + "/" + session.Name
-		c.EntityARN, c.EntityID, c.Session = role, b.uniqueID(role), session
+		c.EntityARN, c.Session = role, session
+		c.EntityID = b.uniqueID(role)
 		c.ID = c.EntityID + ":" + session.Name
 		c.Names.Role = role
 	case "sts federated-user":

@@ -206,14 +206,10 @@ func (b *builder) party(name string) string {
 // uniqueID returns the unique id of a user or role: the one that the case gives
 // its principal, or one that follows from the ARN.
 func (b *builder) uniqueID(full string) string {
-	c := b.caller
 	if id := b.principal.id; id != "" {
-		own := c.EntityARN
-		switch c.Kind {
-		case call.FederatedUser:
-			own = c.Issuer
-		case call.Nobody: // it is just being made
-			own = full
+		own := b.caller.EntityARN
+		if b.caller.Kind == call.FederatedUser {
+			own = b.caller.Issuer
 		}
 		if full == own {
 			return id

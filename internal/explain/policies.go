@@ -3,6 +3,7 @@ package explain
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -51,7 +52,11 @@ func (r *reader) readPolicy(raw json.RawMessage, t policy.Type, what string) *ca
 		return nil
 	}
 	a := &call.Attached{Name: what}
-	text, stored := string(raw), false
+	text, stored, wrapped := string(raw), false, false
+	wrap := func(statements json.RawMessage) string {
+		wrapped = true
+		return wrapping + string(statements) + `}`
+	}
 	switch kindOf(raw) {
 	case '"':
 		text = r.text(raw, what, maxFile)
@@ -108,6 +113,11 @@ func (r *reader) readPolicy(raw json.RawMessage, t policy.Type, what string) *ca
 		r.mistake("%s is a policy: an object, or the name of a managed policy, and this is neither: %s", what, excerpt(raw))
 	}
 	a.Policy = r.compile(text, t, stored, what)
+	var at *policy.Error
+	if wrapped && errors.As(r.err, &at) && at.Line == 1 && at.Column > len(wrapping) {
+		// Where it is in what was written.
+		r.err = fmt.Errorf("%s: %w", what, &policy.Error{Message: at.Message, Line: 1, Column: at.Column - len(wrapping)})
+	}
 	if r.err != nil {
 		return nil
 	}
@@ -116,9 +126,6 @@ func (r *reader) readPolicy(raw json.RawMessage, t policy.Type, what string) *ca
 
 // wrapping begins a policy of which only the statements were written.
 const wrapping = `{"Version":"2012-10-17","Statement":`
-
-// wrap makes a policy of one statement or a list of them.
-func wrap(statements json.RawMessage) string { return wrapping + string(statements) + `}` }
 
 // isStatement reports whether an object is a statement, and no policy.
 func (r *reader) isStatement(raw json.RawMessage) bool {
@@ -149,6 +156,9 @@ func (r *reader) managed(name string, t policy.Type, what string) *call.Attached
 // managedPolicies are the AWS managed policies, by name.
 var managedPolicies = map[string]string{
 	"AdministratorAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
+	"AWSKeyManagementServicePowerUser": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:CreateAlias","kms:CreateKey","kms:DeleteAlias","kms:Describe*","kms:GenerateRandom",` +
+		`"kms:Get*","kms:List*","kms:TagResource","kms:UntagResource","iam:ListGroups","iam:ListRoles","iam:ListUsers"],"Resource":"*"}]}`,
+	"ReadOnlyAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}]}`,
 }
 
 const (
@@ -190,10 +200,6 @@ func (r *reader) compile(text string, t policy.Type, stored bool, what string) *
 	}
 	p, err := policy.Parse(text, policy.Options{Type: t, Stored: stored})
 	if err != nil {
-		var at *policy.Error
-		if errors.As(err, &at) && at.Line == 1 && at.Column > len(wrapping) && strings.HasPrefix(text, wrapping) {
-			err = &policy.Error{Message: at.Message, Line: 1, Column: at.Column - len(wrapping)}
-		}
 		r.fail(what, err)
 		return nil
 	}
