@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -30,7 +31,8 @@ const (
 // form for KMS (eventVersion 1.11):
 //
 //	{"eventVersion":"1.11",
-//	 "userIdentity":{"type":"IAMUser","principalId":"AIDA…","arn":"…","accountId":"…","accessKeyId":"AKIA…","userName":"…"},
+//	 "userIdentity":{"type":"IAMUser","principalId":"AIDA…","arn":"…","accountId":"…","accessKeyId":"AKIA…","userName":"…",
+//	  "sessionContext":{…}},                                               only of temporary credentials
 //	 "eventTime":"2026-11-21T20:50:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt",
 //	 "awsRegion":"eu-central-1","sourceIPAddress":"192.0.2.7","userAgent":"…",
 //	 "errorCode":"…","errorMessage":"…",                                   only of a call that failed
@@ -82,7 +84,7 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	if failed {
 		code := c.Failure.Code
 		if code == accessDenied {
-			code = "AccessDenied"
+			code = queryDenied
 		}
 		b = appendMember(b, `,"errorCode":`, code, maxName)
 		if c.Failure.Message != "" {
@@ -104,7 +106,7 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	b = appendUUID(b)
 	b = append(b, `","readOnly":`...)
 	b = strconv.AppendBool(b, readOnly)
-	if c.Failure.Code != accessDenied && (!failed || len(c.Resources) > 0) {
+	if c.Failure.Code != accessDenied && c.Failure.Code != queryDenied && (!failed || len(c.Resources) > 0) {
 		b = appendResources(b, c.Resources)
 	}
 	b = append(b, `,"eventType":"AwsApiCall","managementEvent":true`...)
@@ -116,13 +118,19 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	return append(b, '}')
 }
 
-const accessDenied = "AccessDeniedException"
+// What a denial is called in the JSON protocol, and in the query protocol and
+// in records.
+const (
+	accessDenied = "AccessDeniedException"
+	queryDenied  = "AccessDenied"
+)
 
 // withoutParameters reports whether a call failed before its parameters mean
 // anything, or in a way in which CloudTrail does not show them.
 func withoutParameters(code string) bool {
 	switch code {
-	case accessDenied, "ValidationException", "SerializationException", "UnknownOperationException", "ThrottlingException":
+	case accessDenied, "ValidationException", "SerializationException", "UnknownOperationException", "ThrottlingException",
+		queryDenied, "ValidationError", "MalformedInput", "MalformedQueryString", "InvalidAction", "MissingAction", "Throttling":
 		return true
 	}
 	return false
@@ -158,6 +166,49 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 	b = appendMember(b, `,"accessKeyId":`, p.AccessKeyID, maxName)
 	if p.Kind == call.User {
 		b = appendMember(b, `,"userName":`, p.Name, maxName)
+	}
+	if p.Session != nil {
+		b = appendSession(b, p)
+	}
+	return append(b, '}')
+}
+
+// appendSession appends what the record shows of temporary credentials:
+//
+//	,"sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROA…","arn":"…","accountId":"…","userName":"…"},
+//	 "attributes":{"creationDate":"2026-11-21T20:50:00Z","mfaAuthenticated":"false"},"sourceIdentity":"…"}
+func appendSession(b []byte, p *call.Principal) []byte {
+	b = append(b, `,"sessionContext":{`...)
+	kind, issuer := "", ""
+	switch p.Kind {
+	case call.RoleSession:
+		kind, issuer = "Role", p.EntityARN
+	case call.FederatedUser:
+		if kind, issuer = "IAMUser", p.Issuer; p.EntityID == "" {
+			kind = "Root"
+		}
+	}
+	if issuer != "" {
+		b = appendMember(b, `"sessionIssuer":{"type":`, kind, maxName)
+		id := p.EntityID
+		if id == "" {
+			id = p.Account
+		}
+		b = appendMember(b, `,"principalId":`, id, maxName)
+		b = appendMember(b, `,"arn":`, issuer, maxARN)
+		b = appendMember(b, `,"accountId":`, p.Account, maxName)
+		if kind != "Root" {
+			b = appendMember(b, `,"userName":`, issuer[strings.LastIndexByte(issuer, '/')+1:], maxName)
+		}
+		b = append(b, '}', ',')
+	}
+	b = append(b, `"attributes":{"creationDate":"`...)
+	b = p.Session.Issued.UTC().AppendFormat(b, time.RFC3339)
+	b = append(b, `","mfaAuthenticated":"`...)
+	b = strconv.AppendBool(b, p.Session.MFA)
+	b = append(b, '"', '}')
+	if p.Session.SourceIdentity != "" {
+		b = appendMember(b, `,"sourceIdentity":`, p.Session.SourceIdentity, maxName)
 	}
 	return append(b, '}')
 }

@@ -107,6 +107,40 @@ func TestRecord(t *testing.T) {
 			c.Caller = &call.Principal{Kind: call.FederatedUser, Account: "111122223333", ARN: "arn:aws:sts::111122223333:federated-user/carol", ID: "111122223333:carol", AccessKeyID: "ASIA2"}
 		}, head + `{"type":"FederatedUser","principalId":"111122223333:carol","arn":"arn:aws:sts::111122223333:federated-user/carol","accountId":"111122223333","accessKeyId":"ASIA2"}` +
 			event + parameters + ids + resources + tail},
+		{"role session with its context", func(c *call.Call) {
+			c.Caller = &call.Principal{
+				Kind: call.RoleSession, Account: "111122223333", ARN: "arn:aws:sts::111122223333:assumed-role/ops/bob", ID: "AROA1:bob", AccessKeyID: "ASIA1",
+				EntityARN: "arn:aws:iam::111122223333:role/team/ops", EntityID: "AROA1",
+				Session: &call.Session{Issued: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), SourceIdentity: "bo\"b"},
+			}
+		}, head + `{"type":"AssumedRole","principalId":"AROA1:bob","arn":"arn:aws:sts::111122223333:assumed-role/ops/bob","accountId":"111122223333","accessKeyId":"ASIA1",` +
+			`"sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROA1","arn":"arn:aws:iam::111122223333:role/team/ops","accountId":"111122223333","userName":"ops"},` +
+			`"attributes":{"creationDate":"2026-01-02T03:04:05Z","mfaAuthenticated":"false"},"sourceIdentity":"bo\"b"}}` +
+			event + parameters + ids + resources + tail},
+		{"federated user of a user", func(c *call.Call) {
+			c.Caller = &call.Principal{
+				Kind: call.FederatedUser, Account: "111122223333", ARN: "arn:aws:sts::111122223333:federated-user/carol", ID: "111122223333:carol", AccessKeyID: "ASIA2",
+				EntityID: "AIDA1", Issuer: "arn:aws:iam::111122223333:user/alice", Session: &call.Session{Issued: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)},
+			}
+		}, head + `{"type":"FederatedUser","principalId":"111122223333:carol","arn":"arn:aws:sts::111122223333:federated-user/carol","accountId":"111122223333","accessKeyId":"ASIA2",` +
+			`"sessionContext":{"sessionIssuer":{"type":"IAMUser","principalId":"AIDA1","arn":"arn:aws:iam::111122223333:user/alice","accountId":"111122223333","userName":"alice"},` +
+			`"attributes":{"creationDate":"2026-01-02T03:04:05Z","mfaAuthenticated":"false"}}}` +
+			event + parameters + ids + resources + tail},
+		{"federated user of root", func(c *call.Call) {
+			c.Caller = &call.Principal{
+				Kind: call.FederatedUser, Account: "111122223333", ARN: "arn:aws:sts::111122223333:federated-user/carol", ID: "111122223333:carol", AccessKeyID: "ASIA2",
+				Issuer: "arn:aws:iam::111122223333:root", Session: &call.Session{Issued: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)},
+			}
+		}, head + `{"type":"FederatedUser","principalId":"111122223333:carol","arn":"arn:aws:sts::111122223333:federated-user/carol","accountId":"111122223333","accessKeyId":"ASIA2",` +
+			`"sessionContext":{"sessionIssuer":{"type":"Root","principalId":"111122223333","arn":"arn:aws:iam::111122223333:root","accountId":"111122223333"},` +
+			`"attributes":{"creationDate":"2026-01-02T03:04:05Z","mfaAuthenticated":"false"}}}` +
+			event + parameters + ids + resources + tail},
+		{"temporary user with MFA", func(c *call.Call) {
+			caller := *alice
+			caller.Session = &call.Session{Issued: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), MFA: true}
+			c.Caller = &caller
+		}, head + strings.TrimSuffix(user, "}") + `,"sessionContext":{"attributes":{"creationDate":"2026-01-02T03:04:05Z","mfaAuthenticated":"true"}}}` +
+			event + parameters + ids + resources + tail},
 		{"service", func(c *call.Call) {
 			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
 		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + resources + kind + category + tlsDetails},
@@ -116,6 +150,13 @@ func TestRecord(t *testing.T) {
 			c.Failure = call.Failure{Code: "AccessDeniedException", Message: "User: x is not authorized"}
 			c.Elements = auditable(`{"no":1}`)
 		}, head + user + event + `,"errorCode":"AccessDenied","errorMessage":"User: x is not authorized","requestParameters":null,"responseElements":null` + ids + tail},
+		{"denied in the query protocol", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "AccessDenied", Message: "User: x is not authorized"}
+		}, head + user + event + `,"errorCode":"AccessDenied","errorMessage":"User: x is not authorized","requestParameters":null,"responseElements":null` + ids + tail},
+		{"invalid in the query protocol", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "ValidationError", Message: `Value "x"`}
+			c.Resources = nil
+		}, head + user + event + `,"errorCode":"ValidationError","errorMessage":"Value \"x\"","requestParameters":null,"responseElements":null` + ids + tail},
 		{"invalid", func(c *call.Call) {
 			c.Failure = call.Failure{Code: "ValidationException", Message: `Value "x"`}
 			c.Resources = nil
