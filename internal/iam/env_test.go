@@ -41,6 +41,7 @@ const (
 // its administrator bob.
 type env struct {
 	t       testing.TB
+	store   store.Store
 	dir     *identity.Directory
 	box     *seal.Box
 	service *iam.Service
@@ -59,6 +60,7 @@ func newEnv(t testing.TB) *env {
 	e := &env{t: t, keys: make(map[string]string), now: time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)}
 	log := slog.New(slog.NewTextHandler(&e.log, nil))
 	st := store.NewMem()
+	e.store = st
 	box, err := seal.Open(ctx, st, seal.Options{Provider: seal.Memory(), Now: e.clock})
 	if err != nil {
 		t.Fatalf("seal.Open: %v", err)
@@ -223,6 +225,25 @@ func (e *env) fails(who *call.Principal, operation, request, want string) {
 	e.t.Helper()
 	if got := e.call(who, operation, request).text(); got != want {
 		e.t.Errorf("%s(%.300s)\n got %s\nwant %s", operation, request, or(got, "success"), want)
+	}
+}
+
+// dump returns everything in the store, sealed as it is.
+func (e *env) dump() string {
+	e.t.Helper()
+	var b strings.Builder
+	for from := "v1/"; ; {
+		kvs, _, err := e.store.Range(context.Background(), from, "v2", 0)
+		if err != nil {
+			e.t.Fatalf("Range: %v", err)
+		}
+		if len(kvs) == 0 {
+			return b.String()
+		}
+		for _, kv := range kvs {
+			fmt.Fprintf(&b, "%s %q\n", kv.Key, kv.Val)
+		}
+		from = kvs[len(kvs)-1].Key + "\x00"
 	}
 }
 
