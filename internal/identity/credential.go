@@ -236,29 +236,40 @@ func (d *Directory) cached(ctx context.Context, kind EntityKind, account, name s
 	return d.entities[kind].Get(ctx, []byte(named(kinds[kind].prefix, account, name)))
 }
 
-// cachedByID returns the entity with a unique id, which had this name once. One
-// that was renamed costs a read of the store. Errors: record.ErrNotFound.
+// cachedByID returns the entity with a unique id, which may have had this name
+// once. Errors: record.ErrNotFound, which is said only once the store says so,
+// too.
 func (d *Directory) cachedByID(ctx context.Context, kind EntityKind, account, name, id string) (*cachedEntity, error) {
-	if name != "" {
+	try := func(name string) (*cachedEntity, error) {
 		e, err := d.cached(ctx, kind, account, name)
-		if err == nil && e.id == id {
-			return e, nil
+		if err == nil && e.id != id {
+			return nil, record.ErrNotFound
 		}
-		if err != nil && !errors.Is(err, record.ErrNotFound) {
-			return nil, err
+		return e, err
+	}
+	if name != "" {
+		if e, err := try(name); !errors.Is(err, record.ErrNotFound) {
+			return e, err
 		}
 	}
-	u, err := d.unique(ctx, id)
+	u, err := d.uniques.Get(ctx, []byte(uniqueKey(id)))
 	if err == nil && u.kind == kind && u.account == account {
-		var e *cachedEntity
-		if e, err = d.cached(ctx, kind, account, u.name); err == nil && e.id == id {
-			return e, nil
+		if e, err := try(u.name); !errors.Is(err, record.ErrNotFound) {
+			return e, err
 		}
 	}
-	if err == nil || errors.Is(err, ErrNotFound) {
-		err = record.ErrNotFound
+	if err != nil && !errors.Is(err, record.ErrNotFound) {
+		return nil, err
 	}
-	return nil, err
+	// What is cached may be from before it was renamed.
+	u, err = d.unique(ctx, id)
+	if errors.Is(err, ErrNotFound) || err == nil && (u.kind != kind || u.account != account) {
+		return nil, record.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return try(u.name)
 }
 
 func (d *Directory) composeRoot(ctx context.Context, a *cachedAccount) (*call.Principal, error) {

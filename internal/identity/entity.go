@@ -414,8 +414,9 @@ func page[V any](ctx context.Context, d *Directory, kind record.Kind, prefix str
 	var list []V
 	last := ""
 	for {
-		// One more than wanted tells whether there is more.
-		want := min(p.Limit-len(list)+1, 500)
+		// One more than wanted tells whether there is more; and some more, for
+		// not all may be wanted.
+		want := min(max(p.Limit-len(list)+1, 100), 500)
 		found, err := d.rs.List(ctx, kind, prefix, after, want)
 		if err != nil {
 			return nil, "", err
@@ -477,8 +478,8 @@ func (d *Directory) PutInlinePolicy(ctx context.Context, e Entity, name, documen
 	if _, err := d.parse(document, policy.Identity); err != nil {
 		return err
 	}
-	k := &kinds[e.Kind]
 	return d.change(ctx, e, func(_ *record.Tx, e *entity) (bool, error) {
+		k := &kinds[e.kind]
 		at, found := find(e.inline, name)
 		if found && e.inline[at].Value == document {
 			return false, nil

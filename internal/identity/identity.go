@@ -78,6 +78,7 @@ type Directory struct {
 	accounts *record.Cache[*cachedAccount]
 	entities [len(kinds)]*record.Cache[*cachedEntity] // by kind
 	policies *record.Cache[*cachedPolicy]
+	uniques  *record.Cache[unique]
 	keys     *record.Cache[*accessKey]
 
 	organizations *record.Cache[*Organization]
@@ -124,6 +125,7 @@ func Open(rs *record.Store, o Options) *Directory {
 		d.entities[kind] = record.NewCache(rs, kinds[kind].record, kinds[kind].prefix, o.Cache, d.cacheEntity(kind), nil)
 	}
 	d.policies = record.NewCache(rs, record.KindPolicy, policyPrefix, o.Cache, d.cachePolicy, nil)
+	d.uniques = record.NewCache(rs, record.KindUnique, uniquePrefix, o.Cache, decodeUnique, nil)
 	d.keys = record.NewCache(rs, record.KindAccessKey, accessKeyPrefix, o.Cache, cacheAccessKey, nil)
 	d.organizations = record.NewCache(rs, record.KindOrganization, orgPrefix, o.Cache, decodeOrganization, nil)
 	d.units = record.NewCache(rs, record.KindUnit, unitPrefix, o.Cache, decodeUnit, nil)
