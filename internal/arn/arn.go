@@ -109,3 +109,8 @@ func Root(partition, account string) string {
 func User(partition, account, path, name string) string {
 	return "arn:" + partition + ":iam::" + account + ":user" + path + name
 }
+
+// Role returns the ARN of an IAM role; path begins and ends with "/".
+func Role(partition, account, path, name string) string {
+	return "arn:" + partition + ":iam::" + account + ":role" + path + name
+}

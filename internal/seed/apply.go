@@ -19,16 +19,31 @@ import (
 )
 
 // Made counts what was made; what was there is not counted.
-type Made struct{ Accounts, Users, AccessKeys, Keys, Aliases int }
+type Made struct {
+	Accounts, Organizations, Policies, Groups, Users, Roles, AccessKeys, Keys, Aliases int
+}
 
-func (m Made) String() string {
-	return fmt.Sprintf("%d accounts, %d users, %d access keys, %d keys, %d aliases", m.Accounts, m.Users, m.AccessKeys, m.Keys, m.Aliases)
+// Count is how many there are of something.
+type Count struct {
+	Of string // such as "accessKeys"
+	N  int
+}
+
+// Counts returns the counts in the order in which things are made.
+func (m Made) Counts() []Count {
+	return []Count{
+		{"accounts", m.Accounts}, {"organizations", m.Organizations}, {"policies", m.Policies}, {"groups", m.Groups}, {"users", m.Users},
+		{"roles", m.Roles}, {"accessKeys", m.AccessKeys}, {"keys", m.Keys}, {"aliases", m.Aliases},
+	}
 }
 
 // LogValue implements [slog.LogValuer].
 func (m Made) LogValue() slog.Value {
-	return slog.GroupValue(slog.Int("accounts", m.Accounts), slog.Int("users", m.Users), slog.Int("accessKeys", m.AccessKeys),
-		slog.Int("keys", m.Keys), slog.Int("aliases", m.Aliases))
+	var attrs []slog.Attr
+	for _, c := range m.Counts() {
+		attrs = append(attrs, slog.Int(c.Of, c.N))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Apply makes what the file names and is not there. The directory must have its
@@ -49,6 +64,13 @@ func (f *File) Apply(ctx context.Context, d *identity.Directory, r *keyring.Ring
 	if err := a.plan(ctx); err != nil {
 		return Made{}, err
 	}
+	// What takes several steps is finished by the next start if this one ends
+	// in between. Until then nobody is served, and has less than the file says.
+	if begun := a.begun(); len(begun) > 0 {
+		if err := d.AddSeeded(ctx, begun); err != nil {
+			return Made{}, err
+		}
+	}
 	err = a.make(ctx)
 	return a.made, errors.Join(err, d.AddSeeded(ctx, a.there))
 }
@@ -62,21 +84,37 @@ type applier struct {
 	there []string // the names of what is there in the end
 
 	// What is missing.
-	accounts []account
-	users    []user
-	keys     []key
-	aliases  []alias
+	accounts      []account
+	organizations []organization
+	policies      []managed
+	groups        []group
+	users         []user
+	roles         []role
+	accessKeys    []ownedKey
+	keys          []key
+	aliases       []alias
 
 	made Made
 }
 
+// ownedKey is an access key with its user, or of the root user if there is no
+// name.
+type ownedKey struct {
+	accessKey
+	account, user string
+}
+
 // The names by which it is noted what was made.
 
-func (a *account) seedName() string   { return "account " + a.id }
-func (u *user) seedName() string      { return "user " + u.account + "/" + strings.ToLower(u.name) }
-func (k *accessKey) seedName() string { return "access key " + k.id }
-func (k *key) seedName() string       { return "key " + k.account + "/" + k.region + "/" + k.id }
-func (a *alias) seedName() string     { return "alias " + a.account + "/" + a.region + "/" + a.name }
+func (a *account) seedName() string      { return "account " + a.id }
+func (o *organization) seedName() string { return "organization " + o.id }
+func (m *managed) seedName() string      { return "policy " + m.account + "/" + strings.ToLower(m.name) }
+func (g *group) seedName() string        { return "group " + g.account + "/" + strings.ToLower(g.name) }
+func (u *user) seedName() string         { return "user " + u.account + "/" + strings.ToLower(u.name) }
+func (r *role) seedName() string         { return "role " + r.account + "/" + strings.ToLower(r.name) }
+func (k *accessKey) seedName() string    { return "access key " + k.id }
+func (k *key) seedName() string          { return "key " + k.account + "/" + k.region + "/" + k.id }
+func (a *alias) seedName() string        { return "alias " + a.account + "/" + a.region + "/" + a.name }
 
 // permit is a permit for the work that the operator orders with a seed file.
 func permit(action string, r authz.Resource) authz.Permit {
@@ -87,7 +125,9 @@ func permit(action string, r authz.Resource) authz.Permit {
 // cannot; other errors end it.
 func (a *applier) plan(ctx context.Context) error {
 	var wrong []error
-	for _, plan := range []func(context.Context) ([]error, error){a.planAccounts, a.planUsers, a.planKeys, a.planAliases} {
+	for _, plan := range []func(context.Context) ([]error, error){
+		a.planAccounts, a.planOrganizations, a.planIdentities, a.planAccessKeys, a.planKeys, a.planAliases,
+	} {
 		errs, err := plan(ctx)
 		if err != nil {
 			return err
@@ -108,20 +148,34 @@ func (a *applier) unnoted() int {
 			n++
 		}
 	}
-	for i := range a.File.accounts {
-		add(a.File.accounts[i].seedName())
+	f := a.File
+	for i := range f.accounts {
+		add(f.accounts[i].seedName())
 	}
-	for i := range a.File.users {
-		add(a.File.users[i].seedName())
-		for j := range a.File.users[i].accessKeys {
-			add(a.File.users[i].accessKeys[j].seedName())
-		}
+	for i := range f.organizations {
+		add(f.organizations[i].seedName())
 	}
-	for i := range a.File.keys {
-		add(a.File.keys[i].seedName())
+	for i := range f.policies {
+		add(f.policies[i].seedName())
 	}
-	for i := range a.File.aliases {
-		add(a.File.aliases[i].seedName())
+	for i := range f.groups {
+		add(f.groups[i].seedName())
+	}
+	for i := range f.users {
+		add(f.users[i].seedName())
+	}
+	for i := range f.roles {
+		add(f.roles[i].seedName())
+	}
+	for _, k := range f.ownedKeys() {
+		add(k.seedName())
+	}
+	n += len(a.begun())
+	for i := range f.keys {
+		add(f.keys[i].seedName())
+	}
+	for i := range f.aliases {
+		add(f.aliases[i].seedName())
 	}
 	return n
 }
@@ -173,54 +227,28 @@ func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
 		}
 		return nil
 	}
+	for _, m := range a.File.policies {
+		err = errors.Join(err, check(m.line, m.account, m.seedName()))
+	}
+	for _, g := range a.File.groups {
+		err = errors.Join(err, check(g.line, g.account, g.seedName()))
+	}
 	for _, u := range a.File.users {
 		err = errors.Join(err, check(u.line, u.account, u.seedName()))
+	}
+	for _, r := range a.File.roles {
+		err = errors.Join(err, check(r.line, r.account, r.seedName()))
+	}
+	for _, o := range a.File.organizations {
+		err = errors.Join(err, check(o.line, o.master, o.seedName()))
+		for _, m := range o.accounts {
+			err = errors.Join(err, check(m.line, m.id, o.seedName()))
+		}
 	}
 	for _, k := range a.File.keys {
 		err = errors.Join(err, check(k.line, k.account, k.seedName()))
 	}
 	return wrong, err
-}
-
-func (a *applier) planUsers(ctx context.Context) (wrong []error, err error) {
-	for _, u := range a.File.users {
-		var have []string
-		there, err := a.d.User(ctx, u.account, u.name)
-		switch {
-		case err == nil:
-			have = there.AccessKeys
-			a.there = append(a.there, u.seedName())
-		case !errors.Is(err, identity.ErrNotFound):
-			return nil, err
-		case a.seeded.Gone(u.seedName()):
-			continue
-		}
-		missing := u
-		missing.accessKeys = nil
-		for _, k := range u.accessKeys {
-			if slices.Contains(have, k.id) {
-				a.there = append(a.there, k.seedName())
-				continue
-			}
-			other, err := a.d.AccessKey(ctx, k.id)
-			switch {
-			case err == nil:
-				other.Secret.Wipe()
-				wrong = append(wrong, at(k.line, "access key %s is that of user %s of account %s", k.id, other.User, other.Account))
-			case !errors.Is(err, identity.ErrNotFound):
-				return nil, err
-			case !a.seeded.Gone(k.seedName()):
-				missing.accessKeys = append(missing.accessKeys, k)
-			}
-		}
-		if len(have)+len(missing.accessKeys) > identity.MaxAccessKeys {
-			wrong = append(wrong, at(u.line, "user %s of account %s has other access keys already, and may have %d", u.name, u.account, identity.MaxAccessKeys))
-		}
-		if len(missing.accessKeys) > 0 || there.ID == "" {
-			a.users = append(a.users, missing)
-		}
-	}
-	return wrong, nil
 }
 
 func (a *applier) planKeys(ctx context.Context) (wrong []error, err error) {
@@ -234,13 +262,18 @@ func (a *applier) planKeys(ctx context.Context) (wrong []error, err error) {
 			return nil, err
 		case !a.seeded.Gone(k.seedName()):
 			a.keys = append(a.keys, k)
+			errs, err := a.checkPrincipals(ctx, k.policy)
+			if err != nil {
+				return nil, err
+			}
+			wrong = append(wrong, errs...)
 			if !k.material.IsNil() {
 				given = append(given, k)
 			}
 		}
 	}
 	if len(given) == 0 {
-		return nil, nil
+		return wrong, nil
 	}
 	// Whether material fits its key is the keyring's to say, and it says so
 	// when the key is made. So these are made in a ring that is thrown away.
@@ -250,7 +283,9 @@ func (a *applier) planKeys(ctx context.Context) (wrong []error, err error) {
 	}
 	defer end()
 	for _, k := range given {
-		_, err := scratch.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), k.params())
+		params := k.params()
+		params.Policy = "" // it names who is not there yet
+		_, err := scratch.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), params)
 		if errors.Is(err, keyring.ErrParameter) {
 			wrong = append(wrong, at(k.line, "the material is not that of a key of spec %s", k.spec))
 		} else if err != nil {
@@ -321,21 +356,16 @@ func (a *applier) make(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, u := range a.users {
-		_, err := a.d.CreateUser(ctx, identity.User{Account: u.account, Name: u.name, Path: u.path, Policies: u.policies})
-		if err := a.note(&a.made.Users, u.line, u.seedName(), err, identity.ErrExists); err != nil {
-			return err
-		}
-		for _, k := range u.accessKeys {
-			made, err := a.d.CreateAccessKey(ctx, u.account, u.name, k.id, k.secret)
-			made.Secret.Wipe()
-			if err := a.note(&a.made.AccessKeys, k.line, k.seedName(), err, identity.ErrExists); err != nil {
-				return err
-			}
-		}
+	if err := a.makeIdentities(ctx); err != nil {
+		return err
 	}
 	for _, k := range a.keys {
-		_, err := a.r.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), k.params())
+		params := k.params()
+		var err error
+		if params.Bindings, err = a.bindings(ctx, k.policy); err != nil {
+			return at(k.line, "%w", err)
+		}
+		_, err = a.r.Create(ctx, nil, permit("kms:CreateKey", authz.Resource{ARN: "*", Account: k.account}), params)
 		if err := a.note(&a.made.Keys, k.line, k.seedName(), err, keyring.ErrExists); err != nil {
 			return err
 		}
@@ -373,7 +403,7 @@ func (k *key) params() keyring.CreateParams {
 	}
 	return keyring.CreateParams{
 		Account: k.account, Region: k.region, ID: k.id, Spec: k.spec, Usage: k.usage,
-		Description: k.description, Tags: tags, Material: k.material, Disabled: k.disabled,
+		Description: k.description, Tags: tags, Material: k.material, Disabled: k.disabled, Policy: k.policy.text,
 	}
 }
 

@@ -3,6 +3,7 @@ package seed
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,15 +11,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
-	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // maxErrors is how many mistakes in a file are told at once.
@@ -252,8 +254,20 @@ func (p *parser) file(n *yaml.Node) {
 		field{"accounts", func(n *yaml.Node) {
 			p.list(n, "accounts", func(n *yaml.Node) { f.accounts = append(f.accounts, p.account(n)) })
 		}},
+		field{"organizations", func(n *yaml.Node) {
+			p.list(n, "organizations", func(n *yaml.Node) { f.organizations = append(f.organizations, p.organization(n)) })
+		}},
+		field{"policies", func(n *yaml.Node) {
+			p.list(n, "policies", func(n *yaml.Node) { f.policies = append(f.policies, p.managed(n)) })
+		}},
+		field{"groups", func(n *yaml.Node) {
+			p.list(n, "groups", func(n *yaml.Node) { f.groups = append(f.groups, p.group(n)) })
+		}},
 		field{"users", func(n *yaml.Node) {
 			p.list(n, "users", func(n *yaml.Node) { f.users = append(f.users, p.user(n)) })
+		}},
+		field{"roles", func(n *yaml.Node) {
+			p.list(n, "roles", func(n *yaml.Node) { f.roles = append(f.roles, p.role(n)) })
 		}},
 		field{"keys", func(n *yaml.Node) {
 			p.list(n, "keys", func(n *yaml.Node) { f.keys = append(f.keys, p.key(n)) })
@@ -275,30 +289,240 @@ func (p *parser) account(n *yaml.Node) account {
 		p.set("id", &a.id),
 		p.set("name", &a.name),
 		field{"management", func(n *yaml.Node) { a.management = p.flag(n, "management") }},
+		field{"root_access_keys", func(n *yaml.Node) {
+			p.list(n, "root_access_keys", func(n *yaml.Node) { a.accessKeys = append(a.accessKeys, p.accessKey(n)) })
+		}},
 	)
 	return a
 }
 
 func (p *parser) user(n *yaml.Node) user {
-	u := user{line: n.Line}
-	p.mapping(n, "a user",
-		p.set("account", &u.account),
-		p.set("name", &u.name),
-		p.set("path", &u.path),
-		field{"policies", func(n *yaml.Node) {
-			p.list(n, "policies", func(n *yaml.Node) {
-				policy := p.text(n, "a policy", 2048)
-				if policy == "AdministratorAccess" {
-					policy = call.AdministratorAccess
-				}
-				u.policies = append(u.policies, policy)
-			})
-		}},
+	u := user{entity: entity{line: n.Line}}
+	p.mapping(n, "a user", append(p.entity(&u.entity, true),
+		p.texts("groups", "the name of a group", &u.groups),
 		field{"access_keys", func(n *yaml.Node) {
 			p.list(n, "access_keys", func(n *yaml.Node) { u.accessKeys = append(u.accessKeys, p.accessKey(n)) })
 		}},
-	)
+	)...)
 	return u
+}
+
+func (p *parser) group(n *yaml.Node) group {
+	g := group{entity{line: n.Line}}
+	p.mapping(n, "a group", p.entity(&g.entity, false)...)
+	return g
+}
+
+func (p *parser) role(n *yaml.Node) role {
+	r := role{entity: entity{line: n.Line}}
+	p.mapping(n, "a role", append(p.entity(&r.entity, true),
+		p.set("description", &r.description),
+		field{"trust", func(n *yaml.Node) { r.trust = p.document(n, "trust") }},
+		field{"max_session", func(n *yaml.Node) {
+			var err error
+			if r.maxSession, err = time.ParseDuration(p.text(n, "max_session", 20)); err != nil {
+				p.fail(n, "max_session is a duration, such as 2h")
+			}
+		}},
+	)...)
+	return r
+}
+
+// entity returns the members that users, groups and roles have in common; a
+// bounded one can have a boundary and tags.
+func (p *parser) entity(e *entity, bounded bool) []field {
+	fields := []field{
+		p.set("account", &e.account),
+		p.set("name", &e.name),
+		p.set("path", &e.path),
+		p.texts("policies", "a policy", &e.policies),
+		field{"inline", func(n *yaml.Node) {
+			p.named(n, "inline", func(name string, n *yaml.Node) {
+				e.inline = append(e.inline, inline{name, p.document(n, "an inline policy")})
+			})
+		}},
+	}
+	if bounded {
+		fields = append(fields, p.set("boundary", &e.boundary), p.identityTags(&e.tags))
+	}
+	return fields
+}
+
+func (p *parser) managed(n *yaml.Node) managed {
+	m := managed{line: n.Line}
+	p.mapping(n, "a policy",
+		p.set("account", &m.account),
+		p.set("name", &m.name),
+		p.set("path", &m.path),
+		p.set("description", &m.description),
+		p.identityTags(&m.tags),
+		field{"document", func(n *yaml.Node) { m.document = p.document(n, "document") }},
+	)
+	return m
+}
+
+func (p *parser) organization(n *yaml.Node) organization {
+	o := organization{line: n.Line}
+	p.mapping(n, "an organization",
+		p.set("id", &o.id),
+		p.set("management", &o.master),
+		p.set("root", &o.root),
+		field{"policies", func(n *yaml.Node) {
+			p.list(n, "policies", func(n *yaml.Node) { o.policies = append(o.policies, p.control(n)) })
+		}},
+		p.attached(&o.at), p.fullAccess(&o.at),
+		field{"units", func(n *yaml.Node) {
+			p.list(n, "units", func(n *yaml.Node) {
+				u := unit{line: n.Line}
+				p.mapping(n, "a unit", p.set("id", &u.id), p.set("name", &u.name), p.set("parent", &u.parent),
+					p.attached(&u.at), p.fullAccess(&u.at))
+				o.units = append(o.units, u)
+			})
+		}},
+		field{"accounts", func(n *yaml.Node) {
+			p.list(n, "accounts", func(n *yaml.Node) {
+				m := member{line: n.Line}
+				p.mapping(n, "an account of an organization", p.set("id", &m.id), p.set("parent", &m.parent),
+					p.attached(&m.at), p.fullAccess(&m.at))
+				o.accounts = append(o.accounts, m)
+			})
+		}},
+	)
+	return o
+}
+
+func (p *parser) attached(t *target) field {
+	return p.texts("attached", "the name of a policy", &t.attached)
+}
+
+func (p *parser) fullAccess(t *target) field {
+	return field{"full_access", func(n *yaml.Node) { t.limited = !p.flag(n, "full_access") }}
+}
+
+func (p *parser) control(n *yaml.Node) control {
+	c := control{line: n.Line}
+	var kind string
+	p.mapping(n, "a policy of an organization",
+		p.set("id", &c.id),
+		p.set("name", &c.name),
+		p.set("description", &c.description),
+		p.set("type", &kind),
+		field{"document", func(n *yaml.Node) { c.document = p.document(n, "document") }},
+	)
+	c.kind = identity.OrganizationPolicyType(kind)
+	return c
+}
+
+// texts returns a field that is a list of texts.
+func (p *parser) texts(name, what string, to *[]string) field {
+	return field{name, func(n *yaml.Node) {
+		p.list(n, name, func(n *yaml.Node) { *to = append(*to, p.text(n, what, 2048)) })
+	}}
+}
+
+// named reads a mapping whose names are the file's own. None may stand twice.
+func (p *parser) named(n *yaml.Node, what string, read func(name string, n *yaml.Node)) {
+	if n.Kind != yaml.MappingNode || n.ShortTag() != "!!map" {
+		p.fail(n, "%s is a mapping, and this is not", what)
+		return
+	}
+	p.anchors(n)
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name := p.text(n.Content[i], "a name in "+what, 1024)
+		if seen[name] {
+			p.fail(n.Content[i], "a name stands twice in %s", what)
+		}
+		seen[name] = true
+		read(name, n.Content[i+1])
+	}
+}
+
+func (p *parser) identityTags(to *[]identity.Tag) field {
+	return field{"tags", func(n *yaml.Node) {
+		p.named(n, "tags", func(name string, n *yaml.Node) {
+			*to = append(*to, identity.Tag{Name: name, Value: p.text(n, "the value of a tag", 2048)})
+		})
+	}}
+}
+
+// document reads a policy document: its text as JSON, or the same as YAML.
+// ${…} in it is a policy variable, and none of ours.
+func (p *parser) document(n *yaml.Node, what string) document {
+	p.anchors(n)
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		if p.room -= len(n.Value); len(n.Value) > policy.MaxBytes || p.room < 0 {
+			p.fail(n, "%s is longer than %d bytes", what, policy.MaxBytes)
+			return document{}
+		}
+		return document{n.Line, n.Value}
+	}
+	if n.Kind != yaml.MappingNode {
+		p.fail(n, "%s is a policy document, as a mapping or as the text of its JSON, and this is not", what)
+		return document{}
+	}
+	b := p.json(nil, n, 0)
+	if p.room -= len(b); p.room < 0 {
+		p.fail(n, "%s makes the file too long", what)
+	}
+	return document{n.Line, string(b)}
+}
+
+// json appends a YAML value as JSON.
+func (p *parser) json(b []byte, n *yaml.Node, depth int) []byte {
+	if depth > policy.MaxNesting {
+		p.fail(n, "a policy document is nested too deeply")
+		return append(b, "null"...)
+	}
+	p.anchors(n)
+	switch n.Kind {
+	case yaml.MappingNode:
+		b = append(b, '{')
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			name := n.Content[i]
+			p.anchors(name)
+			if name.Kind != yaml.ScalarNode {
+				p.fail(name, "the name of a member of a policy document is a text")
+				continue
+			}
+			b = append(append(b, quoteJSON(name.Value)...), ':')
+			b = p.json(b, n.Content[i+1], depth+1)
+		}
+		return append(b, '}')
+	case yaml.SequenceNode:
+		b = append(b, '[')
+		for i, item := range n.Content {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = p.json(b, item, depth+1)
+		}
+		return append(b, ']')
+	case yaml.ScalarNode:
+		switch n.ShortTag() {
+		case "!!bool":
+			if n.Value == "true" || n.Value == "false" {
+				return append(b, n.Value...)
+			}
+		case "!!str", "!!int", "!!float", "!!timestamp":
+			// As text: what is a number in JSON may be none in YAML.
+			return append(b, quoteJSON(n.Value)...)
+		}
+	}
+	p.fail(n, "a policy document has texts, lists, mappings, true and false, and this is none")
+	return append(b, "null"...)
+}
+
+// quoteJSON returns a text as a JSON string.
+func quoteJSON(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return []byte(`""`) // no string fails
+	}
+	return b
 }
 
 func (p *parser) accessKey(n *yaml.Node) accessKey {
@@ -323,6 +547,7 @@ func (p *parser) key(n *yaml.Node) key {
 		field{"enabled", func(n *yaml.Node) { k.disabled = !p.flag(n, "enabled") }},
 		field{"material", func(n *yaml.Node) { k.material = p.material(n) }},
 		field{"tags", func(n *yaml.Node) { k.tags = p.tags(n) }},
+		field{"policy", func(n *yaml.Node) { k.policy = p.document(n, "policy") }},
 	)
 	if spec != "" {
 		k.spec = keyring.Spec(spec)
@@ -409,6 +634,7 @@ const (
 	maxDescription = 8192
 	maxTagKey      = 128
 	maxTagValue    = 256
+	maxKeyPolicy   = 32768 // bytes
 )
 
 var (
@@ -441,21 +667,12 @@ func (p *parser) check() {
 			management = a.line
 		}
 	}
-	for _, u := range p.f.users {
-		if err := (&identity.User{Account: u.account, Name: u.name, Path: u.path, Policies: u.policies}).Check(); err != nil {
-			p.failAt(u.line, "%w", err)
-		}
-		once(u.line, "user", u.account+"/"+strings.ToLower(u.name))
-		if len(u.accessKeys) > identity.MaxAccessKeys {
-			p.failAt(u.line, "a user has up to %d access keys", identity.MaxAccessKeys)
-		}
-		for _, k := range u.accessKeys {
-			if err := identity.CheckAccessKey(k.id, k.secret); err != nil {
-				p.failAt(k.line, "%w", err)
-				continue // what stands for the id may be the secret: it is not shown
-			}
-			once(k.line, "access key", k.id)
-		}
+	for i := range p.f.accounts {
+		p.checkAccessKeys(p.f.accounts[i].line, "a root user", p.f.accounts[i].accessKeys, once)
+	}
+	p.checkIdentities(once)
+	for i := range p.f.organizations {
+		p.checkOrganization(&p.f.organizations[i], once)
 	}
 	for _, k := range p.f.keys {
 		p.place(k.line, k.account, k.region)
@@ -474,6 +691,9 @@ func (p *parser) check() {
 			p.failAt(k.line, "a description has up to %d characters", maxDescription)
 		}
 		p.checkTags(k.line, k.tags)
+		if k.policy.text != "" {
+			p.checkDocument(k.policy, policy.KeyPolicy, maxKeyPolicy)
+		}
 		once(k.line, "key", k.account+"/"+k.region+"/"+k.id)
 	}
 	for _, a := range p.f.aliases {
@@ -487,6 +707,211 @@ func (p *parser) check() {
 			p.failAt(a.line, "the key of an alias is the id of a key, a UUID in lower case")
 		}
 		once(a.line, "alias", a.account+"/"+a.region+"/"+a.name)
+	}
+}
+
+// checkIdentities checks policies, groups, users and roles.
+func (p *parser) checkIdentities(once func(line int, what, name string)) {
+	f := p.f
+	for i := range f.policies {
+		m := &f.policies[i]
+		p.checkEntity(&entity{line: m.line, account: m.account, name: m.name, path: m.path}, once, "policy", maxName)
+		p.checkRequired(m.line, "a policy", m.document, policy.Identity)
+	}
+	for i := range f.groups {
+		p.checkEntity(&f.groups[i].entity, once, "group", maxName)
+	}
+	for i := range f.users {
+		u := &f.users[i]
+		p.checkEntity(&u.entity, once, "user", maxPrincipalName)
+		p.checkAccessKeys(u.line, "a user", u.accessKeys, once)
+	}
+	for i := range f.roles {
+		r := &f.roles[i]
+		p.checkEntity(&r.entity, once, "role", maxPrincipalName)
+		p.checkRequired(r.line, "a role", r.trust, policy.Trust)
+	}
+}
+
+// The forms of names and paths of users, groups, roles and policies. Source:
+// "IAM and AWS STS quotas" in the IAM User Guide.
+const (
+	maxName          = 128
+	maxPrincipalName = 64
+)
+
+var (
+	identityName = regexp.MustCompile(`^[\w+=,.@-]+$`)
+	identityPath = regexp.MustCompile(`^/([\x21-\x7e]{0,510}/)?$`)
+)
+
+func (p *parser) checkEntity(e *entity, once func(line int, what, name string), what string, longest int) {
+	if !arn.IsAccount(e.account) {
+		p.failAt(e.line, "account is 12 digits, in quotation marks")
+	}
+	if !identityName.MatchString(e.name) || len(e.name) > longest {
+		p.failAt(e.line, "the name of a %s has 1 to %d letters, digits and _+=,.@-", what, longest)
+	}
+	if e.path == "" {
+		e.path = "/"
+	}
+	if !identityPath.MatchString(e.path) {
+		p.failAt(e.line, "a path begins and ends with /")
+	}
+	for i, name := range e.policies {
+		e.policies[i] = p.f.policyARN(e.account, name)
+	}
+	if e.boundary != "" {
+		e.boundary = p.f.policyARN(e.account, e.boundary)
+	}
+	for _, in := range e.inline {
+		p.checkDocument(in.document, policy.Identity, 0)
+	}
+	once(e.line, what, e.account+"/"+strings.ToLower(e.name))
+}
+
+// policyARN returns the ARN of a managed policy that is given by ARN, by the
+// name of one in the file, or by the name of one of AWS's.
+func (f *File) policyARN(account, name string) string {
+	if arn.Is(name) {
+		return name
+	}
+	for i := range f.policies {
+		if m := &f.policies[i]; m.account == account && strings.EqualFold(m.name, name) {
+			return m.arn()
+		}
+	}
+	return "arn:aws:iam::aws:policy/" + name
+}
+
+func (m *managed) arn() string {
+	path := m.path
+	if path == "" {
+		path = "/"
+	}
+	return "arn:aws:iam::" + m.account + ":policy" + path + m.name
+}
+
+// checkDocument checks a document of a type; most is its longest text in bytes,
+// if that is not for package identity to say.
+func (p *parser) checkDocument(d document, t policy.Type, most int) {
+	if d.text == "" {
+		return // told already, or to be told
+	}
+	if most > 0 && len(d.text) > most {
+		p.failAt(d.line, "this %s has more than %d bytes", t, most)
+	}
+	if _, err := policy.Parse(d.text, policy.Options{Type: t}); err != nil {
+		p.failAt(d.line, "not a valid %s: %w", t, err)
+	}
+}
+
+// checkRequired is checkDocument for what must have one.
+func (p *parser) checkRequired(line int, what string, d document, t policy.Type) {
+	if d.text == "" {
+		p.failAt(line, "%s needs its document, a valid %s", what, t)
+		return
+	}
+	p.checkDocument(d, t, 0)
+}
+
+func (p *parser) checkAccessKeys(line int, whose string, keys []accessKey, once func(line int, what, name string)) {
+	if len(keys) > identity.MaxAccessKeys {
+		p.failAt(line, "%s has up to %d access keys", whose, identity.MaxAccessKeys)
+	}
+	for _, k := range keys {
+		if err := identity.CheckAccessKey(k.id, k.secret); err != nil {
+			p.failAt(k.line, "%w", err)
+			continue // what stands for the id may be the secret: it is not shown
+		}
+		once(k.line, "access key", k.id)
+	}
+}
+
+// The forms of ids in organizations. Source: the API reference of AWS
+// Organizations, Organization, Root, OrganizationalUnit and PolicySummary.
+var (
+	organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+	rootID         = regexp.MustCompile(`^r-[a-z0-9]{4,32}$`)
+	unitID         = regexp.MustCompile(`^ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}$`)
+	controlID      = regexp.MustCompile(`^p-[a-z0-9_]{8,128}$`)
+)
+
+func (p *parser) checkOrganization(o *organization, once func(line int, what, name string)) {
+	if !organizationID.MatchString(o.id) {
+		p.failAt(o.line, "the id of an organization is o- and 10 to 32 lower-case letters and digits")
+	}
+	if !rootID.MatchString(o.root) {
+		p.failAt(o.line, "the root of an organization is r- and 4 to 32 lower-case letters and digits")
+	}
+	if !arn.IsAccount(o.master) {
+		p.failAt(o.line, "management is the id of an account, 12 digits in quotation marks")
+	}
+	once(o.line, "organization", o.id)
+	known := make(map[string]bool)
+	for _, c := range o.policies {
+		if !controlID.MatchString(c.id) {
+			p.failAt(c.line, "the id of a policy of an organization is p- and 8 to 128 lower-case letters, digits and _")
+		}
+		if n := utf8.RuneCountInString(c.name); n < 1 || n > maxName {
+			p.failAt(c.line, "the name of a policy of an organization has 1 to %d characters", maxName)
+		}
+		if known[c.name] || known[c.id] {
+			p.failAt(c.line, "a name or id stands twice")
+		}
+		known[c.name], known[c.id] = true, true
+		switch c.kind {
+		case identity.ServiceControlPolicy:
+			p.checkRequired(c.line, "a policy", c.document, policy.ServiceControl)
+		case identity.ResourceControlPolicy:
+			p.checkRequired(c.line, "a policy", c.document, policy.ResourceControl)
+		default:
+			p.failAt(c.line, "the type of a policy of an organization is %s or %s", identity.ServiceControlPolicy, identity.ResourceControlPolicy)
+		}
+	}
+	service := make(map[string]bool)
+	for _, c := range o.policies {
+		service[c.name] = c.kind == identity.ServiceControlPolicy
+	}
+	attached := func(line int, t target) {
+		scps := 0
+		for _, name := range t.attached {
+			if service[name] {
+				scps++
+			}
+			if !known[name] {
+				p.failAt(line, "the organization has no policy %s", quote(name))
+			}
+		}
+		if t.limited && scps == 0 {
+			p.failAt(line, "without full_access, a service control policy must be attached")
+		}
+	}
+	attached(o.line, o.at)
+	parents := map[string]bool{o.root: true}
+	parent := func(line int, to *string) {
+		if *to == "" {
+			*to = o.root
+		}
+		if !parents[*to] {
+			p.failAt(line, "the parent is the root or a unit that stands before")
+		}
+	}
+	for i := range o.units {
+		u := &o.units[i]
+		parent(u.line, &u.parent)
+		if !unitID.MatchString(u.id) || !strings.HasPrefix(u.id, "ou-"+strings.TrimPrefix(o.root, "r-")+"-") {
+			p.failAt(u.line, "the id of a unit is ou-, the root's without r-, and - with 8 to 32 lower-case letters and digits")
+		}
+		once(u.line, "unit", u.id)
+		parents[u.id] = true
+		attached(u.line, u.at)
+	}
+	for i := range o.accounts {
+		m := &o.accounts[i]
+		parent(m.line, &m.parent)
+		once(m.line, "account in an organization", m.id)
+		attached(m.line, m.at)
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package seed makes what a seed file names and is not there.
 //
-// A seed file is YAML: accounts, users with access keys, keys with fixed ids
-// and material, and aliases; docs/seed.md describes it. [Read] or [Parse] reads
+// A seed file is YAML: accounts and their organizations, users with access keys,
+// groups, roles and policies, keys with fixed ids and material, and aliases;
+// docs/seed.md describes it. [Read] or [Parse] reads
 // one and checks all that can be said of the file alone; [File.Apply] checks
 // the rest, and only then makes what is missing. What exists is never changed,
 // and nothing is made a second time, so that a node may be started with the
@@ -14,7 +15,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
+	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
@@ -31,10 +34,14 @@ const maxFile = 4 << 20
 
 // File is a seed file that was read and is right in itself.
 type File struct {
-	accounts []account
-	users    []user
-	keys     []key
-	aliases  []alias
+	accounts      []account
+	organizations []organization
+	policies      []managed
+	groups        []group
+	users         []user
+	roles         []role
+	keys          []key
+	aliases       []alias
 }
 
 type account struct {
@@ -42,15 +49,100 @@ type account struct {
 	id         string
 	name       string
 	management bool
+	accessKeys []accessKey // of the root user
 }
 
+// document is a policy document, and where it stands.
+type document struct {
+	line int
+	text string
+}
+
+// organization is an organization with all that is in it.
+type organization struct {
+	line     int
+	id       string
+	master   string
+	root     string
+	policies []control
+	at       target // the root
+	units    []unit
+	accounts []member
+}
+
+// control is a service or resource control policy.
+type control struct {
+	line        int
+	id          string
+	name        string
+	description string
+	kind        identity.OrganizationPolicyType
+	document    document
+}
+
+type unit struct {
+	line   int
+	id     string
+	name   string
+	parent string // id of the root or of a unit
+	at     target
+}
+
+// member is an account in its organization.
+type member struct {
+	line   int
+	id     string
+	parent string // id of the root or of a unit
+	at     target
+}
+
+// target is what policies of an organization are attached to.
+type target struct {
+	attached []string // names of policies
+	limited  bool     // without FullAWSAccess
+}
+
+// managed is a customer managed policy.
+type managed struct {
+	line        int
+	account     string
+	name        string
+	path        string
+	description string
+	tags        []identity.Tag
+	document    document
+}
+
+// entity is what users, groups and roles have in common.
+type entity struct {
+	line     int
+	account  string
+	name     string
+	path     string
+	policies []string // ARNs
+	inline   []inline // by name
+	boundary string   // ARN, or empty
+	tags     []identity.Tag
+}
+
+type inline struct {
+	name     string
+	document document
+}
+
+type group struct{ entity }
+
 type user struct {
-	line       int
-	account    string
-	name       string
-	path       string
-	policies   []string // ARNs
+	entity
+	groups     []string
 	accessKeys []accessKey
+}
+
+type role struct {
+	entity
+	description string
+	maxSession  time.Duration
+	trust       document
 }
 
 type accessKey struct {
@@ -70,6 +162,7 @@ type key struct {
 	disabled    bool
 	material    secret.Bytes
 	tags        []keyring.Tag
+	policy      document // none: the default key policy
 }
 
 type alias struct {

@@ -118,7 +118,7 @@ func example(t *testing.T) string {
 func TestExample(t *testing.T) {
 	h := open(t)
 	text := example(t)
-	want := seed.Made{Accounts: 1, Users: 1, AccessKeys: 1, Keys: 2, Aliases: 1}
+	want := seed.Made{Accounts: 1, Policies: 1, Users: 1, Roles: 1, AccessKeys: 1, Keys: 2, Aliases: 1}
 	if made := h.apply(t, text); made != want {
 		t.Errorf("made %v, want %v", made, want)
 	}
@@ -366,7 +366,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"a key of no account", `keys: [{account: "111122223333", region: eu-central-1, id: ` + first + `}]`, "line 1: there is no account"},
 		{"an alias of no key", `aliases: [{account: "999988887777", region: eu-central-1, name: a, key: ` + first + `}]`, "line 1: there is no key"},
 		{"another user's access key", "users:\n- account: \"999988887777\"\n  name: bob\n  access_keys: [{id: TAKENTAKENTAKENTAKEN, secret: s}]", "line 4: access key TAKENTAKENTAKENTAKEN is that of user carol"},
-		{"too many access keys", "users:\n- account: \"999988887777\"\n  name: administrator\n  access_keys:\n  - {id: AAAAAAAAAAAAAAAA, secret: s}\n  - {id: BBBBBBBBBBBBBBBB, secret: s}", "line 2: user administrator"},
+		{"too many access keys", "users:\n- account: \"999988887777\"\n  name: administrator\n  access_keys:\n  - {id: AAAAAAAAAAAAAAAA, secret: s}\n  - {id: BBBBBBBBBBBBBBBB, secret: s}", "line 6: user administrator"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -434,7 +434,6 @@ func TestParseRefuses(t *testing.T) {
 		{"account", "accounts: [{id: \"1234\"}]", "line 1: identity: not valid: account id"},
 		{"account twice", "accounts:\n- id: \"111122223333\"\n- id: \"111122223333\"", "line 3: account 111122223333 stands in line 2 already"},
 		{"two management accounts", "accounts:\n- {id: \"111122223333\", management: true}\n- {id: \"111122223334\", management: true}", "line 3: the management account is in line 2"},
-		{"policy", user("policies: [PowerUserAccess]"), "line 2: identity: not valid: policy"},
 		{"three access keys", user("access_keys: [{id: AAAAAAAAAAAAAAAA, secret: s}, {id: BBBBBBBBBBBBBBBB, secret: s}, {id: CCCCCCCCCCCCCCCC, secret: s}]"), "line 2: a user has up to 2"},
 		{"an access key twice", user("access_keys: [{id: AAAAAAAAAAAAAAAA, secret: s}, {id: AAAAAAAAAAAAAAAA, secret: s}]"), "line 4: access key AAAAAAAAAAAAAAAA stands"},
 		{"no secret", user("access_keys: [{id: AAAAAAAAAAAAAAAA}]"), "line 4: identity: not valid: the secret of"},
