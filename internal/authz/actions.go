@@ -1,5 +1,7 @@
 package authz
 
+import "github.com/keyreeve/keyreeve/policy"
+
 // A keyset is a set of condition keys.
 type keyset uint64
 
@@ -311,3 +313,25 @@ var actions = map[string]action{
 // ofNewGrant is what a grant that is asked for populates.
 const ofNewGrant = keyGrantConstraintSourceARN | keyGrantConstraintType | keyGrantIsForAWSResource | keyGrantOperations |
 	keyGranteePrincipal | keyGranteeServicePrincipal | keyRetiringPrincipal | keyRetiringServicePrincipal
+
+// Known reports whether an action is known here, with its condition keys. What
+// is not known can be decided on all the same, by the global condition keys.
+func Known(name string) bool {
+	_, ok := actions[name]
+	return ok
+}
+
+// Populates reports whether requests for an action can have a condition key:
+// one of its own, one of what it is done to, or a global one.
+func Populates(name string, k *policy.Key) bool {
+	a := actions[name]
+	keys := a.keys
+	if a.on&(key|newKey) != 0 {
+		keys |= ofKey
+	}
+	if a.on&(user|role|iamPolicy) != 0 {
+		keys |= ofEntity
+	}
+	bit := keyOf(k.Name)
+	return bit == 0 || keys&bit != 0
+}

@@ -228,6 +228,10 @@ func (d *decider) explain(ctx context.Context) (*Decision, error) {
 	d.record.Text = o.words()
 	if !o.allowed() {
 		d.record.Text = d.message(o)
+		d.record.Layer = ResourceBased
+		if o.why == refused || o.why == denied {
+			d.record.Layer = o.layer
+		}
 	}
 	return d.record, nil
 }

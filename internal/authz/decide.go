@@ -385,8 +385,24 @@ func (d *decider) evaluate(at *call.Attached, v *verdict, seen *Layer) {
 	v.allow = v.allow || res.Allow
 	v.by |= res.AllowedBy
 	if seen != nil {
-		seen.Policies = append(seen.Policies, Evaluated{Name: at.Name, ARN: at.ARN, Policy: at.Policy, Result: res})
+		seen.Policies = append(seen.Policies, Evaluated{Name: at.Name, ARN: at.ARN, Policy: at.Policy, Result: res, Seen: d.seen(at.Policy, &res)})
 	}
+}
+
+// seen returns what the request has of the condition that keeps each statement
+// from matching.
+func (d *decider) seen(p *policy.Policy, res *policy.Result) []string {
+	if p == nil {
+		return nil
+	}
+	values := make([]string, len(res.Statements))
+	for i, s := range p.Statements() {
+		if o := res.Statements[i]; o.Mismatch == policy.OfCondition {
+			k := policy.ParseKey(s.Conditions[o.Condition].Key)
+			values[i] = d.Value(&k).String()
+		}
+	}
+	return values
 }
 
 func (d *decider) finish(seen *Layer, v *verdict) {

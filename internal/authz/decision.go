@@ -10,7 +10,11 @@ type Decision struct {
 	Resource string // ARN or "*"
 	// Text is AWS's AccessDenied message; of an allowed call, one line that
 	// says by what it is allowed.
-	Text   string
+	Text string
+	// Layer is the one that does not allow, or denies, what is not allowed. A
+	// resource of another account that is kept from the caller is kept by
+	// ResourceBased.
+	Layer  LayerType
 	Layers []Layer         // those that apply, in the order of LayerType
 	Grants []GrantDecision // those that were looked at; none if a policy allowed
 }
@@ -51,6 +55,9 @@ type Evaluated struct {
 	ARN    string         // of a managed or organization's policy
 	Policy *policy.Policy // nil if it could not be read
 	Result policy.Result
+	// Seen is, for each statement that a condition keeps from matching, the
+	// value that the request has of the condition's key: empty for none.
+	Seen []string
 }
 
 // GrantDecision is whether a grant allows the call.
