@@ -2,6 +2,7 @@ package explain
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ const (
 	defaultOrganization = "o-example"
 	defaultMaster       = "000000000000"
 )
+
+// regionName is the form of a Region's name.
+var regionName = regexp.MustCompile(`^[a-z]{2,5}(-[a-z]{2,10}){1,2}-[0-9]{1,2}$`)
 
 // A draft is a case as it is written, member by member.
 type draft struct {
@@ -317,6 +321,9 @@ func (b *builder) build() *Case {
 	if !arn.IsAccount(b.account) {
 		b.mistake("account is 12 digits, in quotation marks")
 	}
+	if !regionName.MatchString(b.region) {
+		b.mistake("region is none: %s", quote(b.region))
+	}
 	if b.err != nil {
 		return nil
 	}
@@ -573,6 +580,8 @@ func (b *builder) buildTarget() {
 		return
 	}
 	switch {
+	case (service == "kms" || service == "sts") && !authz.Known(b.action):
+		b.mistake("there is no action %s; names of actions are written as AWS writes them", quote(b.action))
 	case b.resource == "*", b.resource == "" && resourceless[b.action]:
 		b.target = &authz.Resource{ARN: "*", Account: b.caller.Account}
 		if b.target.Account == "" {

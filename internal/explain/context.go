@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/policy"
 )
@@ -82,6 +83,10 @@ func (b *builder) buildContext() {
 		if strings.HasPrefix(name, "aws:") && k.Name != "aws:requesttag/" && k.Name != "aws:resourcetag/" && k.Name != "aws:tagkeys" {
 			b.setGlobal(&k, m)
 			continue
+		}
+		if !authz.Populates(b.action, &k) && !isNull(m.raw) {
+			b.mistake("context: requests for %s never have the condition key %s", b.action, quote(m.name))
+			return
 		}
 		into := b.values
 		if k.Name == "aws:resourcetag/" || k.Name == "iam:resourcetag/" || ofResource[name] && b.action != "kms:CreateKey" {

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -87,7 +86,7 @@ func (c *Case) Decide(ctx context.Context) (*Result, error) {
 	}
 	r := &Result{Case: c, Decision: d}
 	if !d.Allowed {
-		r.Layer = deniedBy(d)
+		r.Layer = layerName(d.Layer)
 	}
 	differ := func(format string, args ...any) {
 		r.Differences = append(r.Differences, fmt.Sprintf(format, args...))
@@ -106,15 +105,4 @@ func (c *Case) Decide(ctx context.Context) (*Result, error) {
 		}
 	}
 	return r, nil
-}
-
-// deniedBy returns the layer that a denial is told to come from.
-func deniedBy(d *authz.Decision) string {
-	for t, name := range LayerNames {
-		words := authz.LayerType(t).String()
-		if strings.Contains(d.Text, " in a "+words) || strings.Contains(d.Text, " in an "+words) || strings.Contains(d.Text, "because no "+words+" allows") {
-			return name
-		}
-	}
-	return layerName(authz.ResourceBased)
 }

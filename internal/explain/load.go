@@ -17,7 +17,7 @@ import (
 // What a file may hold.
 const (
 	MaxLine  = 1 << 20 // bytes of a line
-	MaxCases = 100_000 // cases, and lines with defaults
+	MaxLines = 100_000 // lines
 
 	maxFile    = 256 << 10 // bytes of a file that a case names
 	maxFiles   = 1000      // files that cases name
@@ -46,10 +46,10 @@ func Load(r io.Reader, open func(path string) (io.ReadCloser, error), now time.T
 			}
 			return nil, errors.Join(append(l.errs, err)...)
 		}
+		if n > MaxLines && (err == nil || len(line) > 0) {
+			return nil, errors.Join(append(l.errs, fmt.Errorf("the file has more than %d lines", MaxLines))...)
+		}
 		if len(bytes.TrimSpace(line)) > 0 {
-			if n > MaxCases {
-				return nil, errors.Join(append(l.errs, fmt.Errorf("the file has more than %d lines", MaxCases))...)
-			}
 			if mistake := l.line(n, line); mistake != nil {
 				l.errs = append(l.errs, &lineError{n, mistake})
 			}

@@ -48,19 +48,61 @@ func said(allow, deny bool) string {
 	return "does not allow"
 }
 
-// reason says why a statement did not match; empty if it did.
-func reason(o policy.Outcome, s *policy.Statement) string {
-	switch {
-	case o.Matched:
-		return ""
-	case o.Mismatch == policy.Inert:
-		return "it lacks an element, and never matches"
-	case o.Mismatch == policy.OfCondition && s != nil && o.Condition >= 0 && o.Condition < len(s.Conditions):
-		return "the condition does not hold: " + s.Conditions[o.Condition].String()
-	case o.Mismatch == policy.None:
-		return "it does not match"
+// A statement is one of a policy, and what became of it.
+type statement struct {
+	policy.Statement
+	index   int // from 1
+	outcome policy.Outcome
+	seen    string // what the request has of the condition that did not hold
+}
+
+// statementsOf returns the statements of an evaluated policy.
+func statementsOf(p *authz.Evaluated) []statement {
+	if p.Policy == nil {
+		return nil
 	}
-	return o.Mismatch.String() + " does not match"
+	var list []statement
+	for i, s := range p.Policy.Statements() {
+		one := statement{Statement: s, index: i + 1, outcome: p.Result.Statements[i]}
+		if one.outcome.Mismatch == policy.OfCondition {
+			one.seen = p.Seen[i]
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func (s *statement) effect() string {
+	if s.Deny {
+		return "Deny"
+	}
+	return "Allow"
+}
+
+// condition returns the condition that did not hold; nil if it was not that.
+func (s *statement) condition() *policy.Condition {
+	if s.outcome.Mismatch != policy.OfCondition {
+		return nil
+	}
+	return &s.Conditions[s.outcome.Condition]
+}
+
+// words says what became of the statement.
+func (s *statement) words() string {
+	switch {
+	case s.outcome.Matched:
+		return "matches"
+	case s.outcome.Mismatch == policy.Inert:
+		return "lacks an element, and never matches"
+	}
+	if c := s.condition(); c != nil {
+		has := "has " + s.seen
+		if s.seen == "" {
+			has = "does not have it"
+		}
+		return "the condition " + c.String() + " does not hold: the request " + has
+	}
+	return s.outcome.Mismatch.String() + " does not match"
 }
 
 // AppendText appends the result for people: what was decided, what differs, and
@@ -107,33 +149,15 @@ func appendLayer(b []byte, l *authz.Layer) []byte {
 		if p.Name != "" || p.ARN != "" {
 			b = fmt.Appendf(b, "    %s: %s\n", clean(strings.TrimSpace(p.Name+" "+p.ARN)), said(p.Result.Allow, p.Result.Deny))
 		}
-		statements := p.Policy.Statements()
-		for j, o := range p.Result.Statements {
-			var s *policy.Statement
-			if j < len(statements) {
-				s = &statements[j]
-			}
-			b = fmt.Appendf(b, "      statement %d", j+1)
-			if s != nil && s.SID != "" {
+		for _, s := range statementsOf(p) {
+			b = fmt.Appendf(b, "      statement %d", s.index)
+			if s.SID != "" {
 				b = fmt.Appendf(b, " %s", quote(s.SID))
 			}
-			b = fmt.Appendf(b, ", %s: ", effect(s))
-			if why := reason(o, s); why != "" {
-				b = append(b, clean(why)...)
-			} else {
-				b = append(b, "matches"...)
-			}
-			b = append(b, '\n')
+			b = fmt.Appendf(b, ", %s: %s\n", s.effect(), clean(s.words()))
 		}
 	}
 	return b
-}
-
-func effect(s *policy.Statement) string {
-	if s != nil && s.Deny {
-		return "Deny"
-	}
-	return "Allow"
 }
 
 // clean makes what stands in a file, or follows from it, fit for a terminal.
@@ -187,6 +211,7 @@ type (
 		Matches   bool   `json:"matches"`
 		Mismatch  string `json:"mismatch,omitempty"` // element
 		Condition string `json:"condition,omitempty"`
+		Seen      string `json:"seen,omitempty"` // what the request has of its key
 	}
 	jsonGrant struct {
 		ID     string `json:"id"`
@@ -212,19 +237,15 @@ func (r *Result) AppendJSON(b []byte, file string) ([]byte, error) {
 		}
 		for _, p := range l.Policies {
 			evaluated := jsonPolicy{Name: p.Name, ARN: p.ARN, Allows: p.Result.Allow, Denies: p.Result.Deny, Statements: []jsonStatement{}}
-			statements := p.Policy.Statements()
-			for i, o := range p.Result.Statements {
-				s := jsonStatement{Index: i + 1, Effect: effect(nil), Matches: o.Matched}
-				if !o.Matched {
-					s.Mismatch = o.Mismatch.String()
+			for _, s := range statementsOf(&p) {
+				out := jsonStatement{Index: s.index, SID: s.SID, Effect: s.effect(), Matches: s.outcome.Matched}
+				if !s.outcome.Matched {
+					out.Mismatch = s.outcome.Mismatch.String()
 				}
-				if i < len(statements) {
-					s.SID, s.Effect = statements[i].SID, effect(&statements[i])
-					if !o.Matched && o.Mismatch == policy.OfCondition && o.Condition < len(statements[i].Conditions) {
-						s.Condition = statements[i].Conditions[o.Condition].String()
-					}
+				if c := s.condition(); c != nil {
+					out.Condition, out.Seen = c.String(), s.seen
 				}
-				evaluated.Statements = append(evaluated.Statements, s)
+				evaluated.Statements = append(evaluated.Statements, out)
 			}
 			layer.Policies = append(layer.Policies, evaluated)
 		}
