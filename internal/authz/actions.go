@@ -73,8 +73,8 @@ const (
 	ofBoundary = keyPermissionsBoundary
 )
 
-// keyOf returns the condition key of a name in lower case; 0 for one that every
-// action has, or none.
+// keyOf returns the condition key of a service by its name in lower case; 0 for
+// one that is not known.
 func keyOf(name string) keyset {
 	switch name {
 	case "kms:calleraccount":
@@ -151,12 +151,6 @@ func keyOf(name string) keyset {
 		return keyWrappingAlgorithm
 	case "kms:wrappingkeyspec":
 		return keyWrappingKeySpec
-	case "aws:requesttag/":
-		return keyRequestTag
-	case "aws:tagkeys":
-		return keyTagKeys
-	case "aws:resourcetag/":
-		return keyResourceTag
 	case "iam:resourcetag/":
 		return keyIAMResourceTag
 	case "iam:permissionsboundary":

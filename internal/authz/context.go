@@ -12,13 +12,25 @@ import (
 // the policy that is being evaluated may see it. Sources: "AWS global condition
 // context keys" in the IAM User Guide; the tables behind actions.
 func (d *decider) Value(k *policy.Key) policy.Value {
-	if bit := keyOf(k.Name); bit != 0 {
-		if d.keys&bit == 0 {
-			return policy.Value{}
+	var bit keyset
+	if strings.HasPrefix(k.Name, "aws:") {
+		switch k.Name {
+		case "aws:requesttag/":
+			bit = keyRequestTag
+		case "aws:tagkeys":
+			bit = keyTagKeys
+		case "aws:resourcetag/":
+			bit = keyResourceTag
+		default:
+			return d.global(k)
 		}
-		return d.value(k, bit)
+	} else {
+		bit = keyOf(k.Name)
 	}
-	return d.global(k)
+	if d.keys&bit == 0 {
+		return policy.Value{}
+	}
+	return d.value(k, bit)
 }
 
 // value returns the value of a condition key that the action populates.

@@ -29,7 +29,9 @@ type decider struct {
 	retired *Grant
 
 	verdicts [layers]verdict
-	record   *Decision // nil: the reasons are not wanted
+	// forbidden: a layer denies, or is broken, which nothing makes good.
+	forbidden bool
+	record    *Decision // nil: the reasons are not wanted
 
 	// What the policy that is being evaluated may see.
 	layer        LayerType
@@ -232,7 +234,7 @@ func (d *decider) askOrganizations() {
 func (d *decider) askLevels(t LayerType, levels [][]call.Attached, broken string) {
 	v := &d.verdicts[t]
 	if broken != "" {
-		v.broken = true
+		v.broken, d.forbidden = true, true
 		d.note(Layer{Type: t, Broken: broken})
 	}
 	if levels == nil {
@@ -289,7 +291,7 @@ func (d *decider) askPrincipal() {
 	}
 	*identity = d.ask(Identity, 0, own.Identity)
 	if own.Broken != "" {
-		identity.broken = true
+		identity.broken, d.forbidden = true, true
 		d.note(Layer{Type: Identity, Broken: own.Broken})
 	}
 }
@@ -381,6 +383,7 @@ func (d *decider) evaluate(at *call.Attached, v *verdict, seen *Layer) {
 	default:
 		res = at.Policy.Verdict(&d.request)
 	}
+	d.forbidden = d.forbidden || res.Deny || at.Policy == nil
 	v.deny = v.deny || res.Deny
 	v.allow = v.allow || res.Allow
 	v.by |= res.AllowedBy
@@ -445,15 +448,8 @@ func (d *decider) combine(ctx context.Context) (outcome, error) {
 		return ways, nil
 	}
 	// What every call must pass.
-	for t := range layers {
-		if d.verdicts[t].deny {
-			return outcome{why: denied, layer: t}, nil
-		}
-	}
-	for t := range layers {
-		if d.verdicts[t].broken {
-			return outcome{why: refused, layer: t}, nil
-		}
+	if d.forbidden {
+		return d.forbids(), nil
 	}
 	for _, t := range [...]LayerType{ServiceControl, ResourceControl, Endpoint} {
 		if !d.verdicts[t].allow {
@@ -483,25 +479,30 @@ func (d *decider) ways(ctx context.Context, shares bool) (outcome, error) {
 	default:
 		o = d.policyWays()
 	}
-	forbidden := d.forbidden()
-	if o.allowed() || forbidden && d.record == nil {
+	if o.allowed() || d.forbidden && d.record == nil {
 		return o, nil
 	}
 	g, err := d.findGrant(ctx)
-	if g != nil && !forbidden {
+	if g != nil && !d.forbidden {
 		o = outcome{why: byGrant, grant: g}
 	}
 	return o, err
 }
 
-// forbidden reports whether a layer denies the call, which no grant changes.
-func (d *decider) forbidden() bool {
+// forbids says which layer forbids the call: one that denies it goes before one
+// of which something is missing.
+func (d *decider) forbids() outcome {
 	for t := range layers {
-		if d.verdicts[t].deny || d.verdicts[t].broken {
-			return true
+		if d.verdicts[t].deny {
+			return outcome{why: denied, layer: t}
 		}
 	}
-	return false
+	for t := range layers {
+		if d.verdicts[t].broken {
+			return outcome{why: refused, layer: t}
+		}
+	}
+	return outcome{why: refused, layer: Identity}
 }
 
 // policyWays says what the resource-based policy gives. Source: the table of
