@@ -50,15 +50,13 @@ type target struct {
 	// shown is how the text of a denial calls it; empty for its ARN.
 	shown string
 	tags  []identity.Tag
-	// principal: it is a user or role. Those have iam:ResourceTag/… besides
-	// aws:ResourceTag/….
-	principal bool
 }
 
-// Value implements [policy.Context]: the condition keys of the resource.
+// Value implements [policy.Context]: the condition keys of the resource. Package
+// authz knows which actions and kinds of resource have them.
 func (t *target) Value(k *policy.Key) policy.Value {
-	switch {
-	case k.Name == "aws:resourcetag/", k.Name == "iam:resourcetag/" && t.principal:
+	switch k.Name {
+	case "aws:resourcetag/", "iam:resourcetag/":
 		return tagValue(t.tags, k.Sub)
 	}
 	return policy.Value{}
@@ -155,7 +153,7 @@ type subject struct {
 func (s *Service) find(ctx context.Context, c *call.Call, k kind, name string) (*subject, error) {
 	account := c.Caller.Account
 	f := &subject{Entity: identity.Entity{Kind: identity.EntityKind(k), Account: account, Name: name}, path: "/", name: name}
-	f.target = target{account: account, shown: k.String() + " " + name, principal: k != aGroup}
+	f.target = target{account: account, shown: k.String() + " " + name}
 	var err error
 	switch k {
 	case aUser:

@@ -15,7 +15,10 @@ func (s *Service) CreateGroup(ctx context.Context, c *call.Call, in *iamapi.Crea
 }
 
 func (s *Service) createGroup(ctx context.Context, c *call.Call, in *iamapi.CreateGroupInput, out *iamapi.CreateGroupOutput) error {
-	path := pathOr(in.Path)
+	path, err := checkPath("path", in.Path)
+	if err != nil {
+		return err
+	}
 	t := &target{arn: arnOf("group", c.Caller.Account, path, in.GroupName), account: c.Caller.Account}
 	if err := s.decide(ctx, c, c.Operation.Name, t, &conditions{}); err != nil {
 		return err

@@ -92,7 +92,10 @@ func (s *Service) createPolicy(ctx context.Context, c *call.Call, in *iamapi.Cre
 	if err != nil {
 		return err
 	}
-	path := pathOr(in.Path)
+	path, err := checkPath("path", in.Path)
+	if err != nil {
+		return err
+	}
 	t := &target{
 		arn: arnOf("policy", c.Caller.Account, path, in.PolicyName), account: c.Caller.Account, shown: "policy " + in.PolicyName,
 	}

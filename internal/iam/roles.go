@@ -22,9 +22,12 @@ func (s *Service) createRole(ctx context.Context, c *call.Call, in *iamapi.Creat
 	if err := checkBoundary(in.PermissionsBoundary); err != nil {
 		return err
 	}
+	path, err := checkPath("path", in.Path)
+	if err != nil {
+		return err
+	}
 	q.boundary = in.PermissionsBoundary
-	path := pathOr(in.Path)
-	t := &target{arn: arnOf("role", c.Caller.Account, path, in.RoleName), account: c.Caller.Account, principal: true}
+	t := &target{arn: arnOf("role", c.Caller.Account, path, in.RoleName), account: c.Caller.Account}
 	if err := s.decideNew(ctx, c, "TagRole", t, &q); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/arn"
@@ -22,9 +23,12 @@ func (s *Service) createUser(ctx context.Context, c *call.Call, in *iamapi.Creat
 	if err := checkBoundary(in.PermissionsBoundary); err != nil {
 		return err
 	}
+	path, err := checkPath("path", in.Path)
+	if err != nil {
+		return err
+	}
 	q.boundary = in.PermissionsBoundary
-	path := pathOr(in.Path)
-	t := &target{arn: arnOf("user", c.Caller.Account, path, in.UserName), account: c.Caller.Account, principal: true}
+	t := &target{arn: arnOf("user", c.Caller.Account, path, in.UserName), account: c.Caller.Account}
 	if err := s.decideNew(ctx, c, "TagUser", t, &q); err != nil {
 		return err
 	}
@@ -126,6 +130,9 @@ func (s *Service) updateUser(ctx context.Context, c *call.Call, in *iamapi.Updat
 // path: that is decided on it as it is, and as it will be. Source: UpdateUser
 // and UpdateGroup in the IAM API Reference.
 func (s *Service) useToMove(ctx context.Context, c *call.Call, k kind, name, newPath, newName string) (*subject, error) {
+	if _, err := checkPath("newPath", newPath); err != nil {
+		return nil, err
+	}
 	f, err := s.use(ctx, c, k, name, conditions{})
 	if err != nil || newPath == "" && newName == "" {
 		return f, err
@@ -160,6 +167,15 @@ func pathOr(path string) string {
 		return "/"
 	}
 	return path
+}
+
+// checkPath is pathOr for the path of something new, in the request's member
+// name. It refuses what the pattern of the API's model lets pass: empty parts.
+func checkPath(name, path string) (string, error) {
+	if strings.Contains(path, "//") {
+		return "", errInvalidPath(name)
+	}
+	return pathOr(path), nil
 }
 
 // apiUser returns a user in the API's terms.
