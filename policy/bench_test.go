@@ -2,8 +2,10 @@ package policy_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/policy"
 )
@@ -54,6 +56,8 @@ func app() *policy.Request {
 // appContext is a Context as programs write them: without a map.
 type appContext struct{}
 
+var ab = []string{"a", "b"}
+
 func (appContext) Value(k *policy.Key) policy.Value {
 	switch k.Name {
 	case "aws:principalarn":
@@ -62,6 +66,20 @@ func (appContext) Value(k *policy.Key) policy.Value {
 		if strings.EqualFold(k.Sub, "App") {
 			return policy.String("two")
 		}
+	case "x:account":
+		return policy.String("111122223333")
+	case "x:list":
+		return policy.Strings(ab)
+	case "x:yes":
+		return policy.Bool(true)
+	case "x:number":
+		return policy.Number(90)
+	case "x:time":
+		return policy.Time(time.Unix(1700000000, 0))
+	case "x:address":
+		return policy.Addr(netip.AddrFrom4([4]byte{192, 0, 2, 10}))
+	case "x:bytes":
+		return policy.String("aGVsbG8=")
 	}
 	return policy.Value{}
 }

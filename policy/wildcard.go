@@ -8,8 +8,8 @@ import (
 
 // Wildcard reports whether s matches a pattern in which '*' stands for any
 // number of characters and '?' for one, as StringLike does. It takes time
-// linear in the length of s; with '?' between stars, a 64th of the pattern's
-// length times that, and never more.
+// linear in the length of s, and for more than 64 characters with a '?' between
+// two stars, that for each 64 of them.
 func Wildcard(pattern, s string) bool {
 	p := compilePattern(pattern, true, false)
 	return p.match(s, nil)
@@ -70,58 +70,64 @@ func compilePattern(s string, wildcards, variables bool) pattern {
 		return p
 	}
 	var parts []part
-	literal := func(t string) {
-		if n := len(parts); n > 0 && parts[n-1].literal != "" {
-			parts[n-1].literal += t
-		} else if t != "" {
-			parts = append(parts, part{literal: t})
+	var literal []byte
+	end := func() { // of a literal
+		if len(literal) > 0 {
+			parts = append(parts, part{literal: string(literal)})
+			literal = literal[:0]
 		}
 	}
 	star := false
-	end := func() {
-		if len(parts) > 0 {
-			p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
-			parts = nil
-		}
-	}
 	for len(s) > 0 {
 		i := 0
 		for i < len(s) && !(wildcards && (s[i] == '*' || s[i] == '?')) && !(variables && s[i] == '$') {
 			i++
 		}
-		literal(s[:i])
 		if i > 0 {
+			literal = append(literal, s[:i]...)
 			star = false
-		}
-		if s = s[i:]; s == "" {
-			break
+			s = s[i:]
+			continue
 		}
 		switch s[0] {
 		case '*':
-			p.open = p.open || len(p.segments) == 0 && len(parts) == 0
 			end()
+			if len(parts) > 0 {
+				p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
+				parts = nil
+			} else if len(p.segments) == 0 {
+				p.open = true
+			}
 			star = true
 			s = s[1:]
 			continue
 		case '?':
+			end()
 			parts = append(parts, part{one: true})
 			s = s[1:]
 		case '$':
 			v, n := readVariable(s)
 			switch {
-			case n == 0:
-				literal("$")
-				n = 1
-			case v == nil: // ${*}, ${?}, ${$}
-				literal(s[2:3])
-			default:
+			case n > 0 && v != nil:
+				end()
 				parts = append(parts, part{variable: v})
+			case n > 0: // ${*}, ${?}, ${$}
+				literal = append(literal, s[2])
+			default:
+				literal = append(literal, '$')
+				n = 1
+				// What begins like a variable and does not end is text, and so
+				// is all that follows.
+				variables = !strings.HasPrefix(s, "${")
 			}
 			s = s[n:]
 		}
 		star = false
 	}
 	end()
+	if len(parts) > 0 {
+		p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
+	}
 	p.tail = star
 	p.simplify()
 	return p
@@ -331,108 +337,162 @@ func (s *segment) find(t string, values []string) int {
 	if s.finder != nil {
 		return s.finder.find(t)
 	}
-	if len(s.parts) == 1 && s.parts[0].variable == nil {
+	if len(s.parts) == 1 && s.parts[0].literal != "" {
 		i := strings.Index(t, s.parts[0].literal)
 		if i < 0 {
 			return -1
 		}
 		return i + len(s.parts[0].literal)
 	}
-	// With variables: put the values in, and look for that.
-	var parts []part
-	for _, q := range s.parts {
-		if q.variable != nil {
-			q, values = part{literal: values[0]}, values[1:]
+	if len(values) > 0 {
+		return s.resolve(t, values)
+	}
+	for i := 0; ; {
+		if rest, ok := s.front(t[i:], nil, false); ok {
+			return len(t) - len(rest)
 		}
-		if n := len(parts); n > 0 && !q.one && !parts[n-1].one {
-			parts[n-1].literal += q.literal
-		} else {
-			parts = append(parts, q)
+		if i == len(t) {
+			return -1
+		}
+		_, n := utf8.DecodeRuneInString(t[i:])
+		i += n
+	}
+}
+
+// resolve finds the segment with the values of its variables put in.
+func (s *segment) resolve(t string, values []string) int {
+	length := 0
+	for _, q := range s.parts {
+		length += len(q.literal)
+	}
+	for _, v := range values {
+		length += len(v)
+	}
+	if length > len(t) {
+		return -1
+	}
+	var r segment
+	literal := make([]byte, 0, length)
+	end := func() {
+		if len(literal) > 0 {
+			r.parts = append(r.parts, part{literal: string(literal)})
+			literal = literal[:0]
 		}
 	}
-	resolved := segment{parts: parts, finder: newFinder(parts)}
-	return resolved.find(t, nil)
+	for _, q := range s.parts {
+		switch {
+		case q.one:
+			end()
+			r.parts = append(r.parts, q)
+		case q.variable != nil:
+			literal = append(literal, values[0]...)
+			values = values[1:]
+		default:
+			literal = append(literal, q.literal...)
+		}
+	}
+	end()
+	r.finder = newFinder(r.parts)
+	return r.find(t, nil)
 }
 
-// A finder finds a segment with single wildcards in time linear in the text for
-// each 64 characters of the segment: the shift-and algorithm. Bit i of the
+// A finder finds a long segment with single wildcards in time linear in the text
+// for each 64 characters of the segment: the shift-and algorithm. Bit i of the
 // state says that the first i+1 characters of the segment match the text read
-// so far.
+// so far. It takes memory linear in the segment.
 type finder struct {
 	length int
-	words  int
-	runes  []rune   // that stand in the segment, in order
-	masks  []uint64 // for each of them: where it or a wildcard stands
-	other  []uint64 // for all others: where a wildcard stands
+	any    []uint64 // where wildcards stand
+	runes  []rune   // the characters of the segment, each once, in order
+	first  []int    // for each of them, its first place; one more for the end
+	places []place64
 }
 
-// newFinder returns a finder for a segment with '?' and without variables, else
-// nil.
+// place64 says where in 64 characters of a segment one stands.
+type place64 struct {
+	word int
+	bits uint64
+}
+
+// shortSegment is the length of a segment, in characters, up to which it is
+// tried everywhere. Since each place in a text is tried for one segment alone,
+// that takes linear time, too, and no memory.
+const shortSegment = 64
+
+// newFinder returns a finder for a long segment without variables, else nil.
 func newFinder(parts []part) *finder {
-	var f finder
-	ones := false
+	type standing struct {
+		r  rune
+		at int
+	}
+	length, ones := 0, false
 	for _, q := range parts {
 		switch {
 		case q.variable != nil:
 			return nil
 		case q.one:
 			ones = true
-			f.length++
+			length++
 		default:
-			f.length += utf8.RuneCountInString(q.literal)
-			f.runes = append(f.runes, []rune(q.literal)...)
+			length += utf8.RuneCountInString(q.literal)
 		}
 	}
-	if !ones {
+	if !ones || length <= shortSegment {
 		return nil
 	}
-	f.words = (f.length + 63) / 64
-	slices.Sort(f.runes)
-	f.runes = slices.Clip(slices.Compact(f.runes))
-	f.masks = make([]uint64, len(f.runes)*f.words)
-	f.other = make([]uint64, f.words)
+	f := finder{length: length, any: make([]uint64, (length+63)/64)}
+	var all []standing
 	at := 0
 	for _, q := range parts {
 		if q.one {
-			f.other[at/64] |= 1 << (at % 64)
+			f.any[at/64] |= 1 << (at % 64)
 			at++
 			continue
 		}
 		for _, r := range q.literal {
-			i, _ := slices.BinarySearch(f.runes, r)
-			f.masks[i*f.words+at/64] |= 1 << (at % 64)
+			all = append(all, standing{r, at})
 			at++
 		}
 	}
-	for i := range f.masks {
-		f.masks[i] |= f.other[i%f.words]
+	slices.SortStableFunc(all, func(a, b standing) int { return int(a.r) - int(b.r) })
+	for i, s := range all {
+		if i == 0 || all[i-1].r != s.r {
+			f.runes = append(f.runes, s.r)
+			f.first = append(f.first, len(f.places))
+		}
+		if n := len(f.places); n > f.first[len(f.first)-1] && f.places[n-1].word == s.at/64 {
+			f.places[n-1].bits |= 1 << (s.at % 64)
+		} else {
+			f.places = append(f.places, place64{s.at / 64, 1 << (s.at % 64)})
+		}
 	}
+	f.first = append(f.first, len(f.places))
 	return &f
 }
 
 func (f *finder) find(s string) int {
-	var few [16]uint64
-	state := few[:]
-	if f.words > len(few) {
-		state = make([]uint64, f.words)
+	var few [2][16]uint64
+	state, shifted := few[0][:], few[1][:]
+	if len(f.any) > len(state) {
+		state, shifted = make([]uint64, len(f.any)), make([]uint64, len(f.any))
 	}
-	state = state[:f.words]
 	last := f.length - 1
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		i += n
-		mask := f.other
+		carry := uint64(1)
+		for w, any := range f.any {
+			shifted[w] = state[w]<<1 | carry
+			carry = state[w] >> 63
+			state[w] = shifted[w] & any
+		}
 		// A byte that is not UTF-8 is a character that is in no pattern.
 		if r != utf8.RuneError || n > 1 {
 			if j, ok := slices.BinarySearch(f.runes, r); ok {
-				mask = f.masks[j*f.words : (j+1)*f.words]
+				for _, p := range f.places[f.first[j]:f.first[j+1]] {
+					state[p.word] |= shifted[p.word] & p.bits
+				}
 			}
-		}
-		carry := uint64(1)
-		for w, m := range mask {
-			next := state[w]<<1 | carry
-			carry = state[w] >> 63
-			state[w] = next & m
 		}
 		if state[last/64]>>(last%64)&1 != 0 {
 			return i
@@ -475,6 +535,8 @@ func compileARN(s string, variables, lastOnly bool) arnPattern {
 			// Colons in the name of a variable are none of the ARN's.
 			if _, length := readVariable(s[i:]); length > 0 {
 				i += length - 1
+			} else if strings.HasPrefix(s[i:], "${") {
+				variables, lastOnly = false, false
 			}
 		}
 	}
