@@ -71,6 +71,13 @@ func (s *Service) AssumeRole(ctx context.Context, c *call.Call, in *stsapi.Assum
 // assume finds the role and decides whether the caller may assume it as q asks.
 func (s *Service) assume(ctx context.Context, c *call.Call, roleARN string, q *conditions) (*identity.Role, error) {
 	const action = "sts:AssumeRole"
+	if c.Caller.Kind == call.FederatedUser {
+		// Not even if the trust policy names it: a session of GetFederationToken
+		// may call nothing of STS but GetCallerIdentity.
+		err := authz.DenyUnknownRole(c, action, roleARN)
+		c.DecisionText = "denied: federated users assume no roles"
+		return nil, err
+	}
 	role, trust, err := s.dir.RoleByARN(ctx, roleARN)
 	if errors.Is(err, identity.ErrNotFound) {
 		return nil, authz.DenyUnknownRole(c, action, roleARN)
