@@ -78,6 +78,7 @@ func TestMistakes(t *testing.T) {
 		{"RCP that allows", with(`"rcp":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}`), "rcp 1: "},
 		{"missing file", with(`"identity":{"file":"x.json"}`), "identity: reading a policy: no file x.json"},
 		{"file and document", with(`"identity":{"file":"","document":{},"foo":1}`), `identity has no member "foo"; it has file, document, name, arn, stored`},
+		{"file or document", with(`"identity":{"document":{},"file":"x.json"}`), "identity has file or document, not both"},
 		{"levels", with(`"scp":[[],[],[],[],[],[],[],[]]`), "scp has more than 7 items"},
 		{"large key policy", with(`"key":{"policy":` + fmt.Sprintf(statement, `,"Sid":"`+strings.Repeat("x", 33000)+`"`) + `}`), "the key's policy is larger than 32768 bytes"},
 

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/policy"
 )
@@ -45,96 +47,97 @@ func (r *reader) readLevels(raw json.RawMessage, t policy.Type, what string) [][
 	return levels
 }
 
+// A document is a policy as it is written.
+type document struct {
+	text      string
+	wrapped   bool   // only the statements were written
+	name, arn string // where it is attached
+	stored    bool   // what was valid once is accepted
+}
+
+// wrapping begins a policy of which only the statements were written.
+const wrapping = `{"Version":"2012-10-17","Statement":`
+
+// write sets the text: a document, a statement, a list of statements, or a
+// string that is a document.
+func (d *document) write(r *reader, raw json.RawMessage, what string) {
+	d.text = string(raw)
+	switch {
+	case kindOf(raw) == '"':
+		d.text = r.text(raw, what, maxFile)
+	case kindOf(raw) == '[', r.isStatement(raw):
+		d.text, d.wrapped = wrapping+string(raw)+`}`, true
+	}
+}
+
 // readPolicy reads one policy, in any of the forms that docs/explain-cases.md
 // lists.
 func (r *reader) readPolicy(raw json.RawMessage, t policy.Type, what string) *call.Attached {
 	if r.err != nil {
 		return nil
 	}
-	a := &call.Attached{Name: what}
-	text, stored, wrapped := string(raw), false, false
-	wrap := func(statements json.RawMessage) string {
-		wrapped = true
-		return wrapping + string(statements) + `}`
-	}
+	d := document{name: what}
 	switch kindOf(raw) {
 	case '"':
-		text = r.text(raw, what, maxFile)
-		if trimmed := strings.TrimSpace(text); !strings.HasPrefix(trimmed, "{") {
-			return r.managed(trimmed, t, what)
+		if d.write(r, raw, what); !strings.HasPrefix(strings.TrimSpace(d.text), "{") {
+			return r.managed(d.text, t, what)
 		}
 	case '[':
-		text = wrap(raw)
+		d.write(r, raw, what)
 	case '{':
-		list := r.members(raw, what)
-		has := func(name string) bool {
-			for _, m := range list {
-				if m.name == name {
-					return true
-				}
-			}
-			return false
-		}
-		switch {
-		case has("file") || has("document"):
-			var file string
-			text = ""
-			r.object(raw, what,
-				r.set("file", &file),
-				field{"document", func(raw json.RawMessage) {
-					text = string(raw)
-					switch {
-					case kindOf(raw) == '"':
-						text = r.text(raw, what, maxFile)
-					case kindOf(raw) == '[', kindOf(raw) == '{' && r.isStatement(raw):
-						text = wrap(raw)
-					}
-				}},
-				r.set("name", &a.Name),
-				r.set("arn", &a.ARN),
-				field{"stored", func(raw json.RawMessage) { stored = r.flag(raw, "stored") }},
-			)
-			switch {
-			case file != "" && text != "":
-				r.mistake("%s has file or document, not both", what)
-			case file != "":
-				var err error
-				if text, err = r.files.read(file); err != nil {
-					r.fail(what, err)
-				}
-				if a.Name == what {
-					a.Name = file
-				}
-			}
-		case has("Effect"):
-			text = wrap(raw)
+		if r.has(raw, "file") || r.has(raw, "document") {
+			r.readReference(raw, what, &d)
+		} else {
+			d.write(r, raw, what)
 		}
 	default:
 		r.mistake("%s is a policy: an object, or the name of a managed policy, and this is neither: %s", what, excerpt(raw))
 	}
-	a.Policy = r.compile(text, t, stored, what)
+	p := r.compile(d.text, t, d.stored, what)
 	var at *policy.Error
-	if wrapped && errors.As(r.err, &at) && at.Line == 1 && at.Column > len(wrapping) {
+	if d.wrapped && errors.As(r.err, &at) && at.Line == 1 && at.Column > len(wrapping) {
 		// Where it is in what was written.
 		r.err = fmt.Errorf("%s: %w", what, &policy.Error{Message: at.Message, Line: 1, Column: at.Column - len(wrapping)})
 	}
 	if r.err != nil {
 		return nil
 	}
-	return a
+	return &call.Attached{ARN: d.arn, Name: d.name, Policy: p}
 }
 
-// wrapping begins a policy of which only the statements were written.
-const wrapping = `{"Version":"2012-10-17","Statement":`
-
-// isStatement reports whether an object is a statement, and no policy.
-func (r *reader) isStatement(raw json.RawMessage) bool {
-	for _, m := range r.members(raw, "a policy") {
-		if m.name == "Effect" {
-			return true
+// readReference reads an object that has a policy, or names the file of one.
+func (r *reader) readReference(raw json.RawMessage, what string, d *document) {
+	var file string
+	r.object(raw, what,
+		r.set("file", &file),
+		field{"document", func(raw json.RawMessage) { d.write(r, raw, what) }},
+		r.set("name", &d.name),
+		r.set("arn", &d.arn),
+		field{"stored", func(raw json.RawMessage) { d.stored = r.flag(raw, "stored") }},
+	)
+	switch {
+	case r.err != nil || file == "":
+	case d.text != "":
+		r.mistake("%s has file or document, not both", what)
+	default:
+		var err error
+		if d.text, err = r.files.read(file); err != nil {
+			r.fail(what, err)
+		}
+		if d.name == what {
+			d.name = file
 		}
 	}
-	return false
+}
+
+// has reports whether an object has a member.
+func (r *reader) has(raw json.RawMessage, name string) bool {
+	return slices.ContainsFunc(r.members(raw, "a policy"), func(m member) bool { return m.name == name })
+}
+
+// isStatement reports whether a value is a statement, and no policy.
+func (r *reader) isStatement(raw json.RawMessage) bool {
+	return kindOf(raw) == '{' && r.has(raw, "Effect")
 }
 
 // managed returns a managed policy by its ARN or name.
@@ -143,22 +146,13 @@ func (r *reader) managed(name string, t policy.Type, what string) *call.Attached
 		return &call.Attached{ARN: fullAWSAccess, Name: "FullAWSAccess", Policy: r.allowAll(t)}
 	}
 	if t == policy.Identity {
-		if short, ok := strings.CutPrefix(name, awsManaged); ok || !strings.Contains(name, ":") {
-			if text, ok := managedPolicies[short]; ok {
-				return &call.Attached{ARN: awsManaged + short, Name: short, Policy: r.compile(text, t, false, what)}
-			}
+		short := strings.TrimPrefix(name, awsManaged)
+		if text, ok := identity.ManagedDocument(awsManaged + short); ok {
+			return &call.Attached{ARN: awsManaged + short, Name: short, Policy: r.compile(text, t, false, what)}
 		}
 	}
 	r.mistake("%s: there is no managed policy %s here", what, quote(name))
 	return nil
-}
-
-// managedPolicies are the AWS managed policies, by name.
-var managedPolicies = map[string]string{
-	"AdministratorAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
-	"AWSKeyManagementServicePowerUser": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:CreateAlias","kms:CreateKey","kms:DeleteAlias","kms:Describe*","kms:GenerateRandom",` +
-		`"kms:Get*","kms:List*","kms:TagResource","kms:UntagResource","iam:ListGroups","iam:ListRoles","iam:ListUsers"],"Resource":"*"}]}`,
-	"ReadOnlyAccess": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:Describe*","kms:Get*","kms:List*"],"Resource":"*"}]}`,
 }
 
 const (

@@ -70,3 +70,13 @@ func (d *Directory) Managed(arn string) (call.Attached, bool) {
 	a, ok := d.aws[arn]
 	return a, ok
 }
+
+// ManagedDocument returns the text of one of AWS's managed policies, and
+// whether there is such a one here.
+func ManagedDocument(arn string) (document string, ok bool) {
+	p := awsManaged[arn]
+	if p == nil {
+		return "", false
+	}
+	return p.document(), true
+}
