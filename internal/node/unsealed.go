@@ -8,9 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/api/stsapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/iam"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/kms"
@@ -18,6 +21,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/seed"
 	"github.com/keyreeve/keyreeve/internal/server"
+	"github.com/keyreeve/keyreeve/internal/sts"
 )
 
 // unsealed is the part of a node that has secrets: made when it is unsealed,
@@ -69,7 +73,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
-		Deleted: n.deleted,
+		Grants: c.Memory.Records, GrantDelay: c.Grants.Delay, Deleted: n.deleted,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
@@ -85,10 +89,20 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.log.Info("applied the seed", "made", made)
 		n.seed = nil // it has secrets
 	}
-	az := authz.New(nil)
-	service := kms.New(u.ring, az, kms.Options{Box: n.box})
+	az := authz.New(u.directory)
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
+	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
+	tokens := sts.New(u.directory, az)
 	services := []server.Service{
-		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(service), ReadOnly: kmsapi.ReadOnly},
+		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
+		{
+			Name: iamapi.SigningName, Protocol: server.Query, Version: iamapi.Version, Namespace: iamapi.Namespace, Global: true,
+			Operations: iamapi.Operations(identities), Admit: sts.MayCallIAM, ReadOnly: iamapi.ReadOnly,
+		},
+		{
+			Name: stsapi.SigningName, Protocol: server.Query, Version: stsapi.Version, Namespace: stsapi.Namespace,
+			Operations: stsapi.Operations(tokens), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
+		},
 		n.operatorService(az, installation.Account),
 	}
 	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: n.audit}); err != nil {
@@ -133,11 +147,8 @@ func (n *Node) openRecords(ctx context.Context) (*record.Store, error) {
 // counts is what a seed has made, for the record.
 func counts(m seed.Made) []call.Pair {
 	var pairs []call.Pair
-	for _, c := range []struct {
-		name string
-		n    int
-	}{{"accounts", m.Accounts}, {"users", m.Users}, {"accessKeys", m.AccessKeys}, {"keys", m.Keys}, {"aliases", m.Aliases}} {
-		pairs = append(pairs, call.Pair{Name: c.name, Value: strconv.Itoa(c.n)})
+	for _, c := range m.Counts() {
+		pairs = append(pairs, call.Pair{Name: c.Of, Value: strconv.Itoa(c.N)})
 	}
 	return pairs
 }
