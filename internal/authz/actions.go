@@ -1,6 +1,10 @@
 package authz
 
-import "github.com/keyreeve/keyreeve/policy"
+import (
+	"strings"
+
+	"github.com/keyreeve/keyreeve/policy"
+)
 
 // A keyset is a set of condition keys.
 type keyset uint64
@@ -73,9 +77,24 @@ const (
 	ofBoundary = keyPermissionsBoundary
 )
 
-// keyOf returns the condition key of a service by its name in lower case; 0 for
-// one that is not known.
-func keyOf(name string) keyset {
+// keyOf returns the condition key with a name in lower case, or that it is a
+// global one, which depends on no action. A name that is not known is neither.
+func keyOf(name string) (bit keyset, global bool) {
+	if !strings.HasPrefix(name, "aws:") {
+		return keyOfService(name), false
+	}
+	switch name {
+	case "aws:requesttag/":
+		return keyRequestTag, false
+	case "aws:tagkeys":
+		return keyTagKeys, false
+	case "aws:resourcetag/":
+		return keyResourceTag, false
+	}
+	return 0, true
+}
+
+func keyOfService(name string) keyset {
 	switch name {
 	case "kms:calleraccount":
 		return keyCallerAccount
@@ -326,6 +345,6 @@ func Populates(name string, k *policy.Key) bool {
 	if a.on&(user|role|iamPolicy) != 0 {
 		keys |= ofEntity
 	}
-	bit := keyOf(k.Name)
-	return bit == 0 || keys&bit != 0
+	bit, global := keyOf(k.Name)
+	return global || keys&bit != 0
 }

@@ -12,20 +12,9 @@ import (
 // the policy that is being evaluated may see it. Sources: "AWS global condition
 // context keys" in the IAM User Guide; the tables behind actions.
 func (d *decider) Value(k *policy.Key) policy.Value {
-	var bit keyset
-	if strings.HasPrefix(k.Name, "aws:") {
-		switch k.Name {
-		case "aws:requesttag/":
-			bit = keyRequestTag
-		case "aws:tagkeys":
-			bit = keyTagKeys
-		case "aws:resourcetag/":
-			bit = keyResourceTag
-		default:
-			return d.global(k)
-		}
-	} else {
-		bit = keyOf(k.Name)
+	bit, global := keyOf(k.Name)
+	if global {
+		return d.global(k)
 	}
 	if d.keys&bit == 0 {
 		return policy.Value{}
