@@ -1,18 +1,43 @@
 package identity
 
-import "github.com/keyreeve/keyreeve/internal/record"
+import (
+	"time"
 
-// Recode decodes a record of a kind and encodes it again.
+	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/secret"
+)
+
+// Recode decodes a record of a kind, or of no kind a session token's content,
+// and encodes it again.
 func Recode(rec record.Record) ([]byte, error) {
 	switch {
+	case rec.Kind == 0:
+		t, err := decodeTicket(rec.Value)
+		return t.encode(), err
 	case rec.Kind == record.KindAccount:
 		a, err := decodeAccount(rec)
 		return a.encode(), err
 	case rec.Kind == record.KindUser:
 		return recodeEntity(rec, UserEntity)
+	case rec.Kind == record.KindGroup:
+		return recodeEntity(rec, GroupEntity)
+	case rec.Kind == record.KindRole:
+		return recodeEntity(rec, RoleEntity)
+	case rec.Kind == record.KindPolicy:
+		p, err := decodeManaged(rec)
+		return p.encode(), err
+	case rec.Kind == record.KindUnique:
+		u, err := decodeUnique(rec)
+		return u.encode(), err
 	case rec.Kind == record.KindAccessKey:
 		k, err := decodeAccessKey(rec)
 		return k.encode(), err
+	case rec.Kind == record.KindOrganization:
+		o, err := decodeOrganization(rec)
+		return o.encode(), err
+	case rec.Kind == record.KindUnit:
+		u, err := decodeUnit(rec)
+		return u.encode(), err
 	case rec.Key == seededKey:
 		names, err := decodeSeeded(rec)
 		return encodeSeeded(names), err
@@ -26,3 +51,16 @@ func recodeEntity(rec record.Record, kind EntityKind) ([]byte, error) {
 	e, err := decodeEntity(kind)(rec)
 	return e.encode(), err
 }
+
+// TicketSeed returns the content of a session token.
+func TicketSeed() []byte {
+	t := ticket{
+		kind: RoleSession, account: "111122223333", issuer: "worker", id: "AROA", name: "session", chained: true,
+		issued: time.UnixMilli(1), expires: time.UnixMilli(2), secret: secret.New([]byte("s")),
+		policy: "{}", managed: []reference{{Name: "arn", Value: "ANPA"}}, tags: []Tag{{Name: "k", Value: "v"}}, transitive: []string{"k"},
+	}
+	return t.encode()
+}
+
+// Changed is what the Directory is told when a record has changed.
+func (d *Directory) Changed(key string) { d.changed(key) }

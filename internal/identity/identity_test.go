@@ -309,26 +309,6 @@ func TestNamesake(t *testing.T) {
 	}
 }
 
-func TestWarm(t *testing.T) {
-	f := open(t)
-	id := f.bootstrap(t, identity.Bootstrap{}).AccessKeyID
-	if err := f.works(id); err != nil {
-		t.Fatal(err)
-	}
-	before := f.st.gets.Load()
-	if n := testing.AllocsPerRun(100, func() { _ = f.works(id) }); n != 0 {
-		t.Errorf("a warm Credential allocates %v times", n)
-	}
-	if n := f.st.gets.Load() - before; n != 0 {
-		t.Errorf("a warm Credential read the store: %d times in 100", n)
-	}
-	p1, _, _ := f.Credential(t.Context(), id, "")
-	p2, _, _ := f.Credential(t.Context(), id, "")
-	if p1 != p2 {
-		t.Error("two principals for one access key")
-	}
-}
-
 func TestUsers(t *testing.T) {
 	f := open(t)
 	in := f.bootstrap(t, identity.Bootstrap{})
@@ -515,44 +495,6 @@ func TestStrictRecords(t *testing.T) {
 	}
 }
 
-// FuzzRecords decodes records that this program, or a later one, could have
-// sealed: what is taken encodes to the same bytes.
-func FuzzRecords(f *testing.F) {
-	kinds := []struct {
-		kind record.Kind
-		key  string
-	}{
-		{record.KindAccount, "v1/acct/111122223333"},
-		{record.KindUser, "v1/user/111122223333/alice"},
-		{record.KindAccessKey, "v1/akid/AKIAIOSFODNN7EXAMPLE"},
-		{record.KindSystem, "v1/sys/identity"},
-		{record.KindSystem, "v1/sys/seeded"},
-	}
-	h := open(f)
-	h.bootstrap(f, identity.Bootstrap{Account: "111122223333", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", Secret: secret.New([]byte("s"))})
-	if _, err := h.CreateUser(f.Context(), identity.User{Account: "111122223333", Name: "alice"}); err != nil {
-		f.Fatal(err)
-	}
-	if err := h.AddSeeded(f.Context(), []string{"a", "b"}); err != nil {
-		f.Fatal(err)
-	}
-	for i, k := range kinds {
-		rec, err := h.rs.Get(f.Context(), k.kind, k.key)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(uint8(i), rec.Value)
-		f.Add(uint8(i), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
-	}
-	f.Fuzz(func(t *testing.T, i uint8, value []byte) {
-		k := kinds[int(i)%len(kinds)]
-		again, err := identity.Recode(record.Record{Kind: k.kind, Key: k.key, Value: bytes.Clone(value)})
-		if err == nil && !bytes.Equal(again, value) {
-			t.Errorf("%s: %x was taken, and encodes to %x", k.key, value, again)
-		}
-	})
-}
-
 // TestBootstrapOnce: the management account is made in an empty store alone.
 // Where only its record is missing, its administrator does not come back.
 func TestBootstrapOnce(t *testing.T) {
@@ -621,17 +563,4 @@ func TestSeeded(t *testing.T) {
 	if err := f.AddSeeded(t.Context(), many); err != nil {
 		t.Errorf("%d of them: %v", identity.MaxSeeded, err)
 	}
-}
-
-func BenchmarkCredential(b *testing.B) {
-	f := open(b)
-	id := f.bootstrap(b, identity.Bootstrap{}).AccessKeyID
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if err := f.works(id); err != nil {
-				b.Error(err)
-			}
-		}
-	})
 }

@@ -1,0 +1,74 @@
+//go:build !race
+
+package identity_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/identity"
+)
+
+// TestWarm: credentials in use, and the place of an account, cost no read of the
+// store and no allocation.
+func TestWarm(t *testing.T) {
+	h := organized(t)
+	ctx := t.Context()
+	p := h.policy("p", allow("kms:*"))
+	for i := range 3 {
+		name := fmt.Sprint("g", i)
+		_, err := h.CreateGroup(ctx, identity.Group{Account: ours, Name: name})
+		h.ok(err)
+		h.ok(h.AttachPolicy(ctx, aGroup(name), p))
+		h.ok(h.AddUserToGroup(ctx, ours, name, "alice"))
+	}
+	h.ok(h.SetBoundary(ctx, aUser("alice"), p))
+	s := h.session(h.assume(h.role("worker", trusting(ours)), func(s *identity.SessionParams) {
+		s.Policy, s.PolicyARNs, s.Tags = allow("kms:*"), []string{p}, []identity.Tag{{Name: "k", Value: "v"}}
+	}))
+	for what, use := range map[string]func() (any, error){
+		"an access key": func() (any, error) {
+			p, _, err := h.Credential(ctx, h.key, "")
+			return p, err
+		},
+		"a session": func() (any, error) {
+			p, _, err := h.Credential(ctx, s.AccessKeyID, s.Token)
+			return p, err
+		},
+		"an organization": func() (any, error) { return h.Organization(ctx, ours) },
+	} {
+		first, err := use()
+		h.ok(err)
+		gets := h.st.gets.Load()
+		if n := testing.AllocsPerRun(100, func() {
+			if again, err := use(); again != first || err != nil {
+				t.Errorf("%s: another answer, %v", what, err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+		if n := h.st.gets.Load() - gets; n != 0 {
+			t.Errorf("%s: %d reads of the store", what, n)
+		}
+	}
+}
+
+// TestShared: policies of the same text are one.
+func TestShared(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	var first *call.Principal
+	for i := range 5 {
+		name := fmt.Sprint("u", i)
+		h.user(name)
+		h.ok(h.PutInlinePolicy(ctx, aUser(name), fmt.Sprint("p", i), allow("kms:*")))
+		p := h.caller(h.accessKey(name), "")
+		if first == nil {
+			first = p
+		}
+		if p.Policies.Identity[0].Policy != first.Policies.Identity[0].Policy {
+			t.Error("the same text was compiled twice")
+		}
+	}
+}
