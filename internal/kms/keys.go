@@ -34,7 +34,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	}
 	if len(in.Tags) > 0 {
 		// What the tags will be on has no id yet, and no tags.
-		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account, Values: &asked{more: q.more}}
+		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
 		if _, err := s.ask(ctx, c, toTagResource.action, anyKey, q); err != nil {
 			return err
 		}
