@@ -49,11 +49,11 @@ func newMetrics(s *Server) (*metrics, error) {
 	}
 	authFailures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keyreeve_auth_failures_total",
-		Help: "Requests whose caller could not be authenticated, by the code they were answered with.",
+		Help: "Requests whose caller could not be authenticated, by the code that the JSON protocol answers.",
 	}, []string{"code"})
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "keyreeve_refused_requests_total",
-		Help: "Requests that were refused before authentication for other reasons, by code.",
+		Help: "Requests that were refused before authentication for other reasons, by such a code.",
 	}, []string{"code"})
 	m.authFailures.vec, m.refused.vec = authFailures, refused
 

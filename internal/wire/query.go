@@ -184,7 +184,7 @@ func (q *Query) String(name string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return q.parameters[i].value, true
+	return strings.Clone(q.parameters[i].value), true // lest one value keeps all of the form
 }
 
 // Required returns a required string. p notes if it is absent.
