@@ -184,6 +184,9 @@ func (c *condition) holds(ctx Context) bool {
 	if ctx != nil {
 		v = ctx.Value(&c.key)
 	}
+	if v.kind == textual && c.test <= stringLike { // most conditions
+		return c.matchesText(v.text, ctx) != c.negated
+	}
 	if c.test == null {
 		there := v.kind > listed || v.kind == textual && v.text != ""
 		for _, s := range v.list {
@@ -308,11 +311,16 @@ func (c *condition) matchesText(s string, ctx Context) bool {
 	}
 	for i := range c.texts {
 		p := &c.texts[i]
-		if c.test == stringEqualsIgnoreCase {
+		switch {
+		case c.test == stringEqualsIgnoreCase:
 			if p.equalFold(s, ctx) {
 				return true
 			}
-		} else if p.match(s, ctx) {
+		case p.kind == exact:
+			if s == p.text {
+				return true
+			}
+		case p.match(s, ctx):
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Parse parses and compiles a document. Errors are *[Error]. Whatever the text
@@ -87,11 +88,32 @@ func (p *parser) fail(r rank, at int, message, detail string) {
 		message = general
 	}
 	line, column := place(p.text, at)
-	p.failure, p.rank = &Error{Message: message, Detail: detail, Line: line, Column: column}, r
+	p.failure, p.rank = &Error{Message: printable(message), Detail: printable(detail), Line: line, Column: column}, r
 }
 
-// missing and friends have texts of their own for all but identity-based
-// policies.
+// maxMessage bounds texts that echo what stands in the document, in bytes.
+const maxMessage = 1024
+
+// printable returns a text that may go into a message: not too long, and
+// without what XML cannot carry.
+func printable(s string) string {
+	if len(s) > maxMessage {
+		n := maxMessage
+		for !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+// fault notes a fault of grammar, which has a text of its own in all but
+// identity-based policies.
 func (p *parser) fault(at int, message string) {
 	if p.options.Type == Identity {
 		p.fail(general, at, "", message)

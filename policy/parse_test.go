@@ -93,6 +93,8 @@ func TestParseRefuses(t *testing.T) {
 		"no version, RCP":           {policy.ResourceControl, `¦{"Statement":{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}}`, organization, "Version is not 2012-10-17"},
 		"unknown field":             {policy.Trust, `{¦"statement":{}}`, "Unknown field statement", ""},
 		"unknown field, identity":   {policy.Identity, document(`{"Effect":"Allow","Action":"*","Resource":"*",¦"Comment":""}`), syntax, "Unknown field Comment"},
+		"unknown field, long":       {policy.Trust, `{¦"` + long(1500) + `":1,"Statement":{}}`, "Unknown field " + long(1010) + "…", ""},
+		"unknown field, control":    {policy.Trust, `{¦"a\u0001\ufffe\u007f\nb":1,"Statement":{}}`, "Unknown field a\ufffd\ufffd\ufffd\ufffdb", ""},
 		"id is a number":            {k, `{"Id":¦1,"Statement":{}}`, "Id is not a string", ""},
 		"sid is a number":           {k, document(`{"Sid":¦1,"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}`), "Sid is not a string", ""},
 		"sid with a space":          {policy.Identity, document(`¦{"Sid":"a b","Effect":"Allow","Action":"*","Resource":"*"}`), "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*", ""},
