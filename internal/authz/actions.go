@@ -337,7 +337,10 @@ func Known(name string) bool {
 // Populates reports whether requests for an action can have a condition key:
 // one of its own, one of what it is done to, or a global one.
 func Populates(name string, k *policy.Key) bool {
-	a := actions[name]
+	a, ok := actions[name]
+	if !ok {
+		a.on = user | role | iamPolicy
+	}
 	keys := a.keys
 	if a.on&(key|newKey) != 0 {
 		keys |= ofKey

@@ -278,8 +278,8 @@ type builder struct {
 	*draft
 
 	partition string
-	values    policy.Values // of the request
-	facts     policy.Values // of the resource
+	asked     values // of the request
+	facts     values // of the resource
 	call      *call.Call
 	caller    *call.Principal
 	target    *authz.Resource
@@ -290,6 +290,7 @@ type builder struct {
 	// Parameters that more than one condition key depends on.
 	named, otherKey              string // KeyIds
 	grantID, grantToken          string // of RetireGrant
+	retired                      *authz.Grant
 	newSpec, newUsage, newOrigin string // of CreateKey
 	newMultiRegion               bool
 }
@@ -328,13 +329,13 @@ func (b *builder) build() *Case {
 		return nil
 	}
 	b.partition = arn.Partition(b.region)
-	b.values, b.facts = make(policy.Values), make(policy.Values)
+	b.asked.set, b.facts.set = make(policy.Values), make(policy.Values)
 	b.call = &call.Call{
 		ID: "00000000-0000-0000-0000-000000000000", Time: b.files.now, Region: b.region,
 		Source: defaultSourcePort, UserAgent: defaultAgent, TLS: defaultTLS,
 	}
 	b.call.Service, _, _ = strings.Cut(b.action, ":")
-	b.ask = &authz.Request{Values: b.values}
+	b.ask = &authz.Request{Values: &b.asked}
 	b.tree = make(organizations)
 
 	b.buildCaller()
@@ -352,7 +353,7 @@ func (b *builder) build() *Case {
 	if c.Caller == "" {
 		c.Caller = b.principal.arn
 	}
-	c.retired = b.retiree()
+	c.retired = b.retired
 	return c
 }
 
@@ -616,7 +617,7 @@ func (b *builder) buildTarget() {
 		}
 	}
 	if b.err == nil {
-		b.target.Values = b.facts
+		b.target.Values = &b.facts
 	}
 }
 
@@ -631,18 +632,8 @@ func (b *builder) buildRole() *authz.Resource {
 		b.mistake("a role has a policy: the one that says who may assume it")
 		return nil
 	}
-	b.tags(b.role.tags)
-	for _, t := range b.role.tags {
-		b.facts[strings.ToLower("iam:ResourceTag/"+t.name)] = policy.String(t.value)
-	}
+	b.facts.tags = b.role.tags
 	return &authz.Resource{ARN: name, Account: a.Account, Policy: b.role.policy.Policy}
-}
-
-// tags fills aws:ResourceTag.
-func (b *builder) tags(list []pair) {
-	for _, t := range list {
-		b.facts[strings.ToLower("aws:ResourceTag/"+t.name)] = policy.String(t.value)
-	}
 }
 
 func (b *builder) buildKey() *authz.Resource {
@@ -671,7 +662,6 @@ func (b *builder) buildKey() *authz.Resource {
 		r.Policy = b.compile(keyring.DefaultPolicy(b.region, a.Account), policy.KeyPolicy, false, "the default key policy")
 	}
 	b.keyFacts(k, id)
-	b.tags(k.tags)
 	if len(k.grants) > 0 {
 		b.buildGrants(a.Account)
 		r.Grants = &b.grants

@@ -10,8 +10,45 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/wire"
 	"github.com/keyreeve/keyreeve/policy"
 )
+
+// values are the condition keys of a request or resource.
+type values struct {
+	set     policy.Values  // by name; the zero Value for one that was taken away
+	context wire.StringMap // the encryption context
+	tags    []pair
+}
+
+// Value implements [policy.Context]. Names in encryption contexts and keys of
+// tags are found whatever their case; of several, the one that is written the
+// same goes first.
+func (v *values) Value(k *policy.Key) policy.Value {
+	if one, ok := v.set[k.String()]; ok {
+		return one
+	}
+	switch k.Name {
+	case "kms:encryptioncontext:":
+		if one, ok := v.context.Get(k.Sub); ok {
+			return policy.String(one)
+		}
+		for _, p := range v.context {
+			if strings.EqualFold(p.Name, k.Sub) {
+				return policy.String(p.Value)
+			}
+		}
+	case "aws:requesttag/", "aws:resourcetag/":
+		for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
+			for _, t := range v.tags {
+				if same(t.name, k.Sub) {
+					return policy.String(t.value)
+				}
+			}
+		}
+	}
+	return policy.Value{}
+}
 
 var (
 	defaultSourcePort = netip.AddrPortFrom(netip.MustParseAddr(defaultSource), 40000)
@@ -52,12 +89,14 @@ var derived = map[string]string{
 // ofResource are the condition keys that describe the resource; the rest of
 // those that are not global describe the request.
 var ofResource = map[string]bool{
-	"kms:keyspec":            true,
-	"kms:keyusage":           true,
-	"kms:keyorigin":          true,
-	"kms:multiregion":        true,
-	"kms:multiregionkeytype": true,
-	"kms:resourcealiases":    true,
+	"kms:keyspec":                true,
+	"kms:customermasterkeyspec":  true,
+	"kms:keyusage":               true,
+	"kms:customermasterkeyusage": true,
+	"kms:keyorigin":              true,
+	"kms:multiregion":            true,
+	"kms:multiregionkeytype":     true,
+	"kms:resourcealiases":        true,
 }
 
 // buildContext sets condition keys that the case gives by name. A null takes
@@ -88,15 +127,17 @@ func (b *builder) buildContext() {
 			b.mistake("context: requests for %s never have the condition key %s", b.action, quote(m.name))
 			return
 		}
-		into := b.values
+		into := b.asked.set
 		if k.Name == "aws:resourcetag/" || k.Name == "iam:resourcetag/" || ofResource[name] && b.action != "kms:CreateKey" {
-			into = b.facts
+			into = b.facts.set
 		}
-		if isNull(m.raw) {
-			delete(into, name)
-			continue
+		// Names of before stand for those of today.
+		name = strings.Replace(name, "kms:customermaster", "kms:", 1)
+		name = strings.Replace(name, "iam:resourcetag/", "aws:resourcetag/", 1)
+		into[name] = policy.Value{}
+		if !isNull(m.raw) {
+			into[name] = b.anyValue(m)
 		}
-		into[name] = b.anyValue(m)
 	}
 }
 

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -56,21 +57,11 @@ func usageOf(spec string) (usage string, known bool) {
 // describe fills the condition keys that say what a key is: of one that there
 // is, or of the one that CreateKey asks for.
 func (b *builder) describe(into policy.Values, spec, usage, origin, multiRegion string) {
-	if spec == "" {
-		spec = symmetric
-	}
-	if origin == "" {
-		origin = "AWS_KMS"
-	}
-	only, known := usageOf(spec)
-	if usage == "" {
-		usage = only
-	}
+	spec, origin = cmp.Or(spec, symmetric), cmp.Or(origin, "AWS_KMS")
+	_, known := usageOf(spec)
 	switch {
 	case !known:
 		b.mistake("there is no key spec %s", quote(spec))
-	case usage == "":
-		b.mistake("a key of spec %s has a usage: %s", spec, strings.Join(usages, ", "))
 	case !slices.Contains(usages, usage):
 		b.mistake("there is no key usage %s", quote(usage))
 	case !slices.Contains(origins, origin):
@@ -93,7 +84,14 @@ func (b *builder) keyFacts(k *key, id string) {
 	if multiRegion == "" && strings.HasPrefix(id, "mrk-") {
 		multiRegion = "PRIMARY"
 	}
-	b.describe(b.facts, k.spec, k.usage, k.origin, multiRegion)
+	usage := k.usage
+	if usage == "" {
+		var known bool
+		if usage, known = usageOf(cmp.Or(k.spec, symmetric)); known && usage == "" {
+			b.mistake("a key of spec %s has a usage: %s", quote(k.spec), strings.Join(usages, ", "))
+		}
+	}
+	b.describe(b.facts.set, k.spec, usage, k.origin, multiRegion)
 	for i, name := range k.aliases {
 		if !strings.HasPrefix(name, "alias/") {
 			b.mistake("the name of an alias begins with alias/; that of %s does not", quote(name))
@@ -103,9 +101,9 @@ func (b *builder) keyFacts(k *key, id string) {
 		}
 	}
 	if len(k.aliases) <= maxAliasesOfKey {
-		b.facts["kms:resourcealiases"] = policy.Strings(k.aliases)
+		b.facts.set["kms:resourcealiases"] = policy.Strings(k.aliases)
 	}
-	b.tags(k.tags)
+	b.facts.tags = k.tags
 }
 
 // grants are the grants of the key of a case.
@@ -232,14 +230,4 @@ func stringMap(list []pair) wire.StringMap {
 		m[i] = wire.Pair{Name: p.name, Value: p.value}
 	}
 	return wire.NewStringMap(m...)
-}
-
-// retiree returns the grant that kms:RetireGrant is about.
-func (b *builder) retiree() *authz.Grant {
-	for _, g := range b.grants.all {
-		if g.ID == b.grantID {
-			return g
-		}
-	}
-	return b.grants.byToken[b.grantToken]
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -9,8 +10,12 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/wire"
 	"github.com/keyreeve/keyreeve/policy"
 )
+
+// trailingDays is how long a key was not used; here, used today.
+const trailingDays = "kms:trailingdayswithoutkeyusage"
 
 // maxTokens is how many grant tokens a request has at most.
 const maxTokens = 10
@@ -60,7 +65,7 @@ func (b *builder) parameters() []field {
 	switch name {
 	case "Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
 		"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext":
-		b.values["kms:encryptionalgorithm"] = policy.String(symmetric)
+		b.asked.set["kms:encryptionalgorithm"] = policy.String(symmetric)
 	}
 	switch name {
 	case "Encrypt", "Decrypt":
@@ -84,10 +89,10 @@ func (b *builder) parameters() []field {
 	case "GenerateMac", "VerifyMac":
 		fields = append(fields, keyID("KeyId"), b.value("MacAlgorithm", "kms:macalgorithm"), b.grantTokens())
 	case "Sign", "Verify":
-		b.values["kms:messagetype"] = policy.String("RAW")
+		b.asked.set["kms:messagetype"] = policy.String("RAW")
 		fields = append(fields, keyID("KeyId"), b.value("MessageType", "kms:messagetype"), b.value("SigningAlgorithm", "kms:signingalgorithm"), b.grantTokens())
 	case "DeriveSharedSecret":
-		b.values["kms:keyagreementalgorithm"] = policy.String("ECDH")
+		b.asked.set["kms:keyagreementalgorithm"] = policy.String("ECDH")
 		fields = append(fields, keyID("KeyId"), b.value("KeyAgreementAlgorithm", "kms:keyagreementalgorithm"), b.grantTokens())
 	case "DescribeKey", "GetPublicKey", "Encapsulate", "Decapsulate":
 		fields = append(fields, keyID("KeyId"), b.grantTokens())
@@ -107,10 +112,13 @@ func (b *builder) parameters() []field {
 	case "GetParametersForImport":
 		fields = append(fields, b.value("WrappingAlgorithm", "kms:wrappingalgorithm"), b.value("WrappingKeySpec", "kms:wrappingkeyspec"))
 	case "ScheduleKeyDeletion":
-		b.values["kms:schedulekeydeletionpendingwindowindays"] = policy.Number(30)
+		b.asked.set["kms:schedulekeydeletionpendingwindowindays"] = policy.Number(30)
+		b.asked.set[trailingDays] = policy.Number(0)
 		fields = append(fields, b.numeric("PendingWindowInDays", "kms:schedulekeydeletionpendingwindowindays"))
+	case "DisableKey":
+		b.asked.set[trailingDays] = policy.Number(0)
 	case "EnableKeyRotation":
-		b.values["kms:rotationperiodindays"] = policy.Number(365)
+		b.asked.set["kms:rotationperiodindays"] = policy.Number(365)
 		fields = append(fields, b.numeric("RotationPeriodInDays", "kms:rotationperiodindays"))
 	case "UpdatePrimaryRegion":
 		fields = append(fields, b.value("PrimaryRegion", "kms:primaryregion"))
@@ -120,7 +128,7 @@ func (b *builder) parameters() []field {
 		fields = append(fields, b.tagList("TagKey", "TagValue"))
 	case "UntagResource":
 		fields = append(fields, field{"TagKeys", func(raw json.RawMessage) {
-			b.values["aws:tagkeys"] = policy.Strings(b.texts(raw, "TagKeys"))
+			b.asked.set["aws:tagkeys"] = policy.Strings(b.texts(raw, "TagKeys"))
 		}})
 	}
 	return fields
@@ -137,21 +145,23 @@ func (b *builder) finishRequest() {
 		b.target.FromCiphertext = b.named == ""
 	}
 	if name, ok := aliasName(b.named); ok {
-		b.values["kms:requestalias"] = policy.String(name)
+		b.asked.set["kms:requestalias"] = policy.String(name)
 	} else if b.named != "" && !b.names(b.named) {
 		b.mistake("request names the key %s, and the case's key is %s", quote(b.named), b.target.ARN)
 	}
 	switch b.action {
 	case "kms:ReEncryptFrom", "kms:ReEncryptTo":
-		b.values["kms:reencryptonsamekey"] = policy.Bool(b.otherKey != "" && b.names(b.otherKey))
+		b.asked.set["kms:reencryptonsamekey"] = policy.Bool(b.otherKey != "" && b.names(b.otherKey))
 	case "kms:CreateGrant":
 		b.finishGrant()
+	case "kms:RetireGrant":
+		b.finishRetire()
 	case "kms:CreateKey":
 		multiRegion := ""
 		if b.newMultiRegion {
 			multiRegion = "PRIMARY"
 		}
-		b.describe(b.values, b.newSpec, b.newUsage, b.newOrigin, multiRegion)
+		b.describe(b.asked.set, b.newSpec, cmp.Or(b.newUsage, encryptDecrypt), b.newOrigin, multiRegion)
 	}
 }
 
@@ -174,19 +184,19 @@ func (b *builder) names(keyID string) bool {
 
 // value returns a parameter whose string is the value of a condition key.
 func (b *builder) value(parameter, key string) field {
-	return field{parameter, func(raw json.RawMessage) { b.values[key] = policy.String(b.text(raw, parameter, maxString)) }}
+	return field{parameter, func(raw json.RawMessage) { b.asked.set[key] = policy.String(b.text(raw, parameter, maxString)) }}
 }
 
 func (b *builder) boolean(parameter, key string) field {
-	return field{parameter, func(raw json.RawMessage) { b.values[key] = policy.Bool(b.flag(raw, parameter)) }}
+	return field{parameter, func(raw json.RawMessage) { b.asked.set[key] = policy.Bool(b.flag(raw, parameter)) }}
 }
 
 func (b *builder) numeric(parameter, key string) field {
-	return field{parameter, func(raw json.RawMessage) { b.values[key] = policy.Number(b.number(raw, parameter)) }}
+	return field{parameter, func(raw json.RawMessage) { b.asked.set[key] = policy.Number(b.number(raw, parameter)) }}
 }
 
 func (b *builder) instant(parameter, key string) field {
-	return field{parameter, func(raw json.RawMessage) { b.values[key] = policy.Time(b.time(raw, parameter)) }}
+	return field{parameter, func(raw json.RawMessage) { b.asked.set[key] = policy.Time(b.time(raw, parameter)) }}
 }
 
 // time reads an instant: seconds since 1970, or RFC 3339.
@@ -211,24 +221,19 @@ func (r *reader) time(raw json.RawMessage, what string) time.Time {
 // encryptionContext returns the parameter that is the encryption context.
 func (b *builder) encryptionContext(parameter string) field {
 	return field{parameter, func(raw json.RawMessage) {
-		list := b.pairs(raw, parameter)
-		b.ask.Context = stringMap(list)
-		b.contextKeys(list)
+		b.ask.Context = stringMap(b.pairs(raw, parameter))
+		b.setContext(b.ask.Context)
 	}}
 }
 
-// contextKeys fills the condition keys of an encryption context.
-func (b *builder) contextKeys(list []pair) {
-	var keys []string
-	for _, p := range list {
-		b.values["kms:encryptioncontext:"+strings.ToLower(p.name)] = policy.String(p.value)
-		if !slices.Contains(keys, p.name) {
-			keys = append(keys, p.name)
-		}
+// setContext fills the condition keys of an encryption context.
+func (b *builder) setContext(m wire.StringMap) {
+	b.asked.context = m
+	names := make([]string, len(m))
+	for i := range m {
+		names[i] = m[i].Name
 	}
-	if len(keys) > 0 {
-		b.values["kms:encryptioncontextkeys"] = policy.Strings(keys)
-	}
+	b.asked.set["kms:encryptioncontextkeys"] = policy.Strings(names)
 }
 
 func (b *builder) grantTokens() field {
@@ -252,7 +257,7 @@ func (b *builder) grantParameters() []field {
 	arnOf := func(parameter, key string, to *string) field {
 		return field{parameter, func(raw json.RawMessage) {
 			*to = b.full(b.text(raw, parameter, maxString))
-			b.values[key] = policy.String(*to)
+			b.asked.set[key] = policy.String(*to)
 		}}
 	}
 	return []field{
@@ -263,12 +268,11 @@ func (b *builder) grantParameters() []field {
 		{"Operations", func(raw json.RawMessage) {
 			child.Operations = b.texts(raw, "Operations")
 			b.checkOperations(child.Operations)
-			b.values["kms:grantoperations"] = policy.Strings(child.Operations)
+			b.asked.set["kms:grantoperations"] = policy.Strings(child.Operations)
 		}},
 		{"Constraints", func(raw json.RawMessage) {
 			equals, subset, source := b.readConstraints(raw)
 			child.Equals, child.Subset, child.SourceARN = stringMap(equals), stringMap(subset), source
-			b.contextKeys(append(equals, subset...))
 		}},
 		b.grantTokens(),
 	}
@@ -284,22 +288,45 @@ func (b *builder) finishGrant() {
 	if child.RetiringARN != "" {
 		child.Retiring = b.party(child.RetiringARN)
 	}
+	b.setGrant(child)
+}
+
+// finishRetire finds the grant that is to be retired.
+func (b *builder) finishRetire() {
+	for _, g := range b.grants.all {
+		if g.ID == b.grantID {
+			b.retired = g
+		}
+	}
+	if b.grantToken != "" {
+		b.retired = b.grants.byToken[b.grantToken]
+	}
+	switch {
+	case b.retired != nil:
+		b.setGrant(b.retired)
+	case b.grantID != "" || b.grantToken != "":
+		b.mistake("request names a grant that the case's key does not have")
+	}
+}
+
+// setGrant fills the condition keys of a grant that is asked for, or that is to
+// be retired.
+func (b *builder) setGrant(g *authz.Grant) {
+	// Of a name in both, the stricter constraint's pair is seen.
+	b.setContext(wire.NewStringMap(append(slices.Clone(g.Subset), g.Equals...)...))
 	var kinds []string
-	if len(child.Equals) > 0 {
+	if len(g.Equals) > 0 {
 		kinds = append(kinds, "EncryptionContextEquals")
 	}
-	if len(child.Subset) > 0 {
+	if len(g.Subset) > 0 {
 		kinds = append(kinds, "EncryptionContextSubset")
 	}
-	switch len(kinds) {
-	case 0:
-	case 1:
-		b.values["kms:grantconstrainttype"] = policy.String(kinds[0])
-	default:
-		b.values["kms:grantconstrainttype"] = policy.Strings(kinds)
+	b.asked.set["kms:grantconstrainttype"] = policy.Strings(kinds)
+	if len(kinds) == 1 {
+		b.asked.set["kms:grantconstrainttype"] = policy.String(kinds[0])
 	}
-	if child.SourceARN != "" {
-		b.values["kms:grantconstraintsourcearn"] = policy.String(child.SourceARN)
+	if g.SourceARN != "" {
+		b.asked.set["kms:grantconstraintsourcearn"] = policy.String(g.SourceARN)
 	}
 }
 
@@ -331,12 +358,10 @@ func (b *builder) tagList(nameOf, valueOf string) field {
 		}
 		var keys []string
 		for _, p := range list {
-			b.values[strings.ToLower("aws:RequestTag/"+p.name)] = policy.String(p.value)
 			keys = append(keys, p.name)
 		}
-		if len(keys) > 0 {
-			b.values["aws:tagkeys"] = policy.Strings(keys)
-		}
+		b.asked.tags = list
+		b.asked.set["aws:tagkeys"] = policy.Strings(keys)
 	}}
 }
 
@@ -350,7 +375,7 @@ func (b *builder) sessionParameters(name string) []field {
 			b.value("SourceIdentity", "sts:sourceidentity"),
 			b.tagList("Key", "Value"),
 			{"TransitiveTagKeys", func(raw json.RawMessage) {
-				b.values["sts:transitivetagkeys"] = policy.Strings(b.texts(raw, "TransitiveTagKeys"))
+				b.asked.set["sts:transitivetagkeys"] = policy.Strings(b.texts(raw, "TransitiveTagKeys"))
 			}},
 		}
 	case "GetFederationToken":
