@@ -84,3 +84,31 @@ func TestForms(t *testing.T) {
 	const path = "testdata/forms.jsonl"
 	check(t, path, load(t, path))
 }
+
+// TestDocs decides the cases of the documentation: the example, and what stands
+// on the page.
+func TestDocs(t *testing.T) {
+	const page, example = "../../docs/explain-cases.md", "../../docs/explain-cases/example.jsonl"
+	check(t, example, load(t, example))
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, rest := range strings.Split(string(text), "```json\n")[1:] {
+		block, _, ok := strings.Cut(rest, "```")
+		if !ok {
+			t.Fatal("a block of JSON does not end")
+		}
+		block = strings.ReplaceAll(block, "\n ", " ") // lines that are broken for the page
+		cases, err := explain.Load(strings.NewReader(block), explain.Beside("../../docs"), now)
+		if err != nil {
+			t.Errorf("%s\n%v", block, err)
+		}
+		check(t, page, cases)
+		n += len(cases)
+	}
+	if n < 8 {
+		t.Errorf("only %d cases were found", n)
+	}
+}
