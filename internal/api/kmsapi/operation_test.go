@@ -55,6 +55,8 @@ var routed = map[string]bool{
 	"GetPublicKey": true, "ListAliases": true, "ListKeys": true, "ListResourceTags": true, "ReEncrypt": true,
 	"ScheduleKeyDeletion": false, "Sign": true, "TagResource": false, "UntagResource": false, "UpdateAlias": false,
 	"UpdateKeyDescription": false, "Verify": true, "VerifyMac": true,
+	"CreateGrant": false, "GetKeyPolicy": true, "ListGrants": true, "ListKeyPolicies": true, "ListRetirableGrants": true,
+	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false,
 }
 
 func TestOperations(t *testing.T) {
