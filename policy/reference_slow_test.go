@@ -619,14 +619,11 @@ func (e slow) compare(operator string, request slowValue, given, value string) b
 
 	case "arnequals", "arnlike":
 		have := strings.SplitN(given, ":", 6)
-		segments, ok := []string{value}, false
+		segments := strings.SplitN(value, ":", 6)
 		if e.variables {
-			segments, ok = segmentsOf(value)
-		} else {
-			segments = strings.SplitN(value, ":", 6)
-			ok = len(segments) == 6
+			segments, _ = segmentsOf(value)
 		}
-		if !ok || len(have) != 6 || have[0] != "arn" {
+		if len(segments) != 6 || len(have) != 6 || have[0] != "arn" {
 			return false
 		}
 		for i, segment := range segments {
