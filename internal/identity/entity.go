@@ -2,10 +2,10 @@ package identity
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -194,8 +194,11 @@ func (d *Directory) retry(ctx context.Context, change func() error) error {
 		if try == attempts {
 			return fmt.Errorf("%w: %w", ErrConcurrent, err)
 		}
+		// For a random time, so that they do not meet again.
+		var b [1]byte
+		rand.Read(b[:])
 		select {
-		case <-time.After(rand.N(time.Millisecond << min(try, 6))):
+		case <-time.After(time.Duration(b[0]) * (time.Millisecond << min(try, 6)) >> 8):
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}

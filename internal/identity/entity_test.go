@@ -298,8 +298,13 @@ func TestTrustRefused(t *testing.T) {
 		t.Errorf("a refused role: %v", err)
 	}
 	for _, bad := range []identity.Role{
-		{Name: "a b"}, {Name: strings.Repeat("a", 65)}, {Name: "a", Path: "x"}, {Name: "a", MaxSession: time.Minute}, {Name: "a", MaxSession: 13 * time.Hour},
-		{Name: "a", Description: strings.Repeat("x", 1001)}, {Name: "a", Policies: []string{"arn:aws:iam::aws:policy/Unknown"}},
+		{Name: "a b"},
+		{Name: strings.Repeat("a", 65)},
+		{Name: "a", Path: "x"},
+		{Name: "a", MaxSession: time.Minute},
+		{Name: "a", MaxSession: 13 * time.Hour},
+		{Name: "a", Description: strings.Repeat("x", 1001)},
+		{Name: "a", Policies: []string{"arn:aws:iam::aws:policy/Unknown"}},
 		{Name: "a", Tags: []identity.Tag{{Name: "k", Value: "v"}, {Name: "K", Value: "v"}}},
 	} {
 		bad.Account, bad.Trust = ours, trusting(ours)
