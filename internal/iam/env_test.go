@@ -197,16 +197,21 @@ func (e *env) callIn(region string, who *call.Principal, operation, request stri
 	if op == nil {
 		e.t.Fatalf("operation %s is not routed", operation)
 	}
-	c := &call.Call{
-		ID: "4d2b7e56-3c1f-4f4e-9a51-0e9a3f1c2b7d", Time: e.clock(), Region: region, Service: "iam",
-		Source: netip.MustParseAddrPort("192.0.2.7:50000"), Operation: op, Caller: who,
-	}
+	c := e.callOf(who, op)
+	c.Region = region
 	out, err := op.Invoke(context.Background(), c, []byte(e.form(operation, request)), nil)
 	a := answer{call: c, body: out, err: wire.AsError(err)}
 	if a.err != nil && a.err.Status >= 500 {
 		e.t.Errorf("%s(%.300s): %v", operation, request, a.err)
 	}
 	return a
+}
+
+func (e *env) callOf(who *call.Principal, op *call.Operation) *call.Call {
+	return &call.Call{
+		ID: "4d2b7e56-3c1f-4f4e-9a51-0e9a3f1c2b7d", Time: e.clock(), Region: "us-east-1", Service: "iam",
+		Source: netip.MustParseAddrPort("192.0.2.7:50000"), Operation: op, Caller: who,
+	}
 }
 
 // must sends a request that has to succeed and returns its result.

@@ -7,7 +7,6 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/identity"
-	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
@@ -67,7 +66,7 @@ var translations = []struct {
 }
 
 // answer puts an error of the packages below into the API's terms. What has no
-// such terms is a ServiceFailure, whose cause stays here.
+// such terms is a fault of ours, which the server hides from the caller.
 func answer(err error) error {
 	if err == nil {
 		return nil
@@ -90,10 +89,10 @@ func answer(err error) error {
 		}
 	case errors.Is(err, identity.ErrInvalid):
 		return wire.QueryValidation("The request holds a value that is not valid.").WithCause(err)
-	case errors.Is(err, seal.ErrSealed):
-		return wire.Sealed().WithCause(err)
+	case errors.Is(err, identity.ErrConcurrent):
+		return iamapi.ConcurrentModification("Others are changing the same at the same time. Try again.").WithCause(err)
 	}
-	return iamapi.ServiceFailure("").WithCause(err)
+	return err
 }
 
 // instead replaces what the directory says of something that is not there by
