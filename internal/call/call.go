@@ -249,20 +249,3 @@ type Delegation struct {
 // AdministratorAccess is the ARN of the AWS managed policy that allows
 // everything.
 const AdministratorAccess = "arn:aws:iam::aws:policy/AdministratorAccess"
-
-// Administrator reports whether p may do everything in its own account as far
-// as its identity goes: the account's root user, or AdministratorAccess.
-func (p *Principal) Administrator() bool {
-	if p == nil {
-		return false
-	}
-	if p.Kind == Root {
-		return true
-	}
-	for _, a := range p.Policies.Identity {
-		if a.ARN == AdministratorAccess {
-			return true
-		}
-	}
-	return false
-}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/record"
@@ -126,7 +127,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("the second time, made %v, want nothing", made)
 	}
 	p, _, err := h.dir.Credential(t.Context(), "AKIAIOSFODNN7ALICE00", "")
-	if err != nil || p.ARN != "arn:aws:iam::111122223333:user/team/alice" || !p.Administrator() {
+	if err != nil || p.ARN != "arn:aws:iam::111122223333:user/team/alice" || len(p.Policies.Identity) != 1 || p.Policies.Identity[0].ARN != call.AdministratorAccess {
 		t.Errorf("Credential = %+v, %v", p, err)
 	}
 	k, err := h.dir.AccessKey(t.Context(), "AKIAIOSFODNN7ALICE00")
