@@ -504,20 +504,23 @@ func (f *finder) find(s string) int {
 // An arnPattern is the pattern of an ARN.
 type arnPattern struct {
 	kind arnKind
-	text string    // whole, or its beginning with the first five colons
-	rest pattern   // of the sixth part, after the text
-	part []pattern // of the first five, if they have wildcards or variables
+	// Joined: the text, then for each gap anything up to the next colon and the
+	// literal that follows, then the end.
+	text string
+	gaps []string    // each begins with the colon
+	end  patternKind // exact: nothing; prefix: anything; segmented: rest
+	rest pattern     // of what is left of the sixth part
+	// Apart: the first five parts, and the sixth as rest.
+	parts []pattern
 }
 
 type arnKind uint8
 
 const (
-	arnNothing   arnKind = iota // matches nothing
-	arnAnything                 // matches everything
-	arnExact                    // text
-	arnBeginning                // text and anything
-	arnHead                     // text and rest
-	arnParts                    // part and rest
+	arnNothing  arnKind = iota // matches nothing
+	arnAnything                // matches everything
+	arnJoined                  // the first five parts are literals or "*"
+	arnApart                   // any other
 )
 
 // compileARN compiles the pattern of an ARN. Variables are looked for in all of
@@ -543,24 +546,45 @@ func compileARN(s string, variables, lastOnly bool) arnPattern {
 	if n < len(ends) {
 		return arnPattern{}
 	}
-	head, last := s[:ends[4]+1], s[ends[4]+1:]
-	rest := compilePattern(last, true, variables || lastOnly)
-	if strings.ContainsAny(head, "*?") || variables && strings.Contains(head, "${") {
-		p := arnPattern{kind: arnParts, rest: rest, part: make([]pattern, len(ends))}
-		start := 0
-		for i, end := range ends {
-			p.part[i] = compilePattern(s[start:end], true, variables)
-			start = end + 1
+	p := arnPattern{kind: arnJoined, rest: compilePattern(s[ends[4]+1:], true, variables || lastOnly)}
+	start := 0
+	for _, end := range ends {
+		q := compilePattern(s[start:end], true, variables)
+		p.parts = append(p.parts, q)
+		if q.kind != exact && q.kind != everything {
+			p.kind = arnApart
 		}
+		start = end + 1
+	}
+	if p.kind == arnApart {
 		return p
 	}
-	switch rest.kind {
-	case exact:
-		return arnPattern{kind: arnExact, text: head + rest.text}
-	case prefix, everything:
-		return arnPattern{kind: arnBeginning, text: head + rest.text}
+	var literal []byte
+	first := true
+	end := func() {
+		if first {
+			p.text, first = string(literal), false
+		} else {
+			p.gaps = append(p.gaps, string(literal))
+		}
+		literal = literal[:0]
 	}
-	return arnPattern{kind: arnHead, text: head, rest: rest}
+	for _, q := range p.parts {
+		if q.kind == everything {
+			end()
+		}
+		literal = append(append(literal, q.text...), ':')
+	}
+	p.parts = nil
+	switch p.end = p.rest.kind; p.end {
+	case exact, prefix:
+		literal = append(literal, p.rest.text...)
+		p.rest = pattern{}
+	case everything:
+		p.end, p.rest = prefix, pattern{}
+	}
+	end()
+	return p
 }
 
 // An arn is a text that is taken apart when somebody wants to know.
@@ -599,20 +623,33 @@ func (p *arnPattern) match(a *arn, c Context) bool {
 	switch p.kind {
 	case arnAnything:
 		return true
-	case arnExact:
-		return a.text == p.text
-	case arnBeginning:
-		return strings.HasPrefix(a.text, p.text)
-	case arnHead:
-		// The head has five colons, and so the text does.
-		return strings.HasPrefix(a.text, p.text) && p.rest.match(a.text[len(p.text):], c)
-	case arnParts:
+	case arnJoined:
+		s := a.text
+		if !strings.HasPrefix(s, p.text) {
+			return false
+		}
+		s = s[len(p.text):]
+		for _, literal := range p.gaps {
+			i := strings.IndexByte(s, ':')
+			if i < 0 || !strings.HasPrefix(s[i:], literal) {
+				return false
+			}
+			s = s[i+len(literal):]
+		}
+		switch p.end {
+		case exact:
+			return s == ""
+		case prefix:
+			return true
+		}
+		return p.rest.match(s, c)
+	case arnApart:
 		if !a.split() {
 			return false
 		}
 		start := 0
-		for i := range p.part {
-			if !p.part[i].match(a.text[start:a.ends[i]], c) {
+		for i := range p.parts {
+			if !p.parts[i].match(a.text[start:a.ends[i]], c) {
 				return false
 			}
 			start = a.ends[i] + 1
