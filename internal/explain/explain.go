@@ -98,7 +98,7 @@ func (c *Case) Decide(ctx context.Context) (*Result, error) {
 		differ("it is denied, and was expected to be allowed")
 	default:
 		if c.Layer != "" && c.Layer != r.Layer {
-			differ("the layer %s denies it, and %s was expected to", r.Layer, c.Layer)
+			differ("the layer that denies it is %s, and was expected to be %s", r.Layer, c.Layer)
 		}
 		if c.Message != "" && c.Message != d.Text {
 			differ("the message was expected to be: %s", c.Message)

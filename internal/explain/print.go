@@ -146,11 +146,13 @@ func appendLayer(b []byte, l *authz.Layer) []byte {
 	b = append(b, '\n')
 	for i := range l.Policies {
 		p := &l.Policies[i]
+		indent := "    "
 		if p.Name != "" || p.ARN != "" {
+			indent += "  "
 			b = fmt.Appendf(b, "    %s: %s\n", clean(strings.TrimSpace(p.Name+" "+p.ARN)), said(p.Result.Allow, p.Result.Deny))
 		}
 		for _, s := range statementsOf(p) {
-			b = fmt.Appendf(b, "      statement %d", s.index)
+			b = fmt.Appendf(b, "%sstatement %d", indent, s.index)
 			if s.SID != "" {
 				b = fmt.Appendf(b, " %s", quote(s.SID))
 			}
