@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"reflect"
 	"strings"
 	"testing"
@@ -31,7 +32,10 @@ func TestKeyRecord(t *testing.T) {
 	plain.Spec, plain.Usage, plain.State = keyring.SymmetricDefault, keyring.EncryptDecrypt, keyring.Enabled
 	plain.Tags, plain.Deletion, plain.PublicKey, plain.Description, plain.Aliases = nil, time.Time{}, nil, "", 0
 	plain.Policy = keyring.DefaultPolicy(region, account)
-	for _, m := range []*keyring.Metadata{someMetadata(), plain} {
+	full := keyring.WithFinders(someMetadata(), 5, "alias/a", "alias/b")
+	full.Aliases = 2
+	full.Bindings = []keyring.Binding{{ARN: "arn:aws:iam::" + account + ":role/r", ID: "AROAR"}, {ARN: "arn:aws:iam::" + account + ":user/u", ID: "AIDAU"}}
+	for _, m := range []*keyring.Metadata{someMetadata(), plain, full} {
 		b, err := keyring.AppendKeyRecord(nil, m)
 		if err != nil {
 			t.Fatal(err)
@@ -107,7 +111,17 @@ func FuzzKeyRecord(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	m = keyring.WithFinders(someMetadata(), 3, "alias/a")
+	m.Aliases, m.Bindings = 1, []keyring.Binding{{ARN: "a", ID: "b"}}
+	if b, err = keyring.AppendKeyRecord(nil, m); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte("\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if one, page := keyring.DecodeGrantRecords(b); one != nil && !bytes.Equal(one, b) || page != nil && !bytes.Equal(page, b) {
+			t.Fatalf("%x comes back as %x and %x", b, one, page)
+		}
 		if m, err := keyring.DecodeKeyRecord(someKey, b); err == nil {
 			again, err := keyring.AppendKeyRecord(nil, m)
 			if err != nil || !bytes.Equal(again, b) {
@@ -119,4 +133,28 @@ func FuzzKeyRecord(f *testing.F) {
 			t.Fatalf("%x comes back as %x and %x", b, byName, ofKey)
 		}
 	})
+}
+
+// Records from before key policies could name anybody are read as they were.
+func TestOldKeyRecord(t *testing.T) {
+	for _, tt := range []struct{ name, hex, policy string }{
+		{"default policy", "01" + "01" + "01" + "01" + "01", keyring.DefaultPolicy(region, account)},
+		{"another policy", "01" + "01" + "01" + "01" + "00", `{"Version":"2012-10-17"}`},
+	} {
+		b, err := hex.DecodeString(tt.hex + strings.Repeat("0a", 32) + "80e8e8ad8634" + "00" + "03" + "0178" + "00" + "00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.name != "default policy" {
+			b = append(append(b, byte(len(tt.policy))), tt.policy...)
+		}
+		m, err := keyring.DecodeKeyRecord(someKey, b)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if m.Policy != tt.policy || m.Bindings != nil || m.Aliases != 3 || m.Description != "x" || m.State != keyring.Enabled {
+			t.Errorf("%s: %+v", tt.name, m)
+		}
+	}
 }

@@ -1,5 +1,7 @@
 package keyring
 
+import "encoding/binary"
+
 // Sweep does one sweep of idle material.
 func (r *Ring) Sweep() {
 	r.slots.sweep()
@@ -24,6 +26,46 @@ func AppendKeyRecord(b []byte, m *Metadata) ([]byte, error) { return appendKey(b
 func DecodeKeyRecord(storageKey string, b []byte) (*Metadata, error) {
 	m := new(Metadata)
 	return m, decodeKey(m, storageKey, b)
+}
+
+// WithFinders returns m with what of it is not exported.
+func WithFinders(m *Metadata, kinds byte, aliases ...string) *Metadata {
+	m.grantees, m.aliasNames = grantees(kinds), aliases
+	return m
+}
+
+// AsBefore returns the record of a key as it was before it had aliases' names.
+func AsBefore(b []byte, m *Metadata) ([]byte, error) {
+	old := *m
+	old.aliasNames = nil
+	return appendKey(b, &old)
+}
+
+// DecodeGrantRecords decodes a grant and a page of grants, and encodes them
+// again.
+func DecodeGrantRecords(b []byte) (one, page []byte) {
+	if g, n, err := decodeGrantRecord(b); err == nil {
+		if body, err := appendGrant(nil, g); err == nil {
+			one = append(binary.AppendUvarint([]byte{recordVersion}, uint64(n)), body...)
+		}
+	}
+	if p, err := decodeGrantPage(b); err == nil {
+		page = p.append(nil)
+	}
+	return one, page
+}
+
+// LimitGrants sets the number of grants that a key may have.
+func (r *Ring) LimitGrants(n int) { r.granted.limit = n }
+
+// GrantPage is how many grants a page has.
+const GrantPage = pageGrants
+
+// SharedPolicies is how many compiled policies are shared now.
+func SharedPolicies() int {
+	n := 0
+	compiled.Range(func(_, _ any) bool { n++; return true })
+	return n
 }
 
 // DecodeAliasRecords decodes both records of an alias, and encodes them again.

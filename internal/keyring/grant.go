@@ -244,10 +244,14 @@ func (k Key) removeGrant(ctx context.Context, id string) error {
 		return err
 	}
 	pages, err := k.r.granteePages(ctx, m, g.Grantee)
-	if err != nil {
-		return err
+	if err == nil {
+		err = pages.remove(ctx, page, id)
 	}
-	if err := pages.remove(ctx, page, id); err != nil {
+	if errors.Is(err, record.ErrTampered) {
+		// What is damaged gives nothing.
+		k.r.damaged(granteePrefix, err)
+		pages = &granteePages{}
+	} else if err != nil {
 		return err
 	}
 	finders, err := k.r.grantFinders(ctx, m, g)

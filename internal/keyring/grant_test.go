@@ -299,6 +299,44 @@ func TestGrantPages(t *testing.T) {
 	}
 }
 
+func TestGrantLimit(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	g.ring.LimitGrants(3)
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	other := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	var ids []string
+	for range 3 {
+		made, _ := g.grant(t, m.ID, someGrant())
+		ids = append(ids, made.ID)
+	}
+	if err := third2(g.mustOpen(t, m.ID, "kms:CreateGrant").CreateGrant(t.Context(), someGrant())); !errors.Is(err, keyring.ErrLimit) {
+		t.Errorf("one more: %v, want ErrLimit", err)
+	}
+	g.grant(t, other.ID, someGrant())
+	g.revoke(t, m.ID, ids[0])
+	g.grant(t, m.ID, someGrant())
+}
+
+// A grantee whose page somebody has damaged has nothing, and what is in it can
+// be revoked.
+func TestDamagedGrantPage(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	made, _ := g.grant(t, m.ID, someGrant())
+	kvs, _, err := g.store.Range(t.Context(), "v1/grantee/", "v1/grantee0", 0)
+	if err != nil || len(kvs) != 1 {
+		t.Fatal(kvs, err)
+	}
+	kvs[0].Val[len(kvs[0].Val)-1] ^= 1
+	if _, ok, err := g.store.Commit(t.Context(), nil, []store.Op{{Key: kvs[0].Key, Val: kvs[0].Val}}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	g.revoke(t, m.ID, made.ID)
+	if ids := g.list(t, m.ID, keyring.GrantFilter{}, 10); len(ids) != 0 {
+		t.Errorf("%v are listed", ids)
+	}
+}
+
 func TestRetirableGrants(t *testing.T) {
 	g := newRig(t, nil, keyring.Options{})
 	with := someGrant()

@@ -75,7 +75,17 @@ func (s *Service) createGrant(ctx context.Context, c *call.Call, in *kmsapi.Crea
 		return err
 	}
 	out.GrantID, out.GrantToken = made.ID, token
+	c.Elements = grantElements{grantID: made.ID, keyARN: m.ARN}
 	return nil
+}
+
+// grantElements is what the record shows of CreateGrant's answer.
+type grantElements struct{ grantID, keyARN string }
+
+// AppendAudit implements [call.Auditable].
+func (e grantElements) AppendAudit(b []byte) []byte {
+	b = wire.AppendString(wire.AppendName(append(b, '{'), "grantId"), e.grantID)
+	return append(wire.AppendString(wire.AppendName(b, "keyId"), e.keyARN), '}')
 }
 
 // newGrant returns the grant that a request asks for, without what has to be
