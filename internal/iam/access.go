@@ -144,8 +144,12 @@ type subject struct {
 	id         string // unique id
 	path, name string // as they are
 	boundary   string // ARN of its permissions boundary; empty for none
-	policies   []string
-	missing    bool // there is none of that name
+	missing    bool   // there is none of that name
+
+	// As it was when it was decided on: one of them, as the kind is.
+	user  identity.User
+	group identity.Group
+	role  identity.Role
 }
 
 // find returns the user, group or role of the caller's account with a name. If
@@ -157,19 +161,19 @@ func (s *Service) find(ctx context.Context, c *call.Call, k kind, name string) (
 	var err error
 	switch k {
 	case aUser:
-		var u identity.User
-		if u, err = s.dir.User(ctx, account, name); err == nil {
-			f.id, f.path, f.name, f.tags, f.boundary, f.policies = u.ID, u.Path, u.Name, u.Tags, u.Boundary, u.Policies
+		f.user, err = s.dir.User(ctx, account, name)
+		if u := &f.user; err == nil {
+			f.id, f.path, f.name, f.tags, f.boundary = u.ID, u.Path, u.Name, u.Tags, u.Boundary
 		}
 	case aGroup:
-		var g identity.Group
-		if g, err = s.dir.Group(ctx, account, name); err == nil {
+		f.group, err = s.dir.Group(ctx, account, name)
+		if g := &f.group; err == nil {
 			f.id, f.path, f.name = g.ID, g.Path, g.Name
 		}
 	default:
-		var r identity.Role
-		if r, err = s.dir.Role(ctx, account, name); err == nil {
-			f.id, f.path, f.name, f.tags, f.boundary, f.policies = r.ID, r.Path, r.Name, r.Tags, r.Boundary, r.Policies
+		f.role, err = s.dir.Role(ctx, account, name)
+		if r := &f.role; err == nil {
+			f.id, f.path, f.name, f.tags, f.boundary = r.ID, r.Path, r.Name, r.Tags, r.Boundary
 		}
 	}
 	f.missing = errors.Is(err, identity.ErrNotFound)

@@ -172,3 +172,24 @@ func TestDenialOfTags(t *testing.T) {
 			" on resource: "+tt.resource+" because no identity-based policy allows the "+tt.action+" action")
 	}
 }
+
+// TestDenialsSayWhy: the words for a resource are IAM's whatever denies.
+func TestDenialsSayWhy(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	alice := e.who("alice")
+	const edge = "arn:aws:iam::111122223333:policy/Edge"
+	e.must(alice, "CreatePolicy", `{"PolicyName": "Edge", "PolicyDocument": `+
+		quote(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:Get*","Resource":"*"},{"Effect":"Deny","Action":"iam:GetRole","Resource":"*"}]}`)+`}`)
+	e.must(alice, "CreateUser", `{"UserName": "carol", "PermissionsBoundary": "`+edge+`"}`)
+	e.must(alice, "PutUserPolicy", `{"UserName": "carol", "PolicyName": "p", "PolicyDocument": `+
+		quote(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"iam:*","Resource":"arn:aws:iam::111122223333:policy/*"}]}`)+`}`)
+	const user = "AccessDenied 403: User: arn:aws:iam::111122223333:user/carol is not authorized to perform: "
+	carol := e.who("carol")
+	e.fails(carol, "GetPolicy", `{"PolicyArn": "`+edge+`"}`, user+"iam:GetPolicy on resource: policy "+edge+" with an explicit deny in an identity-based policy")
+	e.fails(carol, "GetRole", `{"RoleName": "R"}`, user+"iam:GetRole on resource: role R with an explicit deny in a permissions boundary")
+	e.fails(carol, "ListRoles", `{}`, user+"iam:ListRoles on resource: arn:aws:iam::111122223333:role/ because no permissions boundary allows the iam:ListRoles action")
+	e.fails(carol, "GetPolicy", `{"PolicyArn": "arn:aws:iam::444455556666:policy/Theirs"}`,
+		user+"iam:GetPolicy on resource: policy arn:aws:iam::444455556666:policy/Theirs because no resource-based policy allows the iam:GetPolicy action")
+	e.must(carol, "GetUser", ``)
+}

@@ -41,17 +41,13 @@ func (s *Service) getGroup(ctx context.Context, c *call.Call, in *iamapi.GetGrou
 	if err != nil {
 		return err
 	}
-	g, err := s.dir.Group(ctx, f.Account, in.GroupName)
-	if err != nil {
-		return instead(err, errNoSuch(aGroup, in.GroupName))
-	}
 	users, truncated, marker, err := stored(s, c, f.id, "", in.Marker, in.MaxItems, func(p identity.Page) ([]identity.User, string, error) {
 		return s.dir.GroupMembers(ctx, f.Account, in.GroupName, p)
 	})
 	if err != nil {
 		return err
 	}
-	out.Group, out.Users, out.IsTruncated, out.Marker = apiGroup(&g), listedUsers(users), truncated, marker
+	out.Group, out.Users, out.IsTruncated, out.Marker = apiGroup(&f.group), listedUsers(users), truncated, marker
 	return nil
 }
 

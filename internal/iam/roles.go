@@ -68,11 +68,7 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *iamapi.GetRoleI
 	if err != nil {
 		return err
 	}
-	r, err := s.dir.Role(ctx, f.Account, in.RoleName)
-	if err != nil {
-		return instead(err, errNoSuch(aRole, in.RoleName))
-	}
-	out.Role = apiRole(&r)
+	out.Role = apiRole(&f.role)
 	out.Role.RoleLastUsed = &iamapi.RoleLastUsed{}
 	return nil
 }
@@ -136,12 +132,8 @@ func (s *Service) updateRoleDescription(ctx context.Context, c *call.Call, in *i
 	if err := s.dir.UpdateRole(ctx, f.Account, in.RoleName, identity.RoleUpdate{Description: &in.Description}); err != nil {
 		return err
 	}
-	r, err := s.dir.Role(ctx, f.Account, in.RoleName)
-	if err != nil {
-		return instead(err, errNoSuch(aRole, in.RoleName))
-	}
-	out.Role = apiRole(&r)
-	out.Role.MaxSessionDuration = nil // as AWS answers
+	out.Role = apiRole(&f.role)
+	out.Role.Description, out.Role.MaxSessionDuration = in.Description, nil // as AWS answers
 	return nil
 }
 

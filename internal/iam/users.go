@@ -59,14 +59,11 @@ func (s *Service) getUser(ctx context.Context, c *call.Call, in *iamapi.GetUserI
 	if name == "" {
 		return s.getRoot(ctx, c, out)
 	}
-	if _, err := s.use(ctx, c, aUser, name, conditions{}); err != nil {
+	f, err := s.use(ctx, c, aUser, name, conditions{})
+	if err != nil {
 		return err
 	}
-	u, err := s.dir.User(ctx, c.Caller.Account, name)
-	if err != nil {
-		return instead(err, errNoSuch(aUser, name))
-	}
-	out.User = apiUser(&u)
+	out.User = apiUser(&f.user)
 	return nil
 }
 
