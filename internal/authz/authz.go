@@ -1,10 +1,29 @@
 // Package authz decides a call from every policy that applies, and issues
 // permits.
 //
-// Nothing opens a key without a [Permit], and only this package makes one.
-// Policies other than an administrator's standing in its own account are not
-// evaluated yet: whoever is not the administrator of the account that owns the
-// resource is denied.
+// Nothing opens a key without a [Permit], and only this package makes one:
+// [Authorizer.Decide] does, of a call, an action, the [Resource] that it would
+// be done to, and the [Request], which has what the operation's parameters say.
+// The caller brings along its policies and its place in an organization, and
+// the resource its own policy; so no handler can forget a layer. A decision is
+// made in four steps:
+//
+//  1. Every layer is asked, whatever the others say: service and resource
+//     control policies, the endpoint's policy, the resource's own, permissions
+//     boundary, session policies, identity-based policies.
+//  2. A way is looked for in which the call is allowed: by the resource's
+//     policy, with as much of the caller's own as the way in which it is named
+//     there needs; for what has no policy, by the caller's own alone; else by
+//     a grant.
+//  3. What denies explicitly, or is missing or broken, forbids it all the same;
+//     and so does what every call must be allowed by: organizations and the
+//     endpoint.
+//  4. It is put into AWS's words. Of a resource of another account nothing is
+//     told unless its owner shares it.
+//
+// Which condition keys an action populates, and whether other accounts and
+// grants can allow it, is one table, in actions.go. [Authorizer.Explain] runs
+// the same code and keeps the reasons.
 package authz
 
 import (
@@ -34,7 +53,8 @@ type Resource struct {
 	// Values has the condition keys that describe the resource, such as
 	// kms:KeySpec and aws:ResourceTag/…; nil for none.
 	Values policy.Context
-	// Grants has the grants of a key; nil if it has none.
+	// Grants has the grants of a key; nil if it has none. Grant tokens are
+	// looked at only where it is not nil.
 	Grants Grants
 }
 
@@ -149,7 +169,8 @@ type Organizations interface {
 // Authorizer decides calls.
 type Authorizer struct{ organizations Organizations }
 
-// New returns an authorizer. Organizations may be nil: then there are none.
+// New returns an authorizer. Organizations tells where accounts stand that own
+// what others call for; nil says that there are no organizations.
 func New(o Organizations) *Authorizer { return &Authorizer{organizations: o} }
 
 // Decide returns a permit if the call's principal may do action on r, else a

@@ -11,6 +11,11 @@ import (
 
 const decrypt = "kms:Decrypt"
 
+// keyForRole is a statement of a key policy for whoever is the role Reader.
+func keyForRole(principal string) string {
+	return `{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":"kms:*","Resource":"*","Condition":{"ArnEquals":{"aws:PrincipalArn":"` + roleARN(owner, "Reader") + `"}}}`
+}
+
 // The caller and the key are of one account.
 func TestSameAccount(t *testing.T) {
 	alice := userARN(owner, "alice")
@@ -54,6 +59,11 @@ func TestSameAccount(t *testing.T) {
 		{"issuer of the federated user named, boundary silent", federated(t, owner, "fed").limited(allowAll).boundary(allowS3), keyFor(userARN(owner, "fed-issuer")), noPolicy(boundary, decrypt)},
 		{"anyone", user(t, owner, "alice"), keyForAll, ""},
 		{"anyone, all else silent", session(t, owner, "Reader").boundary(allowS3).limited(allowS3), keyForAll, ""},
+		{"anyone who is that role, all else silent", session(t, owner, "Reader").boundary(allowS3).limited(allowS3), keyForRole("*"), ""},
+		{"anyone who is another role", session(t, owner, "Writer", allowAll), keyForRole("*"), noPolicy(res, decrypt)},
+		{"the account for that role, by delegation", session(t, owner, "Reader", allowAll), keyForRole(ownerRoot), ""},
+		{"the account for that role, no policy of its own", session(t, owner, "Reader"), keyForRole(ownerRoot), noPolicy(id, decrypt)},
+		{"the account for another role", session(t, owner, "Writer", allowAll), keyForRole(ownerRoot), noPolicy(res, decrypt)},
 		{"root user", root(t, owner), keyForOwner, ""},
 		{"root user, who is not named", root(t, owner), keyFor(alice), noPolicy(res, decrypt)},
 
