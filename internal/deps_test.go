@@ -62,9 +62,10 @@ var floors = map[string]int{
 
 	"internal/node": 7,
 
-	"cmd/keyreeve": 8,
-	"kmstest":      8,
-	"internal/rig": 8,
+	"cmd/keyreeve":   8,
+	"kmstest":        8,
+	"internal/rig":   8,
+	"internal/cases": 8,
 }
 
 // A goFile is a parsed Go file of the module.
