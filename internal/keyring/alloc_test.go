@@ -7,6 +7,10 @@ package keyring_test
 import (
 	"crypto/fips140"
 	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // With what package record's Get costs, the whole of Inspect, Find, Decide,
@@ -21,5 +25,54 @@ func TestAllocations(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(200, func() { decryptWarm(t, g, blob, c) }); n > most {
 		t.Errorf("a warm Decrypt allocates %.0f times, want at most %.0f", n, most)
+	}
+}
+
+// What a decision asks of a key that is cached: its resource, its values, and a
+// grantee's grants.
+func TestResourceAllocations(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	if err := g.createAlias(t, m.ID, "alias/a"); err != nil {
+		t.Fatal(err)
+	}
+	for range keyring.GrantPage + 1 {
+		g.grant(t, m.ID, someGrant())
+	}
+	s, err := g.ring.Find(t.Context(), account, region, m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make([]policy.Key, 0, 4)
+	for _, name := range []string{"kms:KeySpec", "kms:ResourceAliases", "aws:ResourceTag/a", "kms:MultiRegion"} {
+		keys = append(keys, policy.ParseKey(name))
+	}
+	seen := 0
+	visit := func(*authz.Grant) bool { seen++; return true }
+	for name, f := range map[string]func(){
+		"Values": func() {
+			r := s.Resource()
+			for i := range keys {
+				r.Values.Value(&keys[i])
+			}
+		},
+		"Grants.Of": func() {
+			if err := s.Resource().Grants.Of(t.Context(), grantee, visit); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"Grants.Of another kind": func() {
+			if err := s.Resource().Grants.Of(t.Context(), "arn:aws:iam::111122223333:root", visit); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		f()
+		if n := testing.AllocsPerRun(200, f); n > 1 {
+			t.Errorf("%s allocates %.0f times, want at most once", name, n)
+		}
+	}
+	if seen == 0 {
+		t.Error("no grant was seen")
 	}
 }
