@@ -29,6 +29,9 @@ func (r *reader) mistake(format string, args ...any) {
 	}
 }
 
+// fail is a mistake with an error inside.
+func (r *reader) fail(what string, err error) { r.mistake("%s: %w", what, err) }
+
 // field reads the value of one member of an object.
 type field struct {
 	name string
@@ -83,11 +86,7 @@ func (r *reader) object(raw json.RawMessage, what string, fields ...field) {
 	for _, m := range r.members(raw, what) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == m.name })
 		if i < 0 {
-			names := make([]string, len(fields))
-			for i, f := range fields {
-				names[i] = f.name
-			}
-			r.mistake("%s has no member %s; it has %s", what, quote(m.name), strings.Join(names, ", "))
+			r.mistake("%s has no member %s; it has %s", what, quote(m.name), names(fields))
 			return
 		}
 		if !isNull(m.raw) {
@@ -243,4 +242,13 @@ func quote(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return strconv.Quote(s)
+}
+
+// names lists the names of members.
+func names(fields []field) string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = f.name
+	}
+	return strings.Join(list, ", ")
 }

@@ -120,6 +120,18 @@ func TestMistakes(t *testing.T) {
 		{"truth", with(`"context":{"aws:SecureTransport":"yes"}`), `context: "aws:SecureTransport" is true or false`},
 		{"no session", with(`"context":{"aws:MultiFactorAuthPresent":true}`), `"temporary": true`},
 		{"source of a user", with(`"context":{"aws:SourceArn":"arn:aws:s3:::b"}`), `context: "aws:SourceArn" is there only if a service calls for itself`},
+		{"no time", with(`"context":{"aws:CurrentTime":null}`), `context: "aws:CurrentTime" is always there`},
+		{"no issue", strings.Replace(with(`"context":{"aws:TokenIssueTime":null}`), "user/Alice", "role/R", 1), `context: "aws:TokenIssueTime" is there with temporary credentials`},
+		{"age", strings.Replace(with(`"context":{"aws:MultiFactorAuthAge":-1}`), "user/Alice", "role/R", 1), `context: "aws:MultiFactorAuthAge" is out of range`},
+		{"not a number", strings.Replace(with(`"context":{"aws:MultiFactorAuthAge":"old"}`), "user/Alice", "role/R", 1), "aws:MultiFactorAuthAge is a number"},
+		{"endpoint without its id", with(`"endpoint":{},"context":{"aws:SourceVpce":null}`), `context: "aws:SourceVpce" is there, as the call comes through an endpoint`},
+		{"two values of one", with(`"context":{"aws:UserAgent":["a"]}`), `context: "aws:UserAgent" has one value`},
+		{"flag", `{"id":"1","principal":{"arn":"user/A","mfa":"yes"},"action":"kms:Decrypt","expect":"allow"}`, `mfa is true or false, and this is not: "yes"`},
+		{"levels of what", with(`"rcp":{}`), "rcp 1: "},
+		{"list", with(`"key":{"grants":{"grantee":"role/R","operations":{}}}`), "operations is a string, and this is not: {}"},
+		{"role that is none", strings.Replace(with(`"role":{"arn":"user/R","policy":{}}`), "kms:Decrypt", "sts:AssumeRole", 1), "the role's trust policy: "},
+		{"many tokens", with(`"request":{"GrantTokens":["1","2","3","4","5","6","7","8","9","10","11"]}`), "a request has up to 10 grant tokens"},
+		{"retiring group", with(`"key":{"grants":{"grantee":"role/R","retiring":"group/G","operations":"Decrypt"}}`), `"group/G" is neither the ARN of a principal nor a service`},
 		{"object", with(`"context":{"kms:EncryptionContext:a":{}}`), "is a string, a number, true, false, or a list of strings"},
 		{"organization of nobody", with(`"organizations":{"me":{"id":"o-1"}}`), `organizations are by account, 12 digits; "me" is none`},
 		{"organization without id", with(`"organizations":{"111122223333":{}}`), "an organization has an id"},
@@ -191,18 +203,25 @@ func TestLineEnds(t *testing.T) {
 // What a file says stands in the report in a form that cannot disturb a
 // terminal.
 func TestReportIsClean(t *testing.T) {
-	const line = `{"id":"\u001b[2J","principal":"user/A\u0007","identity":{"Sid":"\u001b[1m","Effect":"Deny","Action":"*","Resource":"*"},"action":"kms:Decrypt","expect":"allow"}`
+	const line = `{"id":"\u001b[2J","principal":"user/A\u0007","identity":{"name":"\u001b[1m","document":{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"\u001b[0m"}}}},` +
+		`"key":{"grants":{"id":"\u0008","grantee":"user/A\u0007","operations":"Encrypt"}},"context":{"aws:UserAgent":"\u001b[2J"},"action":"kms:Decrypt","expect":"allow"}`
 	cases, err := explain.Load(strings.NewReader(line), noFiles, now)
 	if err != nil {
-		t.Skip("refused, which is as well:", err)
+		t.Fatal(err)
 	}
 	r, err := cases[0].Decide(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range string(r.AppendText(nil, "file")) {
+	text := string(r.AppendText(nil, "file"))
+	for _, c := range text {
 		if !unicode.IsPrint(c) && c != '\n' {
 			t.Fatalf("%q is in the report", c)
+		}
+	}
+	for _, want := range []string{`case \x1b[2J`, `user/A\a`, `grant \b`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in the report:\n%s", want, text)
 		}
 	}
 }
