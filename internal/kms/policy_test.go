@@ -280,8 +280,11 @@ func TestConditionValues(t *testing.T) {
 		{"CreateGrant", grant.with(object{"Constraints": object{"EncryptionContextSubset": object{"a": "b"}}}), `"StringEquals": {"kms:GrantConstraintType": "EncryptionContextSubset", "kms:EncryptionContext:a": "b"}`, ""},
 		{"CreateGrant", grant.with(object{"Constraints": object{"EncryptionContextSubset": object{"a": "b"}}}), `"StringEquals": {"kms:GrantConstraintType": "EncryptionContextEquals"}`, "AccessDeniedException"},
 		{"CreateGrant", grant.with(object{"Constraints": object{"SourceArn": "arn:aws:s3:::some-bucket"}}), `"ArnLike": {"kms:GrantConstraintSourceArn": "arn:aws:s3:::*"}, "Null": {"kms:GrantConstraintType": "true"}`, ""},
-		{"CreateGrant", object{"KeyId": id, "GranteeServicePrincipal": "s3.amazonaws.com", "RetiringServicePrincipal": "s3.amazonaws.com", "Operations": []string{"Decrypt"}, "Constraints": object{"SourceArn": "arn:aws:s3:::some-bucket"}, "DryRun": true},
-			`"StringEquals": {"kms:GranteeServicePrincipal": "s3.amazonaws.com", "kms:RetiringServicePrincipal": "s3.amazonaws.com"}, "Null": {"kms:GranteePrincipal": "true", "kms:RetiringPrincipal": "true"}`, ""},
+		{
+			"CreateGrant",
+			object{"KeyId": id, "GranteeServicePrincipal": "s3.amazonaws.com", "RetiringServicePrincipal": "s3.amazonaws.com", "Operations": []string{"Decrypt"}, "Constraints": object{"SourceArn": "arn:aws:s3:::some-bucket"}, "DryRun": true},
+			`"StringEquals": {"kms:GranteeServicePrincipal": "s3.amazonaws.com", "kms:RetiringServicePrincipal": "s3.amazonaws.com"}, "Null": {"kms:GranteePrincipal": "true", "kms:RetiringPrincipal": "true"}`, "",
+		},
 		{"TagResource", object{"KeyId": id, "Tags": []object{{"TagKey": "Project", "TagValue": "x"}}}, `"StringEquals": {"aws:RequestTag/project": "x"}, "ForAllValues:StringEquals": {"aws:TagKeys": ["Project"]}`, ""},
 		{"TagResource", object{"KeyId": id, "Tags": []object{{"TagKey": "Project", "TagValue": "x"}, {"TagKey": "Owner", "TagValue": "x"}}}, `"ForAllValues:StringEquals": {"aws:TagKeys": ["Project"]}`, "AccessDeniedException"},
 		{"UntagResource", object{"KeyId": id, "TagKeys": []string{"Other"}}, `"ForAnyValue:StringEquals": {"aws:TagKeys": ["Other"]}`, ""},
