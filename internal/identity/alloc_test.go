@@ -4,6 +4,7 @@ package identity_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -54,7 +55,8 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestShared: policies of the same text are one.
+// TestShared: policies of the same text are one, and forgotten when nobody has
+// them.
 func TestShared(t *testing.T) {
 	h := newHouse(t)
 	ctx := t.Context()
@@ -71,4 +73,14 @@ func TestShared(t *testing.T) {
 			t.Error("the same text was compiled twice")
 		}
 	}
+	before := h.Compiled()
+	for i := range 5 {
+		h.ok(h.DeleteInlinePolicy(ctx, aUser(fmt.Sprint("u", i)), fmt.Sprint("p", i)))
+	}
+	first = nil
+	h.rs.Flush()
+	eventually(t, "forgotten", func() bool {
+		runtime.GC()
+		return h.Compiled() == before-1
+	})
 }

@@ -73,6 +73,9 @@ func CheckAccessKey(id string, secretAccessKey secret.Bytes) error {
 		// Not shown: it may be a secret that was put in the wrong place.
 		return fmt.Errorf("%w: an access key id of %d bytes; an id has 16 to 128 letters, digits and _", ErrInvalid, len(id))
 	}
+	if strings.HasPrefix(id, "ASIA") {
+		return fmt.Errorf("%w: access key id %s; ASIA is for temporary credentials, which come with a session token", ErrInvalid, id)
+	}
 	if !secretKey.Match(secretAccessKey.Reveal()) {
 		return fmt.Errorf("%w: the secret of access key %s; a secret has 1 to 128 printable ASCII characters, usually 40", ErrInvalid, id)
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"weak"
 
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/policy"
@@ -33,14 +35,11 @@ func (d *Directory) compile(document string, t policy.Type) (*policy.Policy, err
 	return d.compiled.get(document, t)
 }
 
-// compiled shares compiled policies by their content. It keeps the ones lately
-// asked for; what it has let go of stays with those who hold it.
+// compiled shares compiled policies by their content, as long as somebody holds
+// them.
 type compiled struct {
-	mu       sync.Mutex
-	room     int // policies in young
-	young    map[content]*policy.Policy
-	old      map[content]*policy.Policy // what young was, before it was full
-	compiles int
+	mu    sync.Mutex
+	known map[content]weak.Pointer[policy.Policy]
 }
 
 // content is a document and what it is for.
@@ -51,15 +50,7 @@ type content struct {
 
 func (c *compiled) get(document string, t policy.Type) (*policy.Policy, error) {
 	key := content{sha256.Sum256([]byte(document)), t}
-	c.mu.Lock()
-	p, ok := c.young[key]
-	if !ok {
-		if p, ok = c.old[key]; ok {
-			c.keep(key, p)
-		}
-	}
-	c.mu.Unlock()
-	if ok {
+	if p := c.find(key); p != nil {
 		return p, nil
 	}
 	p, err := policy.Parse(document, policy.Options{Type: t, Stored: true})
@@ -68,19 +59,31 @@ func (c *compiled) get(document string, t policy.Type) (*policy.Policy, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.compiles++
-	if other, ok := c.young[key]; ok {
+	if other := c.known[key].Value(); other != nil {
 		return other, nil // somebody was faster
 	}
-	c.keep(key, p)
+	if c.known == nil {
+		c.known = make(map[content]weak.Pointer[policy.Policy])
+	}
+	c.known[key] = weak.Make(p)
+	runtime.AddCleanup(p, c.forget, key)
 	return p, nil
 }
 
-func (c *compiled) keep(key content, p *policy.Policy) {
-	if c.young == nil || len(c.young) >= c.room {
-		c.young, c.old = make(map[content]*policy.Policy), c.young
+func (c *compiled) find(key content) *policy.Policy {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[key].Value()
+}
+
+// forget is called when nobody holds a policy any more. Another may have taken
+// its place.
+func (c *compiled) forget(key content) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known[key].Value() == nil {
+		delete(c.known, key)
 	}
-	c.young[key] = p
 }
 
 // attached compiles a stored document where it is attached. One that cannot be

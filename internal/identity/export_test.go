@@ -64,3 +64,22 @@ func TicketSeed() []byte {
 
 // Changed is what the Directory is told when a record has changed.
 func (d *Directory) Changed(key string) { d.changed(key) }
+
+// Compiled returns the number of compiled policies that are shared.
+func (d *Directory) Compiled() int {
+	d.compiled.mu.Lock()
+	defer d.compiled.mu.Unlock()
+	return len(d.compiled.known)
+}
+
+// Sessions returns the number of sessions that are kept.
+func (d *Directory) Sessions() int {
+	n := 0
+	for i := range d.sessions.shards {
+		sh := &d.sessions.shards[i]
+		sh.mu.RLock()
+		n += len(sh.known)
+		sh.mu.RUnlock()
+	}
+	return n
+}

@@ -109,7 +109,6 @@ func Open(rs *record.Store, o Options) *Directory {
 	}
 	d := &Directory{
 		rs: rs, now: o.Now, behind: o.Behind, log: o.Log,
-		compiled: compiled{room: o.Cache},
 		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards},
 		aws:      make(map[string]call.Attached),
 		full:     make(map[string]*cachedControl),

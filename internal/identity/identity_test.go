@@ -151,6 +151,7 @@ func TestBootstrapGiven(t *testing.T) {
 		{Account: "12345"},
 		{AccessKeyID: "short", Secret: secret.New([]byte("s"))},
 		{AccessKeyID: "AKIAIOSFODNN7EXAMPLE"},
+		{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", Secret: secret.New([]byte("s"))},
 	} {
 		if _, err := open(t).Bootstrap(t.Context(), bad); !errors.Is(err, identity.ErrInvalid) {
 			t.Errorf("Bootstrap(%+v) = %v, want ErrInvalid", bad, err)

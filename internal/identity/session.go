@@ -511,15 +511,19 @@ const sessionShards = 64
 // sessions are the sessions in use.
 type sessions struct {
 	seed   maphash.Seed
-	room   int // in each shard
+	room   int // weight in each shard
 	shards [sessionShards]sessionShard
 }
 
 type sessionShard struct {
-	mu    sync.RWMutex
-	known map[string]*session // by token
-	_     [64]byte            // keeps shards off each other's cache lines
+	mu     sync.RWMutex
+	known  map[string]*session // by token
+	weight int                 // of all of them
+	_      [64]byte            // keeps shards off each other's cache lines
 }
+
+// weight is 1 for a session without policies and tags, and grows with them.
+func (s *session) weight() int { return 1 + len(s.token)/1024 }
 
 func (s *sessions) shard(token string) *sessionShard {
 	return &s.shards[maphash.String(s.seed, token)%sessionShards]
@@ -535,7 +539,7 @@ func (s *sessions) get(token string) *session {
 	return sh.known[token]
 }
 
-// put keeps a session. When there is no room, one that is over goes, or any.
+// put keeps a session. While there is no room, one of those that end first goes.
 func (s *sessions) put(in *session) {
 	sh := s.shard(in.token)
 	sh.mu.Lock()
@@ -543,19 +547,24 @@ func (s *sessions) put(in *session) {
 	if sh.known == nil {
 		sh.known = make(map[string]*session)
 	}
-	if len(sh.known) >= s.room {
-		victim, looked := "", 0
-		for token, other := range sh.known {
-			if victim == "" || other.expires.Before(sh.known[victim].expires) {
-				victim = token
+	for len(sh.known) > 0 && sh.weight+in.weight() > s.room {
+		var victim *session
+		looked := 0
+		for _, other := range sh.known {
+			if victim == nil || other.expires.Before(victim.expires) {
+				victim = other
 			}
 			if looked++; looked == 8 {
 				break
 			}
 		}
-		delete(sh.known, victim)
+		delete(sh.known, victim.token)
+		sh.weight -= victim.weight()
 	}
-	sh.known[in.token] = in
+	if _, twice := sh.known[in.token]; !twice {
+		sh.known[in.token] = in
+		sh.weight += in.weight()
+	}
 }
 
 func (s *sessions) clear() {
@@ -563,6 +572,7 @@ func (s *sessions) clear() {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		clear(sh.known)
+		sh.weight = 0
 		sh.mu.Unlock()
 	}
 }

@@ -366,6 +366,24 @@ func TestSessionsForgotten(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if n := d.Sessions(); n == 0 || n > 64 {
+		t.Errorf("%d sessions are kept, want up to 64", n)
+	}
+	// Large ones take the room of several.
+	d = identity.Open(h.rs, identity.Options{Cache: 64 * 4, Now: h.clock.now})
+	for range 200 {
+		s := h.session(h.assume(r, func(p *identity.SessionParams) {
+			for i := range 20 {
+				p.Tags = append(p.Tags, identity.Tag{Name: fmt.Sprint("t", i), Value: strings.Repeat("v", 100)})
+			}
+		}))
+		if _, _, err := d.Credential(t.Context(), s.AccessKeyID, s.Token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := d.Sessions(); n == 0 || n > 64 {
+		t.Errorf("%d large sessions are kept, want up to 64", n)
+	}
 }
 
 func TestClockBehind(t *testing.T) {

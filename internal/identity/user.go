@@ -120,6 +120,12 @@ func views[V any](list []*entity, view func(*entity) V) []V {
 // access keys, memberships and policies stay. Errors: ErrNotFound, ErrExists,
 // ErrInvalid.
 func (d *Directory) UpdateUser(ctx context.Context, account, name, newName, newPath string) error {
+	var secrets [][]byte
+	defer func() {
+		for _, value := range secrets {
+			clear(value)
+		}
+	}()
 	return d.rename(ctx, Entity{UserEntity, account, name}, newName, newPath, func(tx *record.Tx, e *entity) error {
 		for _, id := range e.accessKeys {
 			k, rec, err := d.loadAccessKey(ctx, id)
@@ -130,8 +136,10 @@ func (d *Directory) UpdateUser(ctx context.Context, account, name, newName, newP
 				return err
 			}
 			k.User = e.name
-			tx.Put(rec, k.encode())
+			value := k.encode()
 			k.Secret.Wipe()
+			secrets = append(secrets, value)
+			tx.Put(rec, value)
 		}
 		return nil
 	})
