@@ -178,8 +178,15 @@ func (c *condition) compile(values []string, variables bool) int {
 	return bad
 }
 
+// patterns returns the number of values that a value of the request is held
+// against one by one.
+func (c *condition) patterns() int {
+	return len(c.texts) + len(c.arns) + len(c.numbers) + len(c.instant) + len(c.blocks)
+}
+
 // holds reports whether the condition holds for a request.
-func (c *condition) holds(ctx Context) bool {
+func (c *condition) holds(e *evaluation) bool {
+	ctx := e.context
 	var v Value
 	if ctx != nil {
 		v = ctx.Value(&c.key)
@@ -206,6 +213,9 @@ func (c *condition) holds(ctx Context) bool {
 	if v.kind != listed {
 		// Of one value, all set operators say the same.
 		return c.matches(&v, ctx) != c.negated
+	}
+	if e.work += len(v.list) * c.patterns(); e.work > maxComparisons {
+		return false
 	}
 	one := Value{kind: textual}
 	for _, s := range v.list {

@@ -56,8 +56,8 @@
 //     string and ARN operators, in documents of version 2012-10-17; in older ones
 //     they are text. One that is not in the request and has no default makes its
 //     value match nothing. What a variable stands for has no wildcards.
-//   - Values that are no number, date, address or boolean match nothing, and
-//     with Not everything.
+//   - Values of a request that are no number, date, address or boolean match
+//     nothing, and with Not everything. New documents cannot have such values.
 //
 // Sources: "IAM JSON policy elements reference", "Grammar of the IAM JSON policy
 // language" and "Policy evaluation logic" in the IAM User Guide; "Key policies"
@@ -68,5 +68,7 @@
 //
 // Documents come from those whom they govern, so none may cost much. Texts are
 // limited to [MaxBytes] and [MaxNesting]; parsing takes time and memory linear in
-// the text. No pattern is tried twice at one place: see [Wildcard].
+// the text. No pattern is tried twice at one place: see [Wildcard]. A multivalued
+// key under many patterns takes the product of both, so that is limited, and
+// beyond it a policy denies: see [Result].
 package policy

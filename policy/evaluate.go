@@ -15,6 +15,18 @@ type statement struct {
 	conditions []condition
 }
 
+// maxComparisons bounds the comparisons of values of multivalued keys with
+// patterns in one evaluation. They are the one thing that takes the product of
+// what a document and what a request has. Texts without wildcards are looked up
+// and do not count, so that no policy that is meant well comes near.
+const maxComparisons = 100_000
+
+// An evaluation is one policy being asked.
+type evaluation struct {
+	context Context
+	work    int // comparisons that were needed
+}
+
 // Evaluate evaluates the whole policy, and appends to buf what became of each
 // statement. It allocates nothing if buf has room and the request's Context
 // allocates nothing, but for variables in floating parts of patterns and values
@@ -23,6 +35,7 @@ func (p *Policy) Evaluate(r *Request, buf []Outcome) Result {
 	result := Result{Statements: buf}
 	hits := p.actions.hits(p, r.Action)
 	resource := arn{text: r.Resource}
+	e := evaluation{context: r.Context}
 	for i := range p.statements {
 		s := &p.statements[i]
 		o := Outcome{}
@@ -37,7 +50,7 @@ func (p *Policy) Evaluate(r *Request, buf []Outcome) Result {
 				o.Mismatch = OfAction
 			} else if !s.matchResource(&resource, r.Context) {
 				o.Mismatch = OfResource
-			} else if failed := s.failed(r.Context); failed >= 0 {
+			} else if failed := s.failed(&e); failed >= 0 {
 				o.Mismatch, o.Condition = OfCondition, failed
 			} else {
 				o.Matched = true
@@ -46,6 +59,7 @@ func (p *Policy) Evaluate(r *Request, buf []Outcome) Result {
 		}
 		result.Statements = append(result.Statements, o)
 	}
+	result.bound(&e)
 	return result
 }
 
@@ -55,15 +69,17 @@ func (p *Policy) Verdict(r *Request) Result {
 	var result Result
 	hits := p.actions.hits(p, r.Action)
 	resource := arn{text: r.Resource}
+	e := evaluation{context: r.Context}
 	for _, i := range hits.list {
 		s := &p.statements[i]
 		if s.inert {
 			continue
 		}
-		if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, r.Context) && s.failed(r.Context) < 0 {
+		if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, r.Context) && s.failed(&e) < 0 {
 			result.count(s, by)
 		}
 	}
+	result.bound(&e)
 	return result
 }
 
@@ -76,6 +92,13 @@ func (r *Result) count(s *statement, by Match) {
 	r.Allow = true
 	if s.named {
 		r.AllowedBy |= by
+	}
+}
+
+// bound denies what was too much to find out.
+func (r *Result) bound(e *evaluation) {
+	if e.work > maxComparisons {
+		r.Deny, r.Excessive = true, true
 	}
 }
 
@@ -104,9 +127,9 @@ func (s *statement) matchResource(a *arn, c Context) bool {
 
 // failed returns the index of the first condition that does not hold; -1 if all
 // do.
-func (s *statement) failed(c Context) int {
+func (s *statement) failed(e *evaluation) int {
 	for i := range s.conditions {
-		if !s.conditions[i].holds(c) {
+		if !s.conditions[i].holds(e) {
 			return i
 		}
 	}

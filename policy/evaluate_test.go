@@ -166,6 +166,9 @@ var requestKeys = policy.Values{
 	"x:ip6":                     policy.Addr(netip.MustParseAddr("2001:db8::1")),
 	"x:iptext":                  policy.String("192.0.2.10"),
 	"x:role":                    policy.String("arn:aws:iam::111122223333:role/app/Reader"),
+	"x:huge":                    policy.Number(1e300),
+	"x:half":                    policy.Number(1780309800.5),
+	"x:never":                   policy.String("2026-13-32T25:61Z and a good deal more than that"),
 	"x:odd":                     policy.String("arn:aws:iam:*:$:x"),
 	"x:bytes":                   policy.String("aGVsbG8="),
 	"kms:encryptioncontext:app": policy.String("One"),
@@ -298,6 +301,16 @@ func TestConditions(t *testing.T) {
 		{`"DateLessThan":{"x:missing":"2026-06-02"}`, false},
 		{`"DateNotEquals":{"x:missing":"2026-06-02"}`, true},
 		{`"DateLessThanIfExists":{"x:missing":"2026-06-02"}`, true},
+		{`"DateEquals":{"x:ip":"2026-06-02"}`, false},
+		{`"DateNotEquals":{"x:huge":"2026-06-02"}`, true},
+		{`"DateGreaterThan":{"x:huge":"2026-06-02"}`, false},
+		{`"DateEquals":{"x:half":"2026-06-01T10:30:00.5Z"}`, true},
+		{`"DateEquals":{"x:half":"1780309800.5"}`, true},
+		{`"DateLessThan":{"x:half":"2026-06-01T10:30:00.25Z"}`, false},
+		{`"DateLessThan":{"x:s":"2026"}`, false},
+		{`"DateEquals":{"x:never":"2026"}`, false},
+		{`"NumericEquals":{"x:ip":"1"}`, false},
+		{`"NumericNotEquals":{"x:ip":"1"}`, true},
 
 		// Bool
 		{`"Bool":{"x:yes":"true"}`, true},
@@ -802,6 +815,51 @@ func TestManyActions(t *testing.T) {
 	r := policy.Request{Action: "kms:" + long(1000) + "7", Resource: "*"}
 	if !p.Verdict(&r).Allow {
 		t.Error("an action of great length is not allowed")
+	}
+}
+
+// TestExcessive holds that a policy that takes the product of what it and the
+// request have denies, and soon.
+func TestExcessive(t *testing.T) {
+	patterns := func(n int, form string) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(form, i))
+		}
+		return strings.Join(all, ",")
+	}
+	keys := func(n int) policy.Context {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf("q%dz", i))
+		}
+		return policy.Values{"x:list": policy.Strings(all)}
+	}
+	statement := func(n int, form string) string {
+		return `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ForAllValues:StringNotLike":{"x:list":[` + patterns(n, form) + `]}}}`
+	}
+	tests := map[string]struct {
+		text      string
+		keys      int
+		excessive bool
+	}{
+		"within":          {document(statement(1000, `"*a%d*"`)), 100, false},
+		"beyond":          {document(statement(1000, `"*a%d*"`)), 101, true},
+		"in two":          {document("[" + statement(600, `"*a%d*"`) + "," + statement(600, `"b%d*"`) + "]"), 100, true},
+		"looked up":       {document(statement(4000, `"a%d"`)), 1000, false},
+		"of another call": {document(strings.Replace(statement(1000, `"*a%d*"`), `"Action":"*"`, `"Action":"x:y"`, 1)), 1000, false},
+	}
+	for name, tt := range tests {
+		p := parse(t, tt.text, policy.Identity)
+		r := app()
+		r.Context = keys(tt.keys)
+		v, e := p.Verdict(r), p.Evaluate(r, nil)
+		if v.Excessive != tt.excessive || v.Deny != tt.excessive || e.Excessive != tt.excessive || e.Deny != tt.excessive {
+			t.Errorf("%s: verdict %+v, evaluation denies %v", name, v, e.Deny)
+		}
+		if allow := !tt.excessive && name != "of another call"; name != "in two" && v.Allow != allow {
+			t.Errorf("%s: verdict %+v", name, v)
+		}
 	}
 }
 

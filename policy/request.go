@@ -82,4 +82,7 @@ type Result struct {
 	Deny       bool      // a statement denies it, which wins
 	AllowedBy  Match     // the ways in which the allowing statements name the principal
 	Statements []Outcome // one a statement, in the document's order, after what was in buf
+	// Excessive says that the evaluation was cut short, and denies: it needs
+	// more than 100,000 comparisons of values of multivalued keys with patterns.
+	Excessive bool
 }

@@ -137,11 +137,8 @@ func compilePattern(s string, wildcards, variables bool) pattern {
 func (p *pattern) simplify() {
 	p.kind = segmented
 	switch {
-	case len(p.segments) == 0 && p.open:
+	case len(p.segments) == 0: // stars alone
 		p.kind = everything
-		return
-	case len(p.segments) == 0:
-		p.kind = exact
 		return
 	case len(p.segments) == 1 && len(p.segments[0].parts) == 1 && p.segments[0].parts[0].literal != "" && !p.open:
 		p.text, p.kind = p.segments[0].parts[0].literal, exact
