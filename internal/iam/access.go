@@ -203,6 +203,22 @@ func (s *Service) use(ctx context.Context, c *call.Call, k kind, name string, q 
 	return f, nil
 }
 
+// useToChange is use for an operation that changes what only AWS changes of its
+// own roles.
+func (s *Service) useToChange(ctx context.Context, c *call.Call, k kind, name string, q conditions) (*subject, error) {
+	f, err := s.use(ctx, c, k, name, q)
+	if err == nil && k == aRole && ofAWS(f.path) {
+		return nil, errUnmodifiable(f.name)
+	}
+	return f, err
+}
+
+// ofAWS reports whether a path is one of the roles that AWS makes itself, such
+// as those that are linked to a service.
+func ofAWS(path string) bool {
+	return strings.HasPrefix(path, "/aws-service-role/") || strings.HasPrefix(path, "/aws-reserved/")
+}
+
 // ownName returns the name of the user that a request is about: the caller,
 // where the request does not say. It is empty for the account's root user.
 func ownName(c *call.Call, name string) (string, error) {

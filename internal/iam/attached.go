@@ -13,7 +13,7 @@ func (s *Service) attach(ctx context.Context, c *call.Call, k kind, name, policy
 	if _, err := parsePolicyARN(policyARN); err != nil {
 		return err
 	}
-	f, err := s.use(ctx, c, k, name, conditions{policy: policyARN})
+	f, err := s.useToChange(ctx, c, k, name, conditions{policy: policyARN})
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *Service) detach(ctx context.Context, c *call.Call, k kind, name, policy
 	if _, err := parsePolicyARN(policyARN); err != nil {
 		return err
 	}
-	f, err := s.use(ctx, c, k, name, conditions{policy: policyARN})
+	f, err := s.useToChange(ctx, c, k, name, conditions{policy: policyARN})
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (s *Service) putBoundary(ctx context.Context, c *call.Call, k kind, name, p
 	if err := checkBoundary(policyARN); err != nil {
 		return err
 	}
-	f, err := s.use(ctx, c, k, name, conditions{boundary: policyARN})
+	f, err := s.useToChange(ctx, c, k, name, conditions{boundary: policyARN})
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *Service) putBoundary(ctx context.Context, c *call.Call, k kind, name, p
 }
 
 func (s *Service) deleteBoundary(ctx context.Context, c *call.Call, k kind, name string) error {
-	f, err := s.use(ctx, c, k, name, conditions{})
+	f, err := s.useToChange(ctx, c, k, name, conditions{})
 	if err != nil {
 		return err
 	}

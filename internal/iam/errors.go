@@ -38,6 +38,10 @@ func errNoSuchBoundary(policyARN string) *wire.Error {
 	return iamapi.NoSuchEntity("Scope ARN: " + policyARN + " does not exist or is not attachable.")
 }
 
+func errUnmodifiable(role string) *wire.Error {
+	return iamapi.UnmodifiableEntity("Cannot perform the operation on the protected role '" + role + "' - this role is only modifiable by AWS")
+}
+
 func errNoSuchAccessKey(id string) *wire.Error {
 	return iamapi.NoSuchEntity("The Access Key with id " + id + " cannot be found.")
 }

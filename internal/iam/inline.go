@@ -10,7 +10,7 @@ import (
 
 // putInline gives a user, group or role an inline policy.
 func (s *Service) putInline(ctx context.Context, c *call.Call, k kind, name, policyName, document string) error {
-	f, err := s.use(ctx, c, k, name, conditions{})
+	f, err := s.useToChange(ctx, c, k, name, conditions{})
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (s *Service) getInline(ctx context.Context, c *call.Call, k kind, name, pol
 
 // deleteInline takes an inline policy away.
 func (s *Service) deleteInline(ctx context.Context, c *call.Call, k kind, name, policyName string) error {
-	f, err := s.use(ctx, c, k, name, conditions{})
+	f, err := s.useToChange(ctx, c, k, name, conditions{})
 	if err != nil {
 		return err
 	}

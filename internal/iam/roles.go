@@ -26,6 +26,9 @@ func (s *Service) createRole(ctx context.Context, c *call.Call, in *iamapi.Creat
 	if err != nil {
 		return err
 	}
+	if ofAWS(path) {
+		return iamapi.InvalidInput("The path " + path + " is reserved for roles of AWS.")
+	}
 	q.boundary = in.PermissionsBoundary
 	t := &target{arn: arnOf("role", c.Caller.Account, path, in.RoleName), account: c.Caller.Account}
 	if err := s.decideNew(ctx, c, "TagRole", t, &q); err != nil {
@@ -113,6 +116,9 @@ func (s *Service) updateRole(ctx context.Context, c *call.Call, in *iamapi.Updat
 		u.Description = &in.Description
 	}
 	if in.MaxSessionDuration != nil {
+		if ofAWS(f.path) { // people may describe it
+			return errUnmodifiable(f.name)
+		}
 		d := maxSession(in.MaxSessionDuration)
 		u.MaxSession = &d
 	}
@@ -143,7 +149,7 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, c *call.Call, in *
 }
 
 func (s *Service) updateAssumeRolePolicy(ctx context.Context, c *call.Call, in *iamapi.UpdateAssumeRolePolicyInput, _ *iamapi.UpdateAssumeRolePolicyOutput) error {
-	f, err := s.use(ctx, c, aRole, in.RoleName, conditions{})
+	f, err := s.useToChange(ctx, c, aRole, in.RoleName, conditions{})
 	if err != nil {
 		return err
 	}
@@ -156,7 +162,7 @@ func (s *Service) DeleteRole(ctx context.Context, c *call.Call, in *iamapi.Delet
 }
 
 func (s *Service) deleteRole(ctx context.Context, c *call.Call, in *iamapi.DeleteRoleInput, _ *iamapi.DeleteRoleOutput) error {
-	f, err := s.use(ctx, c, aRole, in.RoleName, conditions{})
+	f, err := s.useToChange(ctx, c, aRole, in.RoleName, conditions{})
 	if err != nil {
 		return err
 	}
