@@ -185,12 +185,20 @@ func (b *builder) buildCaller() {
 		c.Kind, c.Session, session.Name = call.FederatedUser, session, rest
 		c.ID = a.Account + ":" + rest
 		c.Policies.Limited = true
-		if c.Issuer = b.full(p.issuer); !strings.HasPrefix(c.Issuer, "arn:"+a.Partition+":iam::"+a.Account+":user/") {
-			b.mistake("a federated user has an issuer: the user of the account who made the session")
+		c.Issuer = b.full(p.issuer)
+		c.Names.Issuer = c.Issuer
+		switch {
+		case strings.HasPrefix(c.Issuer, "arn:"+a.Partition+":iam::"+a.Account+":user/"):
+			c.EntityID = b.uniqueID(c.Issuer)
+		case c.Issuer == arn.Root(a.Partition, a.Account):
+			if len(b.identity) > 0 || b.boundary != nil {
+				b.mistake("the root user has no policies of its own")
+			}
+			c.Policies.Identity = []call.Attached{*b.managed("AdministratorAccess", policy.Identity, "identity")}
+		default:
+			b.mistake("a federated user has an issuer: the user of the account who made the session, or its root user")
 			return
 		}
-		c.EntityID = b.uniqueID(c.Issuer)
-		c.Names.Issuer = c.Issuer
 	default:
 		b.mistake("principal %s is neither a root user, user, role session nor federated user", quote(p.arn))
 		return
