@@ -526,17 +526,18 @@ const (
 func compileARN(s string, variables, lastOnly bool) arnPattern {
 	var ends [5]int
 	n := 0
+	dollars := variables || lastOnly
 	for i := 0; i < len(s) && n < len(ends); i++ {
 		switch {
 		case s[i] == ':':
 			ends[n] = i
 			n++
-		case s[i] == '$' && (variables || lastOnly):
+		case s[i] == '$' && dollars:
 			// Colons in the name of a variable are none of the ARN's.
 			if _, length := readVariable(s[i:]); length > 0 {
 				i += length - 1
-			} else if strings.HasPrefix(s[i:], "${") {
-				variables, lastOnly = false, false
+			} else {
+				dollars = !strings.HasPrefix(s[i:], "${") // see compilePattern
 			}
 		}
 	}
