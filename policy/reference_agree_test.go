@@ -14,15 +14,18 @@ var (
 	referenceCases = flag.Uint64("reference.cases", defaultCases, "number of random cases")
 )
 
-// compare evaluates a document in both ways. It returns what they say, or why
-// the document is none.
-func compare(text string, o policy.Options, r *slowRequest) (f policy.Result, fast, slow string, err error) {
+// compare evaluates a document, bound to these unique ids, in both ways. It
+// returns what they say, or why the document is none.
+func compare(text string, o policy.Options, ids map[string]string, r *slowRequest) (f policy.Result, fast, slow string, err error) {
 	p, err := policy.Parse(text, o)
 	if err != nil {
 		return f, "", "", err
 	}
+	if ids != nil {
+		p = p.Bind(ids)
+	}
 	f = p.Evaluate(r.fast(), nil)
-	s, err := slowly(text, o, r)
+	s, err := slowly(text, o, ids, r)
 	if err != nil {
 		return f, "", "", err
 	}
@@ -79,17 +82,17 @@ func TestReferenceAgrees(t *testing.T) {
 // agree makes one case up, and counts how it ends.
 func agree(t *testing.T, i uint64, count map[string]int) {
 	s, r := dice{rand.New(rand.NewPCG(*referenceSeed, i))}.cases()
-	result, fast, slow, err := compare(s.String(), s.options, r)
+	result, fast, slow, err := compare(s.String(), s.options, s.ids, r)
 	if err != nil {
 		t.Fatalf("case %d of -reference.seed %d: %v\n%s", i, *referenceSeed, err, s)
 	}
 	if fast != slow {
 		s, r := shrink(s, r, func(s *sketch, r *slowRequest) bool {
-			_, fast, slow, err := compare(s.String(), s.options, r)
+			_, fast, slow, err := compare(s.String(), s.options, s.ids, r)
 			return err == nil && fast != slow
 		})
-		_, fast, slow, _ := compare(s.String(), s.options, r)
-		t.Fatalf("case %d of -reference.seed %d:\n%s\n%+v\n%vevaluator: %s\nreference: %s", i, *referenceSeed, s, s.options, r, fast, slow)
+		_, fast, slow, _ := compare(s.String(), s.options, s.ids, r)
+		t.Fatalf("case %d of -reference.seed %d:\n%s\n%+v, bound to %v\n%vevaluator: %s\nreference: %s", i, *referenceSeed, s, s.options, s.ids, r, fast, slow)
 	}
 	switch {
 	case result.Deny:

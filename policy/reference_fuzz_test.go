@@ -133,7 +133,7 @@ func FuzzEvaluate(f *testing.F) {
 			return
 		}
 		r := dice{rand.New(rand.NewPCG(2, seed))}.request(o.Type)
-		_, fast, slow, err := compare(text, o, r)
+		_, fast, slow, err := compare(text, o, nil, r)
 		if err == nil && fast != slow {
 			t.Errorf("%s\n%+v\n%vevaluator: %s\nreference: %s", text, o, r, fast, slow)
 		}

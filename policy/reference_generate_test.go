@@ -19,7 +19,8 @@ import (
 // left out to find what a disagreement is about.
 type sketch struct {
 	options    policy.Options
-	version    string // empty: none
+	ids        map[string]string // that names are bound to
+	version    string            // empty: none
 	statements []sketchStatement
 	alone      bool // the one statement stands without a list
 }
@@ -478,7 +479,7 @@ func (d dice) name(r *slowRequest) sketchName {
 	if p.Services != nil {
 		return sketchName{"Service", pick(d, p.Services...)}
 	}
-	names := []string{"*", p.Account, "arn:aws:iam::" + p.Account + ":root", p.ARN, p.ARN}
+	names := []string{"*", "arn:aws:iam::" + accountA + ":user/Former", p.Account, "arn:aws:iam::" + p.Account + ":root", p.ARN, p.ARN}
 	for _, n := range []string{p.Role, p.Issuer, p.ID} {
 		if n != "" {
 			names = append(names, n, n)
@@ -581,6 +582,17 @@ func (d dice) cases() (*sketch, *slowRequest) {
 	s.version = pick(d, "2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17", "")
 	if s.options.Type == policy.ServiceControl || s.options.Type == policy.ResourceControl {
 		s.version = "2012-10-17"
+	}
+	if p := r.principal; p != nil && d.chance(25) {
+		s.ids = make(map[string]string)
+		for _, name := range []string{p.ARN, p.Role, p.Issuer} {
+			if strings.Contains(name, ":user/") || strings.Contains(name, ":role/") {
+				s.ids[name] = pick(d, p.ID, p.ID, "AIDAELSE", "AROAELSE")
+			}
+		}
+		if d.chance(30) {
+			s.ids["arn:aws:iam::"+accountA+":user/Former"] = p.ID
+		}
 	}
 	for range 1 + d.IntN(3) {
 		s.statements = append(s.statements, d.statement(s.options, r, s.version == "2012-10-17"))

@@ -170,14 +170,15 @@ type slowResult struct {
 	statements  []policy.Outcome
 }
 
-// slowly evaluates a document that package policy has accepted.
-func slowly(text string, o policy.Options, r *slowRequest) (slowResult, error) {
+// slowly evaluates a document that package policy has accepted, bound to these
+// unique ids, which may be nil.
+func slowly(text string, o policy.Options, ids map[string]string, r *slowRequest) (slowResult, error) {
 	document, err := decode(text)
 	if err != nil {
 		return slowResult{}, err
 	}
 	version, _ := get(document, "Version")
-	e := slow{options: o, variables: version == "2012-10-17", r: r}
+	e := slow{options: o, ids: ids, variables: version == "2012-10-17", r: r}
 	statements, _ := get(document, "Statement")
 	list, ok := statements.([]any)
 	if !ok {
@@ -205,6 +206,7 @@ func slowly(text string, o policy.Options, r *slowRequest) (slowResult, error) {
 
 type slow struct {
 	options   policy.Options
+	ids       map[string]string
 	variables bool // the version has policy variables
 	r         *slowRequest
 }
@@ -294,6 +296,9 @@ func (e slow) named(kind, name string) policy.Match {
 	}
 	if p == nil {
 		return 0
+	}
+	if id, ok := e.ids[name]; ok {
+		name = id // whoever has that ARN by now
 	}
 	var by policy.Match
 	if p.Account != "" && (name == p.Account || name == "arn:aws:iam::"+p.Account+":root") {
