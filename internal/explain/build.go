@@ -18,13 +18,13 @@ type builder struct {
 	*draft
 
 	partition string
-	asked     values // of the request
-	facts     values // of the resource
+	asked     *values // of the request
+	facts     *values // of the resource
 	call      *call.Call
 	caller    *call.Principal
 	target    *authz.Resource
 	ask       *authz.Request
-	grants    grants
+	grants    *grants
 	tree      organizations
 
 	// Parameters that more than one condition key depends on.
@@ -69,13 +69,14 @@ func (b *builder) build() *Case {
 		return nil
 	}
 	b.partition = arn.Partition(b.region)
-	b.asked.set, b.facts.set = make(policy.Values), make(policy.Values)
+	// Apart, so that a case does not keep all that it was made of.
+	b.asked, b.facts, b.grants = &values{set: make(policy.Values)}, &values{set: make(policy.Values)}, new(grants)
 	b.call = &call.Call{
 		ID: "00000000-0000-0000-0000-000000000000", Time: b.files.now, Region: b.region,
 		Source: defaultSourcePort, UserAgent: defaultAgent, TLS: defaultTLS,
 	}
 	b.call.Service, _, _ = strings.Cut(b.action, ":")
-	b.ask = &authz.Request{Values: &b.asked}
+	b.ask = &authz.Request{Values: b.asked}
 	b.tree = make(organizations)
 
 	b.buildCaller()
@@ -365,7 +366,7 @@ func (b *builder) buildTarget() {
 		}
 	}
 	if b.err == nil {
-		b.target.Values = &b.facts
+		b.target.Values = b.facts
 	}
 }
 
@@ -412,7 +413,7 @@ func (b *builder) buildKey() *authz.Resource {
 	b.keyFacts(k, id)
 	if len(k.grants) > 0 {
 		b.buildGrants(a.Account)
-		r.Grants = &b.grants
+		r.Grants = b.grants
 	}
 	return r
 }
