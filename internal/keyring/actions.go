@@ -72,7 +72,7 @@ type action struct {
 // actions is every action that is done to a key. Sources: "Key states of AWS
 // KMS keys" in the AWS KMS Developer Guide, and the API reference's pages of
 // the operations. Actions on no key at all (kms:CreateKey, kms:ListKeys,
-// kms:ListAliases) are permitted on "*" and open nothing.
+// kms:ListAliases, kms:ListRetirableGrants) are permitted on "*" and open nothing.
 var actions = map[string]*action{
 	// These read metadata, which every open Key shows.
 	"kms:DescribeKey":      {in: inAny},

@@ -11,6 +11,10 @@
 // A key that changes between decision and use, or under a change of its own,
 // gives [ErrStale]: find it and decide again. [Attempt] is the loop for that.
 //
+// A key has a policy (policy.go), compiled once for all keys with the same text,
+// and grants (grant.go), which are records of their own. Subject.Resource brings
+// both along, so that a decision about a key that is cached reads no store.
+//
 // What is stored is sealed by package record; key material is sealed once more,
 // as a token bound to the key's ARN and the id of the material. In memory,
 // material of symmetric and HMAC keys lies in locked memory (package seal) and

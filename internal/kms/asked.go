@@ -22,6 +22,7 @@ import (
 type asked struct {
 	algorithm keyring.Algorithm // kms:EncryptionAlgorithm; empty for none
 	context   wire.StringMap    // the encryption context
+	names     []string          // of context, once they were asked for
 	alias     string            // by which the request names the key; empty if by none
 	tags      []kmsapi.Tag      // that the request sets
 	tagKeys   []string          // of the tags that it sets or removes
@@ -45,7 +46,12 @@ func (a *asked) Value(k *policy.Key) policy.Value {
 	case "kms:encryptioncontext:":
 		return pair(a.context, k.Sub)
 	case "kms:encryptioncontextkeys":
-		return names(a.context)
+		if a.names == nil {
+			a.names = names(a.context)
+		}
+		if len(a.names) > 0 {
+			return policy.Strings(a.names)
+		}
 	case "kms:requestalias":
 		return text(a.alias)
 	case "aws:requesttag/":
@@ -86,15 +92,13 @@ func pair(ec wire.StringMap, name string) policy.Value {
 	return policy.Value{}
 }
 
-func names(ec wire.StringMap) policy.Value {
-	if len(ec) == 0 {
-		return policy.Value{}
-	}
+// names returns the names of an encryption context.
+func names(ec wire.StringMap) []string {
 	list := make([]string, len(ec))
 	for i := range ec {
 		list[i] = ec[i].Name
 	}
-	return policy.Strings(list)
+	return list
 }
 
 // tag is pair for tags.

@@ -8,7 +8,8 @@
 //  2. which key is meant: NotFoundException for what is not there in the
 //     caller's own account, and for another account one denial for all that is
 //     not there or not shared;
-//  3. authorization, which gives the permit that [keyring.Ring.Open] wants;
+//  3. authorization, which gives the permit that [keyring.Ring.Open] wants, by
+//     what the request asks for (asked.go);
 //  4. the key's state, and parameters whose feature this version does not have;
 //  5. the key's usage and the algorithm;
 //  6. cryptography;

@@ -267,6 +267,7 @@ func TestReaderWrongTypes(t *testing.T) {
 		{`{}`, func(r *wire.Reader) { r.String() }, "START_OBJECT can not be converted to a String"},
 		{`"1"`, func(r *wire.Reader) { r.Int() }, "STRING_VALUE can not be converted to an Integer"},
 		{`"true"`, func(r *wire.Reader) { r.Bool() }, "STRING_VALUE can not be converted to a Boolean"},
+		{`0`, func(r *wire.Reader) { r.OptionalBool() }, "NUMBER_VALUE can not be converted to a Boolean"},
 		{`true`, func(r *wire.Reader) { r.Object() }, "TRUE_VALUE can not be converted to a structure or map"},
 		{`false`, func(r *wire.Reader) { r.List() }, "FALSE_VALUE can not be converted to a list"},
 		{`[]`, func(r *wire.Reader) { r.StringMap() }, "START_ARRAY can not be converted to a structure or map"},
@@ -285,6 +286,7 @@ func TestReaderNullIsAbsent(t *testing.T) {
 		"Text":      func(r *wire.Reader) bool { _, ok := r.Text(); return ok },
 		"Int":       func(r *wire.Reader) bool { return r.Int() != nil },
 		"Bool":      func(r *wire.Reader) bool { return r.Bool() },
+		"Optional":  func(r *wire.Reader) bool { return r.OptionalBool() != nil },
 		"Time":      func(r *wire.Reader) bool { return !r.Time().IsZero() },
 		"Blob":      func(r *wire.Reader) bool { return r.Blob() != nil },
 		"List":      func(r *wire.Reader) bool { return r.List() },
@@ -298,6 +300,15 @@ func TestReaderNullIsAbsent(t *testing.T) {
 		})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReaderOptionalBool(t *testing.T) {
+	for text, want := range map[string]bool{"true": true, "false": false} {
+		var got *bool
+		if err := member(t, `{"v":`+text+`}`, func(r *wire.Reader) { got = r.OptionalBool() }); err != nil || got == nil || *got != want {
+			t.Errorf("OptionalBool(%s) = %v, %v", text, got, err)
 		}
 	}
 }
