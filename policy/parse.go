@@ -10,7 +10,7 @@ import (
 // is, it takes time linear in its length, but for conditions, see [Wildcard].
 func Parse(text string, o Options) (*Policy, error) {
 	p := parser{text: text, options: o}
-	if o.Type < Identity || o.Type > Endpoint {
+	if o.Type < Identity || o.Type > Session {
 		return nil, &Error{Message: "unknown type of policy", Detail: o.Type.String()}
 	}
 	if len(text) > MaxBytes {
@@ -63,9 +63,12 @@ func (p *parser) message(r rank) string {
 	switch p.options.Type {
 	case ServiceControl, ResourceControl:
 		return "The provided policy document does not meet the requirements of the specified policy type."
-	case Identity:
-		if r == badValue {
+	case Identity, Session:
+		switch {
+		case r == badValue:
 			return "The policy failed legacy parsing"
+		case r == invalidJSON && p.options.Type == Session:
+			return "The policy is not in the valid JSON format."
 		}
 	default:
 		if r == invalidJSON {
@@ -112,10 +115,16 @@ func printable(s string) string {
 	}, s)
 }
 
+// identity reports whether the document is one of those without a principal that
+// IAM checks.
+func (p *parser) identity() bool {
+	return p.options.Type == Identity || p.options.Type == Session
+}
+
 // fault notes a fault of grammar, which has a text of its own in all but
 // identity-based policies.
 func (p *parser) fault(at int, message string) {
-	if p.options.Type == Identity {
+	if p.identity() {
 		p.fail(general, at, "", message)
 		return
 	}
@@ -194,7 +203,7 @@ func (p *parser) sids() {
 		if s.sid == "" {
 			continue
 		}
-		if p.options.Type == Identity {
+		if p.identity() {
 			for _, c := range []byte(s.sid) {
 				if !isAlphanumeric(c) {
 					p.fail(general, s.at, "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*", "")
@@ -206,7 +215,7 @@ func (p *parser) sids() {
 		seen[s.sid] = struct{}{}
 		switch {
 		case !twice:
-		case p.options.Type == Identity:
+		case p.identity():
 			p.fail(duplicateSID, s.at, "Statement IDs (SID) in a single policy must be unique.", "")
 		case p.options.Type == Trust:
 			p.fail(duplicateSID, s.at, "The Statement Ids in the policy are not unique", "")
@@ -330,7 +339,7 @@ func (p *parser) noElement(s *statement, r rank, at int, name, identity string) 
 	switch {
 	case p.options.Stored:
 		s.inert = true
-	case p.options.Type == Identity:
+	case p.identity():
 		p.fail(r, at, identity, "")
 	default:
 		p.fail(r, at, "Missing required field "+name, "")

@@ -34,6 +34,7 @@ var allTypes = []struct {
 	{policy.ServiceControl, `"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"`},
 	{policy.ResourceControl, `"Effect":"Deny","Principal":"*","Action":"kms:Decrypt","Resource":"*"`},
 	{policy.Endpoint, `"Effect":"Allow","Principal":"*","Action":"kms:Decrypt","Resource":"*"`},
+	{policy.Session, `"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"`},
 }
 
 func TestParseAccepts(t *testing.T) {
@@ -73,6 +74,9 @@ func TestParseRefuses(t *testing.T) {
 		"nothing, key":              {k, "¦", invalidJSON, "the document ends too early"},
 		"nothing, trust":            {policy.Trust, " \n ¦", invalidJSON, "the document ends too early"},
 		"nothing, SCP":              {policy.ServiceControl, "¦", organization, "the document ends too early"},
+		"nothing, session":          {policy.Session, "¦", "The policy is not in the valid JSON format.", "the document ends too early"},
+		"no statement, session":     {policy.Session, `¦{}`, syntax, "Missing required field Statement"},
+		"principal, session":        {policy.Session, document(`{"Effect":"Allow",¦"Principal":"*","Action":"*","Resource":"*"}`), "Policy document should not specify a principal.", ""},
 		"null":                      {policy.Identity, "¦null", syntax, "the document is not an object"},
 		"a comma too many":          {k, "{\"Statement\": [\n  {\"Effect\": \"Allow\", ¦} ] }", invalidJSON, "the name of a member is missing"},
 		"trailing text":             {k, `{} ¦x`, invalidJSON, "text after the document"},
@@ -200,7 +204,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseUnknownType(t *testing.T) {
-	for _, typ := range []policy.Type{0, 8, 255} {
+	for _, typ := range []policy.Type{0, 9, 255} {
 		if _, err := policy.Parse(document(`{"Effect":"Allow","Action":"*","Resource":"*"}`), policy.Options{Type: typ}); err == nil {
 			t.Errorf("%v was parsed", typ)
 		}

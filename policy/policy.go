@@ -10,8 +10,8 @@ type Type uint8
 
 // The types of policy document.
 const (
-	// Identity is a policy of a user, group or role, a permissions boundary
-	// or a session policy: without Principal.
+	// Identity is a policy of a user, group or role, or a permissions
+	// boundary: without Principal.
 	Identity Type = iota + 1
 	// Resource is a policy of a resource in general: with Principal, and with
 	// any ARN as Resource.
@@ -30,6 +30,9 @@ const (
 	ResourceControl
 	// Endpoint is the policy of a VPC endpoint: with Principal.
 	Endpoint
+	// Session is a policy that is passed for a session: as Identity, but for
+	// what STS answers if it is no JSON.
+	Session
 )
 
 // String returns the name of the type in words, such as "key policy".
@@ -49,6 +52,8 @@ func (t Type) String() string {
 		return "resource control policy"
 	case Endpoint:
 		return "VPC endpoint policy"
+	case Session:
+		return "session policy"
 	}
 	return "policy type " + strconv.Itoa(int(t))
 }

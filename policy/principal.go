@@ -102,7 +102,7 @@ func isService(s string) bool {
 // principal compiles a statement's Principal or NotPrincipal element.
 func (p *parser) principal(s *statement, n *node, m *member) {
 	switch p.options.Type {
-	case Identity:
+	case Identity, Session:
 		if m != nil {
 			p.fail(badPrincipal, m.start, "Policy document should not specify a principal.", "")
 		}
