@@ -30,9 +30,10 @@ import (
 
 // routed are the operations that the server answers.
 var routed = []string{
-	"CancelKeyDeletion", "CreateAlias", "CreateKey", "Decrypt", "DeleteAlias", "DescribeKey", "DisableKey", "EnableKey", "Encrypt",
-	"GenerateDataKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac",
-	"GenerateRandom", "GetPublicKey", "ListAliases", "ListKeys", "ListResourceTags", "ReEncrypt", "ScheduleKeyDeletion", "Sign",
+	"CancelKeyDeletion", "CreateAlias", "CreateGrant", "CreateKey", "Decrypt", "DeleteAlias", "DescribeKey", "DisableKey", "EnableKey",
+	"Encrypt", "GenerateDataKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext",
+	"GenerateMac", "GenerateRandom", "GetKeyPolicy", "GetPublicKey", "ListAliases", "ListGrants", "ListKeyPolicies", "ListKeys",
+	"ListResourceTags", "ListRetirableGrants", "PutKeyPolicy", "ReEncrypt", "RetireGrant", "RevokeGrant", "ScheduleKeyDeletion", "Sign",
 	"TagResource", "UntagResource", "UpdateAlias", "UpdateKeyDescription", "Verify", "VerifyMac",
 }
 
@@ -78,15 +79,26 @@ var (
 	succeededMu sync.Mutex
 )
 
-// client returns an SDK client made from the environment alone, as a user's
-// program would make it.
-func client(t testing.TB) *kms.Client {
+// settings returns the SDK's configuration made from the environment alone, as
+// a user's program would make it.
+func settings(t testing.TB) aws.Config {
 	t.Helper()
 	endpoint(t)
-	cfg, err := config.LoadDefaultConfig(t.Context())
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRetryMaxAttempts(1))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cfg
+}
+
+// client returns a KMS client with the credentials of the environment.
+func client(t testing.TB) *kms.Client {
+	t.Helper()
+	return clientOf(settings(t))
+}
+
+// clientOf returns a KMS client that notes what it calls with success.
+func clientOf(cfg aws.Config) *kms.Client {
 	note := middleware.InitializeMiddlewareFunc("note", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
 		middleware.InitializeOutput, middleware.Metadata, error,
 	) {
@@ -99,7 +111,6 @@ func client(t testing.TB) *kms.Client {
 		return out, metadata, err
 	})
 	return kms.NewFromConfig(cfg, func(o *kms.Options) {
-		o.RetryMaxAttempts = 1
 		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error { return s.Initialize.Add(note, middleware.After) })
 	})
 }
