@@ -47,8 +47,33 @@ func (s *faultyStore) Commit(ctx context.Context, conds []store.Cond, ops []stor
 	return 0, false, errDisk
 }
 
-// fixture is two keys.
-type fixture struct{ id, other string }
+// fixture is two keys, and a grant on the first if the test wants one.
+type fixture struct {
+	id, other string
+	grant     *string
+}
+
+func namedGrant(id string) object {
+	return object{"KeyId": id, "GranteePrincipal": dave.ARN, "RetiringPrincipal": carol.ARN, "Operations": []string{"Encrypt"}, "Name": "x"}
+}
+
+// grantsOf counts the grants of a key, and fails unless every way to ask gives
+// the same answer.
+func grantsOf(e *env, f fixture) string {
+	e.t.Helper()
+	n := len(e.must(alice, "ListGrants", object{"KeyId": f.id}).list("Grants"))
+	if of := len(e.must(alice, "ListGrants", object{"KeyId": f.id, "GranteePrincipal": dave.ARN}).list("Grants")); of != n {
+		e.t.Errorf("%d grants, %d of the grantee", n, of)
+	}
+	if retirable := len(e.must(alice, "ListRetirableGrants", object{"RetiringPrincipal": carol.ARN}).list("Grants")); retirable != n {
+		e.t.Errorf("%d grants, %d are retirable", n, retirable)
+	}
+	a := e.call(dave, "Encrypt", encode(e.t, object{"KeyId": keyARN(f.id), "Plaintext": blob(1)}))
+	if (a.err == nil) != (n > 0) {
+		e.t.Errorf("%d grants, and the grantee gets %s", n, or(a.text(), "success"))
+	}
+	return fmt.Sprint(n)
+}
 
 // A change whose commit fails happened or did not, and everything that is seen
 // afterwards agrees on it.
@@ -111,13 +136,39 @@ func TestFailedCommits(t *testing.T) {
 			},
 			aliasTarget, "id", "none",
 		},
+		{
+			"PutKeyPolicy", func(f fixture) object { return object{"KeyId": f.id, "Policy": delegation} }, nil,
+			func(e *env, f fixture) string {
+				text := e.must(alice, "GetKeyPolicy", object{"KeyId": f.id}).str("Policy")
+				return fmt.Sprint(strings.Contains(text, "key-default-1"))
+			}, "true", "false",
+		},
+		{
+			"CreateGrant", func(f fixture) object { return namedGrant(f.id) }, nil, grantsOf, "0", "1",
+		},
+		{
+			// The key has had grants.
+			"CreateGrant", func(f fixture) object { return namedGrant(f.id) },
+			func(e *env, f fixture) {
+				made := e.must(alice, "CreateGrant", namedGrant(f.id))
+				e.must(alice, "RevokeGrant", object{"KeyId": f.id, "GrantId": made["GrantId"]})
+			}, grantsOf, "0", "1",
+		},
+		{
+			"RevokeGrant", func(f fixture) object { return object{"KeyId": f.id, "GrantId": *f.grant} },
+			func(e *env, f fixture) { *f.grant = e.must(alice, "CreateGrant", namedGrant(f.id)).str("GrantId") }, grantsOf, "1", "0",
+		},
+		{
+			"RetireGrant", func(f fixture) object { return object{"KeyId": keyARN(f.id), "GrantId": *f.grant} },
+			func(e *env, f fixture) { *f.grant = e.must(alice, "CreateGrant", namedGrant(f.id)).str("GrantId") }, grantsOf, "1", "0",
+		},
 	} {
 		for mode, name := range map[int32]string{failing: "failed", failingButStored: "failed but stored"} {
 			t.Run(test.operation+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				st := &faultyStore{Store: store.NewMem()}
 				e := newEnvOn(t, st)
-				f := fixture{e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")}
+				f := fixture{e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), new(string)}
 				if test.prepare != nil {
 					test.prepare(e, f)
 				}
@@ -336,7 +387,7 @@ func TestChangeUnderneath(t *testing.T) {
 	e.must(alice, "CreateAlias", object{"AliasName": "alias/x", "TargetKeyId": id})
 	between("UpdateAlias", object{"AliasName": "alias/x", "TargetKeyId": other})
 	deleted := e.call(alice, "DeleteAlias", `{"AliasName":"alias/x"}`)
-	if got := aliasTarget(e, fixture{id, other}); got != "none" || deleted.err != nil {
+	if got := aliasTarget(e, fixture{id: id, other: other}); got != "none" || deleted.err != nil {
 		t.Errorf("the deleted alias points to %s, %v", got, deleted.err)
 	}
 	// What the attempt that failed had noted is no part of the record.
