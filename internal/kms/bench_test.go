@@ -57,12 +57,41 @@ func warmDecrypt(tb testing.TB) (through, below func()) {
 	return through, below
 }
 
+// warmGrant returns a Decrypt that a grant allows, with its constraint, beside
+// others of the same grantee.
+func warmGrant(tb testing.TB) func() {
+	e := newEnv(tb)
+	id := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	ec := wire.NewStringMap(wire.Pair{Name: "purpose", Value: "test"})
+	made := e.must(alice, "Encrypt", object{"KeyId": id, "Plaintext": blob(32), "EncryptionContext": object{"purpose": "test"}})
+	for _, purpose := range []string{"a", "b", "test"} {
+		e.must(alice, "CreateGrant", object{
+			"KeyId": id, "GranteePrincipal": frank.EntityARN, "Operations": []string{"Decrypt"},
+			"Constraints": object{"EncryptionContextSubset": object{"purpose": purpose}},
+		})
+	}
+	in, out := &kmsapi.DecryptInput{CiphertextBlob: unb64(tb, made.str("CiphertextBlob")), EncryptionContext: ec}, new(kmsapi.DecryptOutput)
+	return func() {
+		c := call.Call{Time: e.now, Region: testRegion, Caller: frank, Operation: e.ops["Decrypt"]}
+		if err := e.service.Decrypt(context.Background(), &c, in, out); err != nil {
+			tb.Fatalf("Decrypt: %v", err)
+		}
+	}
+}
+
 func BenchmarkDecrypt(b *testing.B) {
 	through, below := warmDecrypt(b)
 	b.Run("through", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			through()
+		}
+	})
+	granted := warmGrant(b)
+	b.Run("granted", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			granted()
 		}
 	})
 	b.Run("below", func(b *testing.B) {
