@@ -35,6 +35,7 @@ type slowCase struct {
 	// lower case; not all of it is for every action.
 	keyValues, requestValues policy.Values
 
+	retired *authz.Grant // by kms:RetireGrant
 	grants  []*authz.Grant
 	tokens  map[string]*authz.Grant // that the request brings
 	context map[string]string       // encryption context
@@ -63,19 +64,27 @@ const (
 	slowXPB    = "with an explicit deny in a permissions boundary"
 	slowXSESS  = "with an explicit deny in a session policy"
 	slowXID    = "with an explicit deny in an identity-based policy"
+	slowTrust  = "because no role trust policy allows the ACTION action"
+	slowXTrust = "with an explicit deny in the role trust policy"
+	slowRoot   = "Roles may not be assumed by root accounts."
 	slowHidden = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 )
 
 // acrossAccounts are the actions, among those of the cases, that work on another
 // account's key.
 var acrossAccounts = []string{
-	"kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:CreateGrant", "kms:GenerateDataKey", "kms:ReEncryptFrom",
+	"kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:CreateGrant", "kms:GenerateDataKey", "kms:ReEncryptFrom", "sts:AssumeRole",
 }
 
 func (c *slowCase) deny(reason string) verdict {
 	where := "on resource: " + c.arn
+	if instead, ok := (map[string]string{slowHidden: "", slowRES: slowTrust, slowXRES: slowXTrust})[reason]; ok && c.isRole() {
+		reason = instead
+	}
 	switch {
-	case c.caller.Account == c.account:
+	case reason == slowRoot:
+		return verdict{text: reason}
+	case c.caller.Account == c.account, c.isRole():
 	case c.fromCiphertext:
 		where = "on the resource associated with this ciphertext"
 	default:
@@ -85,13 +94,18 @@ func (c *slowCase) deny(reason string) verdict {
 	if who == "" {
 		who = c.caller.Services[0]
 	}
-	return verdict{text: "User: " + who + " is not authorized to perform: " + c.action + " " + where + " " + strings.ReplaceAll(reason, "ACTION", c.action)}
+	text := "User: " + who + " is not authorized to perform: " + c.action + " " + where + " " + strings.ReplaceAll(reason, "ACTION", c.action)
+	return verdict{text: strings.TrimSuffix(text, " ")}
 }
+
+func (c *slowCase) isRole() bool { return strings.Contains(c.arn, ":role/") }
 
 func (c *slowCase) decide() verdict {
 	p := c.caller
 	isService := p.Kind == call.Service
-	isKey := strings.Contains(c.arn, ":key/")
+	retires := c.retired != nil
+	// What has a policy of its own that has a say in it.
+	owned := (strings.Contains(c.arn, ":key/") || c.isRole()) && !retires
 	foreign := p.Account != c.account
 	isRoot := p.Kind == call.Root
 
@@ -100,7 +114,7 @@ func (c *slowCase) decide() verdict {
 	if o := p.Organization; o != nil && !o.Management && !isService {
 		scp = o.ServiceControl
 	}
-	if o := c.organization; o != nil && !o.Management && c.arn != "*" {
+	if o := c.organization; o != nil && !o.Management && c.arn != "*" && !retires {
 		rcp = o.ResourceControl
 	}
 	var boundary, vpce, own []call.Attached
@@ -110,7 +124,7 @@ func (c *slowCase) decide() verdict {
 	if c.endpoint != nil {
 		vpce = []call.Attached{c.endpoint.Policy}
 	}
-	if isKey {
+	if owned {
 		own = []call.Attached{{Policy: c.policy}}
 	}
 
@@ -121,6 +135,9 @@ func (c *slowCase) decide() verdict {
 	identityAllows := isRoot || !isService && allows(p.Policies.Identity)
 	boundaryAllows := p.Policies.Boundary == nil || allows(boundary)
 	sessionAllows := !p.Policies.Limited || allows(p.Policies.Session)
+	if p.Kind == call.FederatedUser && c.isRole() {
+		sessionAllows = false // such sessions are not for STS and IAM
+	}
 	limits := func() string { // the first of the limits that keeps the call out
 		switch {
 		case !boundaryAllows:
@@ -133,19 +150,29 @@ func (c *slowCase) decide() verdict {
 
 	// What the key's policy and grants give.
 	var by policy.Match
-	if isKey {
+	if owned {
 		by = c.evaluate(c.policy, true).AllowedBy
 	}
 	names := func(ways policy.Match) bool { return by&ways != 0 }
 	granted := c.granted(identityAllows && limits() == "")
 	byGrant := granted&(policy.ByUser|policy.BySession|policy.ByFederatedUser|policy.ByService|policy.ByAccount) != 0 ||
 		granted&(policy.ByRole|policy.ByIssuer) != 0 && limits() == ""
+	if retires {
+		byGrant = c.mayRetire(identityAllows && limits() == "", limits() == "")
+		if c.mayRetire(true, false) == c.mayRetire(false, false) && c.mayRetire(false, true) {
+			identityAllows = true // there is nothing for it to allow: the limits are in the way
+		}
+	}
 
 	// What is not shared is like what is not there, whatever else stands in the
 	// way; what the owner's policies say is not told.
 	if foreign {
-		shared := isKey && (isService || slices.Contains(acrossAccounts, c.action)) && !c.evaluate(c.policy, true).Deny
-		if !shared || by == 0 && !byGrant {
+		shared := owned && (isService || slices.Contains(acrossAccounts, c.action)) && !c.evaluate(c.policy, true).Deny
+		if retires {
+			// Whoever has to do with the grant may know of it.
+			shared = c.mayRetire(true, true)
+		}
+		if !shared || by == 0 && !byGrant && !retires {
 			return c.deny(slowHidden)
 		}
 	}
@@ -164,7 +191,7 @@ func (c *slowCase) decide() verdict {
 		{p.Policies.Identity, slowXID},
 	} {
 		if c.any(layer.policies, func(r policy.Result) bool { return r.Deny }, layer.reason == slowXRES) {
-			if foreign && by == 0 {
+			if foreign && by == 0 && !retires {
 				return c.deny(slowHidden) // a grant alone shares the key
 			}
 			return c.deny(layer.reason)
@@ -186,7 +213,10 @@ func (c *slowCase) decide() verdict {
 		return c.deny(slowNVPCE)
 	}
 
-	if !isKey { // identity alone
+	if retires && byGrant {
+		return verdict{allowed: true}
+	}
+	if !owned { // identity alone
 		switch {
 		case !identityAllows:
 			return c.deny(slowID)
@@ -200,6 +230,8 @@ func (c *slowCase) decide() verdict {
 		return verdict{allowed: true}
 	}
 	switch {
+	case c.isRole() && isRoot:
+		return c.deny(slowRoot)
 	case isService:
 		if names(policy.ByService | policy.ByAnyone) {
 			return verdict{allowed: true}
@@ -236,6 +268,30 @@ func (c *slowCase) decide() verdict {
 		return verdict{allowed: true}
 	}
 	return c.deny(slowRES)
+}
+
+// mayRetire reports whether the caller may retire the grant: as its retiring
+// principal, as its grantee if it says so, or by the identity-based policies of
+// the account that made it or that owns the key. Roles are limited as always.
+func (c *slowCase) mayRetire(identityAllows, unlimited bool) bool {
+	p, g := c.caller, c.retired
+	if p.Account != "" && (p.Account == g.Issuer || p.Account == c.account) && identityAllows {
+		return true
+	}
+	is := func(name string) bool {
+		switch {
+		case name == "":
+			return false
+		case p.Kind == call.Service:
+			return slices.Contains(p.Services, name)
+		case name == p.EntityID:
+			return p.Kind == call.User || unlimited
+		case name == "arn:aws:iam::"+p.Account+":root":
+			return p.Kind == call.Root || identityAllows
+		}
+		return name == p.ARN && (p.Kind == call.RoleSession || p.Kind == call.FederatedUser)
+	}
+	return is(g.Retiring) || slices.Contains(g.Operations, "RetireGrant") && is(g.Grantee)
 }
 
 // granted returns the ways in which usable grants name the caller.
@@ -386,7 +442,7 @@ func (c *slowCase) values(resource bool) policy.Values {
 	}
 
 	// The resource's owner.
-	if !resource {
+	if !resource || c.isRole() {
 		v["aws:resourceaccount"] = policy.String(c.account)
 	}
 	if o := c.organization; o != nil {
