@@ -202,8 +202,14 @@ func (a *applier) checkPrincipals(ctx context.Context, d document) (wrong []erro
 	return wrong, nil
 }
 
-// makes reports whether the file names a user or role of that ARN.
+// makes reports whether the file has the account, user or role that a policy
+// names so.
 func (f *File) makes(principal string) bool {
+	for i := range f.accounts {
+		if id := f.accounts[i].id; principal == id || principal == arn.Root("aws", id) {
+			return true
+		}
+	}
 	for i := range f.users {
 		if u := &f.users[i]; arn.User("aws", u.account, u.path, u.name) == principal {
 			return true

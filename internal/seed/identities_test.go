@@ -46,9 +46,9 @@ users:
     access_keys: [{id: AKIABOBBOBBOBBOBBOBB, secret: s}]
 roles:
   - {account: "111122223333", name: first, path: /x/, max_session: 2h, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: ["arn:aws:iam::111122223333:role/second", "arn:aws:iam::111122223333:user/bob"]}}]}}
-  - {account: "111122223333", name: second, boundary: limits, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: "arn:aws:iam::111122223333:role/x/first"}}]}}
+  - {account: "111122223333", name: second, boundary: limits, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: ["arn:aws:iam::111122223333:role/x/first", "444455556666", "arn:aws:iam::111122223333:root"]}}]}}
 keys:
-  - {account: "111122223333", region: eu-central-1, id: ` + first + `, policy: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {AWS: "arn:aws:iam::111122223333:role/x/first"}, Action: "kms:*", Resource: "*"}]}}
+  - {account: "111122223333", region: eu-central-1, id: ` + first + `, policy: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {AWS: ["arn:aws:iam::111122223333:role/x/first", "arn:aws:iam::444455556666:root"]}, Action: "kms:*", Resource: "*"}]}}
 `
 
 var fullMade = seed.Made{Accounts: 2, Organizations: 1, Policies: 1, Groups: 1, Users: 1, Roles: 2, AccessKeys: 2, Keys: 1}
