@@ -24,10 +24,19 @@ import (
 	"github.com/keyreeve/keyreeve/internal/store"
 )
 
-// counting counts reads of a store.
+// counting counts reads of a store, and can spoil commits.
 type counting struct {
 	store.Store
-	gets atomic.Int64
+	gets  atomic.Int64
+	spoil func(commit func() (store.Rev, bool, error)) (store.Rev, bool, error)
+}
+
+func (c *counting) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	commit := func() (store.Rev, bool, error) { return c.Store.Commit(ctx, conds, ops) }
+	if c.spoil != nil && len(ops) > 0 {
+		return c.spoil(commit)
+	}
+	return commit()
 }
 
 func (c *counting) Get(ctx context.Context, key string) (store.KV, store.Rev, error) {
