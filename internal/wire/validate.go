@@ -32,7 +32,12 @@ type Violations struct {
 	text []byte
 	path []byte // "tags.1.member." inside of a structure
 	name string // what QueryErr tells of a name if nothing else is violated
+	mute bool   // no value is told
 }
+
+// HideValues has the messages repeat no value, nor tell that one is null: so
+// those of IAM read. It is called before anything is checked.
+func (v *Violations) HideValues() { v.mute = true }
 
 // A Pattern is a regular expression that a whole value must match, compiled
 // when it is first needed.
@@ -108,7 +113,9 @@ func (v *Violations) Leave(n int) { v.path = v.path[:n] }
 
 // Missing adds that the required member name is absent.
 func (v *Violations) Missing(name string) {
-	if v.begin("Value null at '", name) {
+	if v.mute {
+		v.addHidden(name, textNull)
+	} else if v.begin("Value null at '", name) {
 		v.text = append(v.text, textNull...)
 	}
 }
@@ -286,7 +293,9 @@ func (v *Violations) begin(value, name string) bool {
 }
 
 func (v *Violations) add(name, value, constraint string) {
-	if v.begin("Value '"+echo(value)+"' at '", name) {
+	if v.mute {
+		v.addHidden(name, constraint)
+	} else if v.begin("Value '"+echo(value)+"' at '", name) {
 		v.text = append(v.text, constraint...)
 	}
 }

@@ -129,3 +129,27 @@ func TestViolationsEchoIsBounded(t *testing.T) {
 		t.Errorf("message has %d bytes", len(message))
 	}
 }
+
+// TestViolationsHideValues holds that nothing of a request is repeated where
+// that is asked for, nor that a value is null.
+func TestViolationsHideValues(t *testing.T) {
+	const value = "hunter2"
+	var v wire.Violations
+	v.HideValues()
+	v.Missing("a")
+	v.Length("b", value, 9, 9)
+	v.Pattern("c", value, wire.NewPattern("[A-Z]+"))
+	v.Enum("d", value, "A, B")
+	v.Range("e", 4711, 1, 2)
+	wire.ListLength(&v, "f", []string{value, value}, 0, 1)
+	wire.ItemLengths(&v, "g", []string{value}, 1, 2, nil)
+	wire.ItemEnums(&v, "h", []string{value}, "A, B")
+	v.NoNulls("i", wire.StringMap{{Name: value, Value: wire.Null}})
+	text := wire.AsError(v.Err()).Message
+	if strings.Contains(text, value) || strings.Contains(text, "4711") || strings.Contains(text, "Value null") {
+		t.Errorf("repeats a value: %s", text)
+	}
+	if n := strings.Count(text, "Value at '"); n != 9 {
+		t.Errorf("%d violations of 9: %s", n, text)
+	}
+}

@@ -271,6 +271,9 @@ func (m *queryModel) emitValidators(p *printer) {
 			target = "&v"
 			p.print("\n// Validate checks ", self, " against the API's constraints. The error is a ValidationError.\n")
 			p.print("func (", self, " *", msg.name, ") Validate() error {\nvar v wire.Violations\n")
+			if m.mute {
+				p.print("v.HideValues()\n")
+			}
 		}
 		for _, mem := range msg.members() {
 			m.emitQueryCheck(p, self, target, mem)

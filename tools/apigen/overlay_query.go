@@ -15,6 +15,8 @@ type queryOverlay struct {
 	// names and paths are shapes of which a wrong character is told in IAM's
 	// own words.
 	names, paths []string
+	// mute: what is said of a value that breaks a constraint does not repeat it.
+	mute bool
 	// given are the members of inputs of which the handler must know whether
 	// they are there but empty.
 	given map[string]string
@@ -46,6 +48,7 @@ var iamOverlay = queryOverlay{
 		"UserNameType", "ExistingUserNameType", "GroupNameType", "RoleNameType", "PolicyNameType",
 	},
 	paths: []string{"PathType"},
+	mute:  true, // as recorded answers of IAM have it since 2022 or so; those of STS repeat it
 	given: map[string]string{"UpdateRole": "Description"},
 }
 

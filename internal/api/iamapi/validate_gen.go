@@ -36,6 +36,7 @@ const (
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *AddUserToGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -54,6 +55,7 @@ func (in *AddUserToGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *AttachGroupPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -71,6 +73,7 @@ func (in *AttachGroupPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *AttachRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -88,6 +91,7 @@ func (in *AttachRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *AttachUserPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -105,6 +109,7 @@ func (in *AttachUserPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreateAccessKeyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.UserName != "" || in.presence.Has(0) {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
@@ -115,6 +120,7 @@ func (in *CreateAccessKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreateGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.Path != "" || in.presence.Has(0) {
 		v.Length("path", in.Path, 1, 512)
 		v.Path("path", in.Path, patternPath)
@@ -131,6 +137,7 @@ func (in *CreateGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreatePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyName")
 	} else {
@@ -167,6 +174,7 @@ func (in *CreatePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreatePolicyVersionInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -184,6 +192,7 @@ func (in *CreatePolicyVersionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreateRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.Path != "" || in.presence.Has(0) {
 		v.Length("path", in.Path, 1, 512)
 		v.Path("path", in.Path, patternPath)
@@ -227,6 +236,7 @@ func (in *CreateRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *CreateUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.Path != "" || in.presence.Has(0) {
 		v.Length("path", in.Path, 1, 512)
 		v.Path("path", in.Path, patternPath)
@@ -257,6 +267,7 @@ func (in *CreateUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteAccessKeyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.UserName != "" || in.presence.Has(0) {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
@@ -273,6 +284,7 @@ func (in *DeleteAccessKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -285,6 +297,7 @@ func (in *DeleteGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteGroupPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -303,6 +316,7 @@ func (in *DeleteGroupPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeletePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -314,6 +328,7 @@ func (in *DeletePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeletePolicyVersionInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -330,6 +345,7 @@ func (in *DeletePolicyVersionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -342,6 +358,7 @@ func (in *DeleteRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteRolePermissionsBoundaryInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -354,6 +371,7 @@ func (in *DeleteRolePermissionsBoundaryInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -372,6 +390,7 @@ func (in *DeleteRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -384,6 +403,7 @@ func (in *DeleteUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteUserPermissionsBoundaryInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -396,6 +416,7 @@ func (in *DeleteUserPermissionsBoundaryInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteUserPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -414,6 +435,7 @@ func (in *DeleteUserPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DetachGroupPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -431,6 +453,7 @@ func (in *DetachGroupPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DetachRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -448,6 +471,7 @@ func (in *DetachRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DetachUserPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -468,6 +492,7 @@ func (*GetAccountSummaryInput) Validate() error { return nil }
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -487,6 +512,7 @@ func (in *GetGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetGroupPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -505,6 +531,7 @@ func (in *GetGroupPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -516,6 +543,7 @@ func (in *GetPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetPolicyVersionInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -532,6 +560,7 @@ func (in *GetPolicyVersionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -544,6 +573,7 @@ func (in *GetRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -562,6 +592,7 @@ func (in *GetRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.UserName != "" || in.presence.Has(0) {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
@@ -572,6 +603,7 @@ func (in *GetUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetUserPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -590,6 +622,7 @@ func (in *GetUserPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListAccessKeysInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.UserName != "" || in.presence.Has(0) {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
@@ -607,6 +640,7 @@ func (in *ListAccessKeysInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListAttachedGroupPoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -630,6 +664,7 @@ func (in *ListAttachedGroupPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListAttachedRolePoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -653,6 +688,7 @@ func (in *ListAttachedRolePoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListAttachedUserPoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -676,6 +712,7 @@ func (in *ListAttachedUserPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListEntitiesForPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -708,6 +745,7 @@ func (in *ListEntitiesForPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListGroupPoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -727,6 +765,7 @@ func (in *ListGroupPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListGroupsInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.PathPrefix != "" || in.presence.Has(0) {
 		v.Length("pathPrefix", in.PathPrefix, 1, 512)
 		v.Pattern("pathPrefix", in.PathPrefix, patternPathPrefix)
@@ -744,6 +783,7 @@ func (in *ListGroupsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListGroupsForUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -763,6 +803,7 @@ func (in *ListGroupsForUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListInstanceProfilesForRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -782,6 +823,7 @@ func (in *ListInstanceProfilesForRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListPoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.Scope != "" || in.presence.Has(0) {
 		if !in.Scope.Valid() {
 			v.Enum("scope", string(in.Scope), setPolicyScopeType)
@@ -809,6 +851,7 @@ func (in *ListPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListPolicyTagsInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -827,6 +870,7 @@ func (in *ListPolicyTagsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListPolicyVersionsInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -845,6 +889,7 @@ func (in *ListPolicyVersionsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListRolePoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -864,6 +909,7 @@ func (in *ListRolePoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListRoleTagsInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -883,6 +929,7 @@ func (in *ListRoleTagsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListRolesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.PathPrefix != "" || in.presence.Has(0) {
 		v.Length("pathPrefix", in.PathPrefix, 1, 512)
 		v.Pattern("pathPrefix", in.PathPrefix, patternPathPrefix)
@@ -900,6 +947,7 @@ func (in *ListRolesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListUserPoliciesInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -919,6 +967,7 @@ func (in *ListUserPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListUserTagsInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -938,6 +987,7 @@ func (in *ListUserTagsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListUsersInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.PathPrefix != "" || in.presence.Has(0) {
 		v.Length("pathPrefix", in.PathPrefix, 1, 512)
 		v.Pattern("pathPrefix", in.PathPrefix, patternPathPrefix)
@@ -955,6 +1005,7 @@ func (in *ListUsersInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutGroupPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -979,6 +1030,7 @@ func (in *PutGroupPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutRolePermissionsBoundaryInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -996,6 +1048,7 @@ func (in *PutRolePermissionsBoundaryInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1020,6 +1073,7 @@ func (in *PutRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutUserPermissionsBoundaryInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -1037,6 +1091,7 @@ func (in *PutUserPermissionsBoundaryInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutUserPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -1061,6 +1116,7 @@ func (in *PutUserPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *RemoveUserFromGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -1079,6 +1135,7 @@ func (in *RemoveUserFromGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *SetDefaultPolicyVersionInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -1095,6 +1152,7 @@ func (in *SetDefaultPolicyVersionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *TagPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -1119,6 +1177,7 @@ func (in *TagPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *TagRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1144,6 +1203,7 @@ func (in *TagRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *TagUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -1169,6 +1229,7 @@ func (in *TagUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UntagPolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("policyArn")
 	} else {
@@ -1186,6 +1247,7 @@ func (in *UntagPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UntagRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1204,6 +1266,7 @@ func (in *UntagRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UntagUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
@@ -1222,6 +1285,7 @@ func (in *UntagUserInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateAccessKeyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.UserName != "" || in.presence.Has(0) {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
@@ -1245,6 +1309,7 @@ func (in *UpdateAccessKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateAssumeRolePolicyInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1263,6 +1328,7 @@ func (in *UpdateAssumeRolePolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateGroupInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("groupName")
 	} else {
@@ -1283,6 +1349,7 @@ func (in *UpdateGroupInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateRoleInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1302,6 +1369,7 @@ func (in *UpdateRoleInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateRoleDescriptionInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("roleName")
 	} else {
@@ -1320,6 +1388,7 @@ func (in *UpdateRoleDescriptionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *UpdateUserInput) Validate() error {
 	var v wire.Violations
+	v.HideValues()
 	if in.presence.Has(0) {
 		v.Missing("userName")
 	} else {
