@@ -317,23 +317,98 @@ func TestGrantLimit(t *testing.T) {
 	g.grant(t, m.ID, someGrant())
 }
 
-// A grantee whose page somebody has damaged has nothing, and what is in it can
-// be revoked.
-func TestDamagedGrantPage(t *testing.T) {
+// A grantee whose pages somebody has damaged or deleted has nothing by them;
+// what was in them can be revoked, and does not come back with them.
+func TestDamagedGrantPages(t *testing.T) {
+	for name, page := range map[string]int{"first": 0, "second": 1} {
+		for _, deleted := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, deleted), func(t *testing.T) {
+				g := newRig(t, nil, keyring.Options{})
+				m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+				var ids []string
+				for range keyring.GrantPage + 3 {
+					made, _ := g.grant(t, m.ID, someGrant())
+					ids = append(ids, made.ID)
+				}
+				gone := ids[0]
+				if page == 1 {
+					gone = ids[len(ids)-1]
+				}
+				kvs, _, err := g.store.Range(t.Context(), "v1/grantee/", "v1/grantee0", 0)
+				if err != nil || len(kvs) != 2 {
+					t.Fatal(len(kvs), err)
+				}
+				// The page of the grant, and always the first, which has them all.
+				var hurt, back []store.Op
+				for _, kv := range kvs[:page+1] {
+					op := store.Op{Key: kv.Key}
+					if !deleted {
+						op.Val = slices.Clone(kv.Val)
+						op.Val[len(op.Val)-1] ^= 1
+					}
+					hurt, back = append(hurt, op), append(back, store.Op{Key: kv.Key, Val: kv.Val})
+				}
+				commit := func(ops []store.Op) {
+					t.Helper()
+					if _, ok, err := g.store.Commit(t.Context(), nil, ops); !ok || err != nil {
+						t.Fatal(ok, err)
+					}
+				}
+				commit(hurt)
+				g.revoke(t, m.ID, gone)
+				commit(back)
+				time.Sleep(20 * time.Millisecond) // for the watch
+				s, err := g.ring.Find(t.Context(), account, region, m.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen := func() (there bool) {
+					err := s.Resource().Grants.Of(t.Context(), grantee, func(g *authz.Grant) bool { there = there || g.ID == gone; return true })
+					if err != nil && !errors.Is(err, record.ErrTampered) {
+						t.Errorf("Of: %v", err)
+					}
+					return there
+				}
+				if seen() {
+					t.Error("a revoked grant came back with its page")
+				}
+				if ids := g.list(t, m.ID, keyring.GrantFilter{}, 100); slices.Contains(ids, gone) {
+					t.Error("it is still listed")
+				}
+			})
+		}
+	}
+}
+
+// Pages that have lost their first page are not found again by a new one.
+func TestOrphanedGrantPages(t *testing.T) {
 	g := newRig(t, nil, keyring.Options{})
 	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
-	made, _ := g.grant(t, m.ID, someGrant())
-	kvs, _, err := g.store.Range(t.Context(), "v1/grantee/", "v1/grantee0", 0)
-	if err != nil || len(kvs) != 1 {
-		t.Fatal(kvs, err)
+	var last string
+	for range keyring.GrantPage + 3 {
+		made, _ := g.grant(t, m.ID, someGrant())
+		last = made.ID
 	}
-	kvs[0].Val[len(kvs[0].Val)-1] ^= 1
-	if _, ok, err := g.store.Commit(t.Context(), nil, []store.Op{{Key: kvs[0].Key, Val: kvs[0].Val}}); !ok || err != nil {
+	kvs, _, err := g.store.Range(t.Context(), "v1/grantee/", "v1/grantee0", 0)
+	if err != nil || len(kvs) != 2 {
+		t.Fatal(len(kvs), err)
+	}
+	if _, ok, err := g.store.Commit(t.Context(), nil, []store.Op{{Key: kvs[0].Key}}); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	g.revoke(t, m.ID, made.ID)
-	if ids := g.list(t, m.ID, keyring.GrantFilter{}, 10); len(ids) != 0 {
-		t.Errorf("%v are listed", ids)
+	time.Sleep(20 * time.Millisecond) // for the watch
+	var want []string
+	for range keyring.GrantPage + 3 {
+		made, _ := g.grant(t, m.ID, someGrant())
+		want = append(want, made.ID)
+	}
+	slices.Sort(want)
+	if got := g.of(t, m.ID, grantee); !slices.Equal(got, want) {
+		t.Errorf("decisions see %d grants, want the %d new ones; %t", len(got), len(want), slices.Contains(got, last))
+	}
+	g.revoke(t, m.ID, last)
+	if got := g.of(t, m.ID, grantee); !slices.Equal(got, want) {
+		t.Errorf("afterwards decisions see %d grants, want %d", len(got), len(want))
 	}
 }
 
