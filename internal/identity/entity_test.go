@@ -374,6 +374,15 @@ func TestEntities(t *testing.T) {
 	if !regexp.MustCompile(`^AGPA[A-Z2-7]{17}$`).MatchString(g.ID) || g.ARN != "arn:aws:iam::111122223333:group/staff" {
 		t.Errorf("group %+v", g)
 	}
+	if list, _, err := h.Groups(ctx, ours, identity.Page{PathPrefix: "/"}); err != nil || len(list) != 1 || list[0] != g {
+		t.Errorf("Groups = %v, %v", list, err)
+	}
+	if got, err := h.Group(ctx, ours, "STAFF"); err != nil || got != g {
+		t.Errorf("Group = %v, %v", got, err)
+	}
+	if got, err := h.UserByID(ctx, g.ID); !errors.Is(err, identity.ErrNotFound) {
+		t.Errorf("UserByID of a group = %v, %v", got, err)
+	}
 	for _, name := range []string{"alice", "user2", "alice"} {
 		h.ok(h.AddUserToGroup(ctx, ours, "staff", name))
 	}
@@ -507,10 +516,13 @@ func TestLimits(t *testing.T) {
 	if text, err := h.InlinePolicy(ctx, aUser("alice"), "B"); err != nil || text != sized(1024-base) {
 		t.Errorf("InlinePolicy = %q, %v", text, err)
 	}
+	_, err := h.InlinePolicy(ctx, aUser("alice"), "c")
+	h.wants("no inline policy", err, identity.ErrNotFound)
+	h.wants("no inline policy", h.DeleteInlinePolicy(ctx, aUser("alice"), "c"), identity.ErrNotFound)
 	if list, err := h.InlinePolicies(ctx, aUser("alice")); err != nil || fmt.Sprint(list) != "[a b]" {
 		t.Errorf("InlinePolicies = %v, %v", list, err)
 	}
-	_, err := h.CreatePolicy(ctx, identity.ManagedPolicy{Account: ours, Name: "long"}, sized(6144-base))
+	_, err = h.CreatePolicy(ctx, identity.ManagedPolicy{Account: ours, Name: "long"}, sized(6144-base))
 	h.ok(err)
 	_, err = h.CreatePolicy(ctx, identity.ManagedPolicy{Account: ours, Name: "longer"}, sized(6145-base))
 	h.wants("more than 6,144 characters", err, identity.ErrLimit)

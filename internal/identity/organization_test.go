@@ -111,6 +111,9 @@ func TestOrganization(t *testing.T) {
 		t.Errorf("RCPs: %v, %v", o, err)
 	}
 
+	if u, err := h.Unit(ctx, org, unitOne); err != nil || u.Name != "one" || u.Parent != root || fmt.Sprint(u.Policies) != "[p-FullAWSAccess p-resource0 p-resource1 p-resource2 p-resource3]" {
+		t.Errorf("Unit = %+v, %v", u, err)
+	}
 	// Elsewhere in the tree, and somewhere else.
 	h.ok(h.PlaceAccount(ctx, ours, org, root))
 	if o, err := h.Organization(ctx, ours); err != nil || o.Path != org+"/"+root+"/" || len(o.ServiceControl) != 2 {
