@@ -576,7 +576,7 @@ func (d dice) statement(o policy.Options, r *slowRequest, variables bool) sketch
 // cases makes one case up: a document, and a request that it is often about.
 func (d dice) cases() (*sketch, *slowRequest) {
 	s := &sketch{alone: d.chance(30)}
-	s.options.Type = pick(d, policy.Identity, policy.Identity, policy.KeyPolicy, policy.KeyPolicy, policy.Resource, policy.Trust, policy.ServiceControl, policy.ResourceControl, policy.Endpoint)
+	s.options.Type = pick(d, policy.Identity, policy.Session, policy.KeyPolicy, policy.KeyPolicy, policy.Resource, policy.Trust, policy.ServiceControl, policy.ResourceControl, policy.Endpoint)
 	s.options.Stored = s.options.Type == policy.KeyPolicy && d.chance(30)
 	r := d.request(s.options.Type)
 	s.version = pick(d, "2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17", "")

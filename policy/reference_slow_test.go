@@ -212,10 +212,14 @@ type slow struct {
 }
 
 func (e slow) statement(s any) (policy.Outcome, policy.Match) {
-	action, hasAction := get(s, "Action")
-	notAction, hasNotAction := get(s, "NotAction")
-	resource, hasResource := get(s, "Resource")
-	notResource, hasNotResource := get(s, "NotResource")
+	some := func(name string) (element any, ok bool) { // an empty list is none
+		element, _ = get(s, name)
+		return element, len(texts(element)) > 0
+	}
+	action, hasAction := some("Action")
+	notAction, hasNotAction := some("NotAction")
+	resource, hasResource := some("Resource")
+	notResource, hasNotResource := some("NotResource")
 	// A statement without what it is about does nothing. Trust policies are
 	// about their role.
 	if !hasAction && !hasNotAction || !hasResource && !hasNotResource && e.options.Type != policy.Trust {
