@@ -49,6 +49,7 @@ var flags = map[string][]string{
 
 // alwaysEncoded are the members of answers that are there even when zero.
 var alwaysEncoded = map[string][]string{
+	"GrantListEntry":                  {"Name"},
 	"KeyMetadata":                     {"Enabled", "Description", "MultiRegion"},
 	"DescribeCustomKeyStoresResponse": {"CustomKeyStores", "Truncated"},
 	"GetKeyRotationStatusResponse":    {"KeyRotationEnabled"},

@@ -1830,9 +1830,7 @@ func (s *GrantListEntry) AppendJSON(b []byte) []byte {
 	if s.GrantID != "" {
 		b = wire.AppendString(wire.AppendName(b, "GrantId"), s.GrantID)
 	}
-	if s.Name != "" {
-		b = wire.AppendString(wire.AppendName(b, "Name"), s.Name)
-	}
+	b = wire.AppendString(wire.AppendName(b, "Name"), s.Name)
 	if !s.CreationDate.IsZero() {
 		b = wire.AppendTime(wire.AppendName(b, "CreationDate"), s.CreationDate)
 	}
