@@ -55,7 +55,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if u.records, err = n.openRecords(ctx); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
 	}
-	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Log: n.log})
+	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Behind: n.watch.isBehind, Log: n.log})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
 		first = identity.Bootstrap{Account: DevAccount, AccessKeyID: DevAccessKeyID, Secret: secret.New([]byte(DevSecretKey))}
