@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"net/netip"
 	"regexp"
@@ -305,8 +306,8 @@ func (e slow) named(kind, name string) policy.Match {
 		name = id // whoever has that ARN by now
 	}
 	var by policy.Match
-	if p.Account != "" && (name == p.Account || name == "arn:aws:iam::"+p.Account+":root") {
-		by |= policy.ByAccount
+	if p.Account != "" && (name == p.Account || rootARN.FindString(name) != "" && strings.HasSuffix(name, "::"+p.Account+":root")) {
+		by |= policy.ByAccount // an account is the same one in every partition
 	}
 	session := strings.Contains(p.ARN, ":assumed-role/")
 	federated := strings.Contains(p.ARN, ":federated-user/")
@@ -333,6 +334,8 @@ func (e slow) named(kind, name string) policy.Match {
 	}
 	return by
 }
+
+var rootARN = regexp.MustCompile(`^arn:[^:]+:iam::[0-9]{12}:root$`)
 
 // exempt reports whether a NotPrincipal element lists all that the caller is:
 // the account, and the user, or the role and the session. Each is matched by
@@ -687,8 +690,11 @@ func (e slow) compare(operator string, request slowValue, given, value string) b
 			}
 			block = netip.PrefixFrom(one, one.BitLen())
 		}
+		if a := block.Addr(); a.Is4In6() && block.Bits() >= 96 { // that is IPv4
+			block = netip.PrefixFrom(a.Unmap(), block.Bits()-96)
+		}
 		addr, err := netip.ParseAddr(given)
-		return err == nil && block.Masked().Contains(addr)
+		return err == nil && block.Masked().Contains(addr.Unmap())
 	}
 	panic("operator " + operator)
 }
@@ -715,7 +721,11 @@ func decimal(s string) (*big.Rat, bool) {
 	if !number.MatchString(s) {
 		return nil, false
 	}
-	return new(big.Rat).SetString(s)
+	n, ok := new(big.Rat).SetString(s)
+	if f, _ := n.Float64(); math.IsInf(f, 0) {
+		return nil, false // out of the range of a double
+	}
+	return n, ok
 }
 
 func seconds(t time.Time) *big.Rat {
@@ -723,13 +733,13 @@ func seconds(t time.Time) *big.Rat {
 	return whole.Add(whole, big.NewRat(int64(t.Nanosecond()), 1e9))
 }
 
-// instant reads a date: of ISO 8601 as the W3C has cut it down, or seconds
-// since 1970.
+// instant reads a date: of ISO 8601 as the W3C has cut it down (a time without a
+// zone is in UTC), or seconds since 1970.
 func instant(s string) (*big.Rat, bool) {
 	if n, ok := decimal(s); ok && !regexp.MustCompile(`^[0-9]{4}$`).MatchString(s) {
 		return n, true
 	}
-	for _, layout := range []string{"2006", "2006-01", "2006-01-02", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z07:00"} {
+	for _, layout := range []string{"2006", "2006-01", "2006-01-02", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04", "2006-01-02T15:04:05"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return seconds(t), true
 		}
