@@ -23,6 +23,7 @@ import (
 //
 //	grant      by its id, among those of its key: what is listed, and what a grant token refers to
 //	grantee    in a page of its grantee's grants on the key: what decisions read, through a cache
+//	           (and whether the grant by its id is there, before it allows something)
 //	retiring   under its retiring principal, if it has one
 //	grantname  under a hash of its name and parameters, if it has a name
 //
@@ -123,9 +124,9 @@ func (k Key) CreateGrant(ctx context.Context, g authz.Grant) (*authz.Grant, stri
 	}
 	g.Created = k.now()
 	g.Effective = g.Created.Add(k.r.delay)
-	nameKey := grantNameKey(m, &g)
-	if nameKey != "" {
-		there, err := k.grantByName(ctx, nameKey)
+	name := record.Record{Kind: record.KindGrantName, Key: grantNameKey(m, &g)}
+	if name.Key != "" {
+		there, err := k.grantByName(ctx, &name)
 		if err != nil {
 			return nil, "", err
 		}
@@ -141,7 +142,7 @@ func (k Key) CreateGrant(ctx context.Context, g authz.Grant) (*authz.Grant, stri
 	if err := k.r.granted.enter(ctx, prefix, g.Created); err != nil {
 		return nil, "", err
 	}
-	err := k.createGrant(ctx, &g, nameKey)
+	err := k.createGrant(ctx, &g, name)
 	k.r.granted.made(prefix, err == nil)
 	if err != nil {
 		return nil, "", err
@@ -150,7 +151,7 @@ func (k Key) CreateGrant(ctx context.Context, g authz.Grant) (*authz.Grant, stri
 	return &g, token, err
 }
 
-func (k Key) createGrant(ctx context.Context, g *authz.Grant, nameKey string) error {
+func (k Key) createGrant(ctx context.Context, g *authz.Grant, name record.Record) error {
 	m := &k.s.m
 	body, err := appendGrant(nil, g)
 	if err != nil {
@@ -167,8 +168,12 @@ func (k Key) createGrant(ctx context.Context, g *authz.Grant, nameKey string) er
 		if g.Retiring != "" {
 			tx.Create(record.KindRetiring, retiringKey(m, g), []byte{recordVersion})
 		}
-		if nameKey != "" {
-			tx.Create(record.KindGrantName, nameKey, append([]byte{recordVersion}, g.ID...))
+		switch value := append([]byte{recordVersion}, g.ID...); {
+		case name.Key == "":
+		case name.Rev == 0:
+			tx.Create(name.Kind, name.Key, value)
+		default:
+			tx.Put(name, value)
 		}
 	}
 	if kind := granteeKind(g.Grantee); m.grantees&kind == 0 {
@@ -195,9 +200,9 @@ func (k Key) commitBeside(ctx context.Context, with func(*record.Tx)) error {
 }
 
 // grantByName returns the grant that a name record stands for, nil if there is
-// none.
-func (k Key) grantByName(ctx context.Context, nameKey string) (*authz.Grant, error) {
-	rec, err := k.r.records.Get(ctx, record.KindGrantName, nameKey)
+// none; a record that is there without its grant is put into name.
+func (k Key) grantByName(ctx context.Context, name *record.Record) (*authz.Grant, error) {
+	rec, err := k.r.records.Get(ctx, name.Kind, name.Key)
 	if errors.Is(err, record.ErrNotFound) {
 		return nil, nil
 	}
@@ -209,7 +214,8 @@ func (k Key) grantByName(ctx context.Context, nameKey string) (*authz.Grant, err
 	}
 	_, g, _, err := k.r.readGrant(ctx, &k.s.m, string(rec.Value[1:]))
 	if errors.Is(err, ErrNotFound) {
-		return nil, ErrStale // gone between the two reads
+		*name = rec
+		return nil, nil
 	}
 	return g, err
 }
@@ -319,37 +325,47 @@ func (s *Subject) Grants() authz.Grants { return (*grants)(s) }
 // grants is a Subject as the grants on the key.
 type grants Subject
 
-// Of implements [authz.Grants]. What is cached is read from no store.
+// Of implements [authz.Grants]. What is cached is read from no store. The grant
+// at which use ends it must be there by itself, too: a page that was put back,
+// or from which a grant could not be removed, gives nothing. ErrStale if it is
+// not: the page may be a moment behind.
 func (s *grants) Of(ctx context.Context, grantee string, use func(*authz.Grant) bool) error {
 	if s.m.grantees&granteeKind(grantee) == 0 {
 		return nil
 	}
 	var buf [256]byte
 	prefix := appendGranteeKey(buf[:0], &s.m, grantee)
-	first, err := s.ring.grants.Get(ctx, append(prefix, '0'))
+	first, err := s.ring.pages.Get(ctx, append(prefix, '0'))
 	if errors.Is(err, record.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading grants: %w", err)
 	}
-	if !first.each(grantee, use) {
-		return nil
-	}
-	for i := 1; i < len(first.fills); i++ {
+	g := first.each(grantee, use)
+	for i := 1; i < len(first.fills) && g == nil; i++ {
 		if first.fills[i] == 0 {
 			continue
 		}
-		page, err := s.ring.grants.Get(ctx, strconv.AppendInt(prefix, int64(i), 10))
+		page, err := s.ring.pages.Get(ctx, strconv.AppendInt(prefix, int64(i), 10))
 		if errors.Is(err, record.ErrNotFound) {
 			continue // emptied meanwhile
 		}
 		if err != nil {
 			return fmt.Errorf("reading grants: %w", err)
 		}
-		if !page.each(grantee, use) {
-			return nil
-		}
+		g = page.each(grantee, use)
+	}
+	if g == nil {
+		return nil
+	}
+	var name [256]byte
+	_, err = s.ring.grants.Get(ctx, appendGrantKey(name[:0], &s.m, g.ID))
+	if errors.Is(err, record.ErrNotFound) {
+		return ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("reading a grant: %w", err)
 	}
 	return nil
 }

@@ -585,6 +585,43 @@ func TestTamperedGrants(t *testing.T) {
 	}
 }
 
+// A grant whose record is gone, or that came back with an old page, gives
+// nothing.
+func TestGrantWithoutItsRecord(t *testing.T) {
+	st := store.NewMem()
+	g := newRig(t, st, keyring.Options{})
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	with := someGrant()
+	with.Name = "x"
+	made, _ := g.grant(t, m.ID, with)
+	use := func(g *rig) (found bool, err error) {
+		s, err := g.ring.Find(t.Context(), account, region, m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Grants().Of(t.Context(), grantee, func(*authz.Grant) bool { found = true; return false })
+		return found, err
+	}
+	if found, err := use(g); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	if _, ok, err := st.Commit(t.Context(), nil, []store.Op{{Key: "v1/grant/" + account + "/" + region + "/" + m.ID + "/" + made.ID}}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	time.Sleep(20 * time.Millisecond) // for the watch
+	if _, err := use(g); !errors.Is(err, keyring.ErrStale) {
+		t.Errorf("without its record: %v, want ErrStale", err)
+	}
+	// Its name is free again.
+	again, _ := g.grant(t, m.ID, with)
+	if again.ID == made.ID {
+		t.Error("the grant that is gone was found by name")
+	}
+	if third, _ := g.grant(t, m.ID, with); third.ID != again.ID {
+		t.Error("the new grant was not found by name")
+	}
+}
+
 func TestGrantOperations(t *testing.T) {
 	for _, tt := range []struct {
 		spec  keyring.Spec

@@ -33,8 +33,14 @@ func hashed(principal string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func grantKey(m *Metadata, id string) string {
-	return grantPrefix + m.Account + "/" + m.Region + "/" + m.ID + "/" + id
+func grantKey(m *Metadata, id string) string { return string(appendGrantKey(nil, m, id)) }
+
+func appendGrantKey(b []byte, m *Metadata, id string) []byte {
+	b = append(b, grantPrefix...)
+	for _, s := range [...]string{m.Account, m.Region, m.ID} {
+		b = append(append(b, s...), '/')
+	}
+	return append(b, id...)
 }
 
 // appendGranteeKey appends the storage key of a grantee's pages, but for their
@@ -176,14 +182,20 @@ type grantPage struct {
 }
 
 // each calls use with the page's grants to the grantee until it returns false,
-// and returns what it returned last.
-func (p *grantPage) each(grantee string, use func(*authz.Grant) bool) bool {
+// and returns the one at which it did.
+func (p *grantPage) each(grantee string, use func(*authz.Grant) bool) *authz.Grant {
 	for _, g := range p.grants {
 		if g.Grantee == grantee && !use(g) {
-			return false
+			return g
 		}
 	}
-	return true
+	return nil
+}
+
+// newGrantRecord decodes a grant of which nothing is wanted but that it is there.
+func newGrantRecord(rec record.Record) (struct{}, error) {
+	_, _, err := decodeGrantRecord(rec.Value)
+	return struct{}{}, err
 }
 
 // newGrantPage decodes a page for decisions.

@@ -187,7 +187,7 @@ type Options struct {
 	// key takes about 800 bytes, beside what it shares.
 	Keys, Aliases int
 	// Grants is how many pages of grants are cached, each of up to 32 grants
-	// of one grantee on one key; 65,536 if 0.
+	// of one grantee on one key, and how many grants; 65,536 if 0.
 	Grants int
 	// GrantDelay is how long a new grant works only for calls that bring its
 	// grant token.
@@ -218,8 +218,9 @@ type Ring struct {
 	log     *slog.Logger
 	keys    *record.Cache[*Subject]
 	aliases *record.Cache[*alias]
-	grants  *record.Cache[*grantPage]
-	delay   time.Duration // of new grants
+	pages   *record.Cache[*grantPage] // of grants
+	grants  *record.Cache[struct{}]   // that are there
+	delay   time.Duration             // of new grants
 	spare   *sparePairs
 	census  *census // of keys; nil without a limit
 	granted *census // of the grants of each key
@@ -260,7 +261,8 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
 	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), r.newSubject, (*Subject).end)
 	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix, cmp.Or(max(o.Aliases, 0), 1<<16), newAlias, nil)
-	r.grants = record.NewCache(records, record.KindGrantee, granteePrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantPage, nil)
+	r.pages = record.NewCache(records, record.KindGrantee, granteePrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantPage, nil)
+	r.grants = record.NewCache(records, record.KindGrant, grantPrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantRecord, nil)
 	r.delay = max(o.GrantDelay, 0)
 	r.granted = newCensus(records, MaxGrants)
 	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), box.Sealed, r.log)
