@@ -36,10 +36,11 @@ func checkTags(in []iamapi.Tag, duplicates string) (conditions, error) {
 	return q, nil
 }
 
-// reservedTag reports whether a tag key begins with "aws:", in any case.
+// reservedTag reports whether a tag key begins with "aws:", in any case: keys
+// are compared by Unicode's folding, by which aw\u017f: is the same.
 func reservedTag(key string) bool {
-	const prefix = "aws:"
-	return len(key) >= len(prefix) && strings.EqualFold(key[:len(prefix)], prefix)
+	prefix, _, ok := strings.Cut(key, ":")
+	return ok && strings.EqualFold(prefix, "aws")
 }
 
 // apiTags returns tags in the API's terms; nil for none.

@@ -71,6 +71,13 @@ func tagValue(tags []call.Pair, key string) policy.Value {
 	return policy.Value{}
 }
 
+// reservedTag reports whether a tag key begins with "aws:", in any case: keys
+// are compared by Unicode's folding, by which aw\u017f: is the same.
+func reservedTag(key string) bool {
+	prefix, _, ok := strings.Cut(key, ":")
+	return ok && strings.EqualFold(prefix, "aws")
+}
+
 // setTags takes the tags that a session is to have, and which of them are to
 // live on in the sessions that it makes. Keys that differ only in case are one.
 func (q *conditions) setTags(caller *call.Principal, tags []stsapi.Tag, transitive []string) error {
@@ -84,7 +91,7 @@ func (q *conditions) setTags(caller *call.Principal, tags []stsapi.Tag, transiti
 		switch {
 		case keys[folded]:
 			return invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		case strings.HasPrefix(folded, "aws:"):
+		case reservedTag(t.Key):
 			return invalid("Tag keys beginning with aws: are reserved.")
 		}
 		keys[folded] = true

@@ -415,6 +415,7 @@ func TestAssumeRoleRefuses(t *testing.T) {
 			"InvalidParameterValue: Duplicate tag keys found. Please note that Tag keys are case insensitive.",
 		},
 		{"a reserved tag", caller, tag("AWS:x", "1"), "InvalidParameterValue: Tag keys beginning with aws: are reserved."},
+		{"a tag that reads as reserved", caller, tag("aw\u017f:x", "1"), "InvalidParameterValue: Tag keys beginning with aws: are reserved."},
 		{
 			"a transitive key that is no tag", caller, append(tag("A", "1"), "TransitiveTagKeys.member.1", "B"),
 			"InvalidParameterValue: The specified transitive tag key must be included in the requested tags.",
