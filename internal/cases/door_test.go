@@ -512,9 +512,6 @@ func (w want) of(action string) want {
 	return w
 }
 
-// anyText is the message of an error whose text AWS does not tell.
-const anyText = "…"
-
 // fails is any other error.
 func fails(code, message string) want { return want{code: code, message: message} }
 
@@ -535,9 +532,6 @@ func (w *world) run(t *testing.T, c *check) {
 	action := c.want.action
 	if action == "" {
 		action = "kms:" + c.do
-	}
-	if c.want.message == anyText && got.code == c.want.code {
-		return
 	}
 	message := strings.NewReplacer("{P}", w.principal(c.as).arn, "{action}", action).Replace(c.want.message)
 	if wanted := c.want.code + ": " + w.fill(message); got.status != http.StatusBadRequest || got.String() != wanted {

@@ -534,13 +534,11 @@ var scenarios = []scenario{
 			// What is printed with a trailing comma is no JSON; a statement about
 			// nothing is no longer taken.
 			before := w.must("admin", region, "GetKeyPolicy", onKey("{K}"))["Policy"]
-			for number, policy := range map[int]string{
-				57: `{"Version":"2012-10-17","Statement":[` + rootOf("{A}") + `,]}`,
-				15: document(rootOf("{A}"), `{"Effect":"Allow","Principal":{"AWS":"{Bob}"},"Action":"kms:DescribeKey"}`),
+			for number, tt := range map[int]struct{ policy, message string }{
+				57: {`{"Version":"2012-10-17","Statement":[` + rootOf("{A}") + `,]}`, "This policy contains invalid Json"},
+				15: {document(rootOf("{A}"), `{"Effect":"Allow","Principal":{"AWS":"{Bob}"},"Action":"kms:DescribeKey"}`), "Missing required field Resource"},
 			} {
-				if a := w.kms("admin", region, "PutKeyPolicy", object{"KeyId": "{K}", "Policy": policy}); a.code != "MalformedPolicyDocumentException" {
-					t.Errorf("%d: %v", number, a)
-				}
+				w.run(t, &check{number: number, as: "admin", do: "PutKeyPolicy", in: object{"KeyId": "{K}", "Policy": tt.policy}, want: fails("MalformedPolicyDocumentException", tt.message)})
 			}
 			if after := w.must("admin", region, "GetKeyPolicy", onKey("{K}"))["Policy"]; after != before {
 				t.Errorf("the policy is %v, and was %v", after, before)
@@ -613,8 +611,8 @@ var scenarios = []scenario{
 			{number: 118, as: "Revoker", do: "RevokeGrant", in: object{"KeyId": "{K118}", "GrantId": "{g118}"}},
 			{number: 119, as: "exampleUser", do: "Decrypt", in: with(decrypt("{K119.blob}"), "GrantTokens", []string{"{g119.token}"})},
 			{number: 119, variant: " without a delay", as: "exampleUser", do: "Decrypt", in: decrypt("{K119.blob}")},
-			{number: 120, as: "exampleUser", do: "Decrypt", in: with(decrypt("{K119.blob}"), "GrantTokens", []string{"junk"}), want: fails("InvalidGrantTokenException", anyText)},
-			{number: 121, as: "admin", do: "CreateGrant", in: grant("{K119}", "{exampleUser}", "Sign"), want: fails("ValidationException", anyText)},
+			{number: 120, as: "exampleUser", do: "Decrypt", in: with(decrypt("{K119.blob}"), "GrantTokens", []string{"junk"}), want: fails("InvalidGrantTokenException", "The grant token is not valid.")},
+			{number: 121, as: "admin", do: "CreateGrant", in: grant("{K119}", "{exampleUser}", "Sign"), want: fails("ValidationException", "Operation Sign is not supported in a grant on a key with key spec SYMMETRIC_DEFAULT and key usage ENCRYPT_DECRYPT.")},
 		},
 	},
 	{
