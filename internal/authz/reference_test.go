@@ -446,6 +446,96 @@ func (m *maker) slowCase() *slowCase {
 	return c
 }
 
+// damage makes something that restricts the call unreadable. It reports whether
+// there was something.
+func (m *maker) damage(c *slowCase) bool {
+	p := c.caller
+	var how []func()
+	add := func(what string, f func()) {
+		how = append(how, func() {
+			m.report = append(m.report, "damaged: "+what)
+			f()
+		})
+	}
+	member := func(what string, o *call.Organization, levels [][]call.Attached) {
+		if o == nil || o.Management || len(levels) == 0 {
+			return
+		}
+		add(what, func() { o.Broken = "altered" })
+		add("a policy of "+what, func() {
+			level := levels[m.IntN(len(levels))]
+			level[m.IntN(len(level))].Policy = nil
+		})
+	}
+	if p.Kind != call.Service {
+		add("the caller's policies", func() { p.Policies.Broken = "altered" })
+		member("the SCPs", p.Organization, levelsOf(p.Organization, false))
+	}
+	if c.arn != "*" && c.retired == nil {
+		member("the RCPs", c.organization, levelsOf(c.organization, true))
+	}
+	if p.Policies.Boundary != nil {
+		add("the boundary", func() { p.Policies.Boundary.Policy = nil })
+	}
+	if len(p.Policies.Session) > 0 {
+		add("a session policy", func() { p.Policies.Session[0].Policy = nil })
+	}
+	if len(p.Policies.Identity) > 0 {
+		add("an identity-based policy", func() { p.Policies.Identity[0].Policy = nil })
+	}
+	if c.endpoint != nil {
+		add("the endpoint's policy", func() { c.endpoint.Policy.Policy = nil })
+	}
+	if c.policy != nil && c.retired == nil {
+		add("the resource's policy", func() { c.policy = nil })
+	}
+	if len(how) == 0 {
+		return false
+	}
+	how[m.IntN(len(how))]()
+	return true
+}
+
+func levelsOf(o *call.Organization, resource bool) [][]call.Attached {
+	switch {
+	case o == nil:
+		return nil
+	case resource:
+		return o.ResourceControl
+	}
+	return o.ServiceControl
+}
+
+// TestReferenceOfDamage has calls decided in which something that restricts them
+// cannot be read: they are denied, whatever the rest says.
+func TestReferenceOfDamage(t *testing.T) {
+	t.Parallel()
+	parsed := make(map[string]*policy.Policy)
+	damaged, allowed := 0, 0
+	for i := range *referenceCases / 4 {
+		m := &maker{Rand: rand.New(rand.NewPCG(*referenceSeed, ^i)), parsed: parsed}
+		c := m.slowCase()
+		_, before, err := decided(c)
+		if err != nil {
+			t.Fatalf("case %d of -reference.seed %d: %v", i, *referenceSeed, err)
+		}
+		if !m.damage(c) {
+			continue
+		}
+		damaged++
+		if before.allowed {
+			allowed++
+		}
+		in, after, err := decided(c)
+		if err != nil || after.allowed || after.text == "" {
+			t.Fatalf("case %d of -reference.seed %d:\n%s\ncaller %+v\n%s on %s: %v (%s), %v", i, *referenceSeed, strings.Join(m.report, "\n"), *c.caller, c.action, c.arn, after, in.DecisionText, err)
+		}
+	}
+	if allowed < damaged/10 {
+		t.Errorf("of %d calls, %d would have been allowed: that says little", damaged, allowed)
+	}
+}
+
 // placed answers where the owner of the resource stands.
 type placed map[string]*call.Organization
 
