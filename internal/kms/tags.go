@@ -120,8 +120,9 @@ func checkTags(in []kmsapi.Tag) ([]keyring.Tag, error) {
 	return tags, nil
 }
 
-// reservedTag reports whether a tag key begins with "aws:", in any case.
+// reservedTag reports whether a tag key begins with "aws:", in any case: policies
+// find tags by Unicode's folding, by which aw\u017f: is the same.
 func reservedTag(key string) bool {
-	const prefix = "aws:"
-	return len(key) >= len(prefix) && strings.EqualFold(key[:len(prefix)], prefix)
+	prefix, _, ok := strings.Cut(key, ":")
+	return ok && strings.EqualFold(prefix, "aws")
 }
