@@ -121,7 +121,7 @@ func encode(v any) string {
 // parser still takes means the same to both evaluators.
 func TestReferenceOfOddDocuments(t *testing.T) {
 	t.Parallel()
-	cases := *referenceCases / 4
+	cases := *referenceCases / 8
 	if testing.Short() {
 		cases = min(cases, 10_000)
 	}

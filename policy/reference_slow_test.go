@@ -239,10 +239,9 @@ func (e slow) statement(s any) (policy.Outcome, policy.Match) {
 		by = policy.ByAnyone
 	}
 
+	asked := lower(e.r.action)
 	named := func(patterns any) bool {
-		return slices.ContainsFunc(texts(patterns), func(p string) bool {
-			return wild(lower(p), lower(e.r.action))
-		})
+		return slices.ContainsFunc(texts(patterns), func(p string) bool { return wild(lower(p), asked) })
 	}
 	if hasAction && !named(action) || hasNotAction && named(notAction) {
 		return policy.Outcome{Mismatch: policy.OfAction}, 0
@@ -435,7 +434,7 @@ func plain(pattern string) []symbol {
 
 // plainOf makes symbols of a text, in which every character means itself.
 func plainOf(text string) []symbol {
-	symbols := []symbol{}
+	symbols := make([]symbol, 0, len(text))
 	for len(text) > 0 {
 		_, n := utf8.DecodeRuneInString(text)
 		symbols = append(symbols, symbol{text: text[:n]})
@@ -467,9 +466,10 @@ func lowerASCII(s string) string {
 // programming, where reach[i][j] says that i symbols of the pattern can match j
 // of the text.
 func wild(pattern, text []symbol) bool {
+	cells := make([]bool, (len(pattern)+1)*(len(text)+1))
 	reach := make([][]bool, len(pattern)+1)
 	for i := range reach {
-		reach[i] = make([]bool, len(text)+1)
+		reach[i], cells = cells[:len(text)+1], cells[len(text)+1:]
 	}
 	reach[0][0] = true
 	for i, p := range pattern {

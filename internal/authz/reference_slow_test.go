@@ -40,6 +40,8 @@ type slowCase struct {
 	tokens  map[string]*authz.Grant // that the request brings
 	context map[string]string       // encryption context
 	child   *authz.Grant
+
+	seen map[bool]policy.Values // by the key's own policy, and by others
 }
 
 // verdict is how a call ends: the text of the denial, or that it is allowed.
@@ -103,6 +105,7 @@ func (c *slowCase) isRole() bool { return strings.Contains(c.arn, ":role/") }
 func (c *slowCase) decide() verdict {
 	p := c.caller
 	isService := p.Kind == call.Service
+	c.seen = map[bool]policy.Values{true: c.values(true), false: c.values(false)}
 	retires := c.retired != nil
 	// What has a policy of its own that has a say in it.
 	owned := (strings.Contains(c.arn, ":key/") || c.isRole()) && !retires
@@ -375,13 +378,13 @@ func (c *slowCase) any(policies []call.Attached, has func(policy.Result) bool, r
 }
 
 func (c *slowCase) evaluate(p *policy.Policy, resource bool) policy.Result {
-	return p.Evaluate(&policy.Request{Principal: &c.caller.Names, Action: c.action, Resource: c.arn, Context: c.values(resource)}, nil)
+	return p.Evaluate(&policy.Request{Principal: &c.caller.Names, Action: c.action, Resource: c.arn, Context: c.seen[resource]}, nil)
 }
 
 // values returns the condition keys of the call, for the key's own policy or for
 // the others.
 func (c *slowCase) values(resource bool) policy.Values {
-	p, v := c.caller, policy.Values{}
+	p, v := c.caller, make(policy.Values, 32)
 	isKey, isAlias := strings.Contains(c.arn, ":key/"), strings.Contains(c.arn, ":alias/")
 	is := func(actions ...string) bool { return slices.Contains(actions, strings.TrimPrefix(c.action, "kms:")) }
 
