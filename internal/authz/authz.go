@@ -10,7 +10,9 @@
 //
 //  1. Every layer is asked, whatever the others say: service and resource
 //     control policies, the endpoint's policy, the resource's own, permissions
-//     boundary, session policies, identity-based policies.
+//     boundary, session policies, identity-based policies. Only if the resource
+//     is another account's, its own goes first, and if that keeps it from the
+//     caller, the rest is not asked: the time of a denial tells nothing.
 //  2. A way is looked for in which the call is allowed: by the resource's
 //     policy, with as much of the caller's own as the way in which it is named
 //     there needs; for what has no policy, by the caller's own alone; else by

@@ -44,6 +44,8 @@ type decider struct {
 	byToken              []*Grant // those that grant tokens stand for
 	tokensRead, badToken bool
 	visit                func(*Grant) bool
+	hasGrant             bool // the caller is the grantee of some grant
+	anyGrant             func(*Grant) bool
 
 	// Room that is used again.
 	request policy.Request
@@ -54,6 +56,10 @@ type decider struct {
 var deciders = sync.Pool{New: func() any {
 	d := new(decider)
 	d.visit = d.try
+	d.anyGrant = func(*Grant) bool {
+		d.hasGrant = true
+		return false
+	}
 	return d
 }}
 
@@ -80,9 +86,9 @@ func (a *Authorizer) newDecider(c *call.Call, name string, r *Resource, q *Reque
 }
 
 func (d *decider) release() {
-	visit, byToken := d.visit, d.byToken
+	visit, anyGrant, byToken := d.visit, d.anyGrant, d.byToken
 	clear(byToken)
-	*d = decider{visit: visit, byToken: byToken[:0]}
+	*d = decider{visit: visit, anyGrant: anyGrant, byToken: byToken[:0]}
 	deciders.Put(d)
 }
 
@@ -178,7 +184,8 @@ const (
 
 func (o outcome) allowed() bool { return o.why >= byIdentity }
 
-// decide decides. Every layer is asked, whatever the others say.
+// decide decides. Every layer is asked, whatever the others say, unless the
+// resource is another account's and kept from the caller.
 func (d *decider) decide(ctx context.Context) (outcome, error) {
 	if d.p == nil || d.p.Kind == call.Nobody {
 		return outcome{why: hidden}, nil
@@ -186,9 +193,18 @@ func (d *decider) decide(ctx context.Context) (outcome, error) {
 	if err := d.findOwner(ctx); err != nil {
 		return outcome{}, err
 	}
+	first := d.foreign() && d.record == nil
+	if first {
+		d.askResource()
+		if kept, err := d.kept(ctx); err != nil || kept {
+			return outcome{why: hidden}, err
+		}
+	}
 	d.askOrganizations()
 	d.askEndpoint()
-	d.askResource()
+	if !first {
+		d.askResource()
+	}
 	d.askPrincipal()
 	o, err := d.combine(ctx)
 	if err == nil && o.why != hidden {
@@ -420,6 +436,24 @@ func (d *decider) note(l Layer) {
 	if d.record != nil {
 		d.record.Layers = append(d.record.Layers, l)
 	}
+}
+
+// kept reports whether another account's resource is kept from the caller,
+// whatever his own policies say. They are not asked then: he chooses how long
+// they take, and could find out by the time of an answer what exists.
+func (d *decider) kept(ctx context.Context) (bool, error) {
+	switch v := &d.verdicts[ResourceBased]; {
+	case !d.act.shared && d.p.Kind != call.Service:
+		return true, nil
+	case d.retire:
+		return !d.mayKnow(), nil
+	case v.deny || v.broken || !d.hasPolicy():
+		return true, nil
+	case v.allow:
+		return false, nil
+	}
+	is, err := d.isGrantee(ctx)
+	return !is, err
 }
 
 // combine makes one decision of what the layers say. Source: "Policy evaluation

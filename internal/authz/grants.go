@@ -120,10 +120,41 @@ func (d *decider) findGrant(ctx context.Context) (*Grant, error) {
 	return nil, nil
 }
 
+// isGrantee reports whether the key has a grant to the caller, whatever it
+// allows.
+func (d *decider) isGrantee(ctx context.Context) (bool, error) {
+	if d.r.Grants == nil || d.kind != key || !d.act.granted {
+		return false, nil
+	}
+	if err := d.readTokens(ctx); err != nil {
+		return false, err
+	}
+	for _, g := range d.byToken {
+		if _, is := d.is(g.Grantee); is {
+			return true, nil
+		}
+	}
+	for _, name := range d.p.Services {
+		if err := d.r.Grants.Of(ctx, name, d.anyGrant); err != nil || d.hasGrant {
+			return d.hasGrant, err
+		}
+	}
+	for r := range row(numberOfRows) {
+		name := d.grantee(r)
+		if name == "" {
+			continue
+		}
+		if err := d.r.Grants.Of(ctx, name, d.anyGrant); err != nil || d.hasGrant {
+			return d.hasGrant, err
+		}
+	}
+	return false, nil
+}
+
 // readTokens reads the grants that the request's grant tokens stand for, once.
 // What is not a token is left to checkTokens.
 func (d *decider) readTokens(ctx context.Context) error {
-	if d.q == nil || d.r.Grants == nil {
+	if d.q == nil || d.r.Grants == nil || d.tokensRead {
 		return nil
 	}
 	for _, t := range d.q.GrantTokens {
@@ -144,10 +175,8 @@ func (d *decider) readTokens(ctx context.Context) error {
 // checkTokens returns ErrGrantToken if one of the request's grant tokens is
 // none.
 func (d *decider) checkTokens(ctx context.Context) error {
-	if !d.tokensRead {
-		if err := d.readTokens(ctx); err != nil {
-			return err
-		}
+	if err := d.readTokens(ctx); err != nil {
+		return err
 	}
 	if d.badToken {
 		return ErrGrantToken
@@ -238,6 +267,18 @@ func contains(m, sub wire.StringMap) bool {
 		}
 	}
 	return true
+}
+
+// mayKnow reports whether the caller has anything to do with the grant that is
+// to be retired.
+func (d *decider) mayKnow() bool {
+	g, account := d.retired, d.p.Account
+	if g == nil {
+		return false // the key is another account's
+	}
+	_, retires := d.is(g.Retiring)
+	_, uses := d.is(g.Grantee)
+	return retires || uses || account != "" && account == g.Issuer
 }
 
 // retireWays says who may retire a grant: its retiring principal; its grantee
