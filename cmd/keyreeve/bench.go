@@ -107,6 +107,7 @@ type benchCompareCommand struct {
 	Rounds      int           `default:"5" help:"Runs of each operation, in turn with the bare server's."`
 	Keys        int           `default:"1000" help:"How many keys \"many\" are."`
 	Sign        string        `default:"once" enum:"each,once" help:"Sign each request, or each body once, which keeps the client cheap."`
+	Policies    string        `default:"default" enum:"default,layers" help:"What each call is decided by: the default key policy and an administrator's, or layers: ten statements in each of six layers."`
 	Dir         string        `help:"Where the measured node's data directory is made, which should be on a disk; among the temporary files otherwise." type:"existingdir" placeholder:"DIR"`
 	NoPin       bool          `help:"Let the system choose the cores."`
 	JSON        bool          `name:"json" help:"Print a line of JSON for each operation."`
@@ -124,22 +125,34 @@ func (c *benchCompareCommand) Run(e *env) error {
 	}
 	if c.URL == "" {
 		config.Start = func(ctx context.Context, start func(*exec.Cmd) error) (*loadgen.Target, func() error, error) {
-			return startNode(ctx, self, c.Dir, start)
+			return startNode(ctx, self, c.Dir, c.Policies == "layers", start)
 		}
+	} else if c.Policies != "default" {
+		return errors.New("--policies needs a node of its own; leave --url out")
 	} else if config.Target, err = c.resolve(e.ctx, ""); err != nil {
 		return err
 	}
 	return loadgen.Compare(e.ctx, config, e.stdout)
 }
 
-// startNode starts `keyreeve serve` on a data directory of its own in parent.
-func startNode(ctx context.Context, self, parent string, start func(*exec.Cmd) error) (_ *loadgen.Target, stop func() error, err error) {
+// startNode starts `keyreeve serve` on a data directory of its own in parent,
+// with many policies if layered.
+func startNode(ctx context.Context, self, parent string, layered bool, start func(*exec.Cmd) error) (_ *loadgen.Target, stop func() error, err error) {
 	dir, err := os.MkdirTemp(parent, "keyreeve-bench-")
 	if err != nil {
 		return nil, nil, err
 	}
 	data, ready := filepath.Join(dir, "data"), filepath.Join(dir, "ready")
-	cmd := exec.Command(self, "serve", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready)
+	args := []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready}
+	policies, key := newLayers(), ""
+	if layered {
+		var seed string
+		if seed, key, err = policies.writeSeed(dir); err != nil {
+			return nil, nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		args = append(args, "--seed", seed)
+	}
+	cmd := exec.Command(self, args...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	for _, v := range os.Environ() {
@@ -180,6 +193,9 @@ func startNode(ctx context.Context, self, parent string, start func(*exec.Cmd) e
 		return nil, nil, err
 	}
 	t, err := nodeTarget(n, []int{cmd.Process.Pid})
+	if err == nil && layered {
+		err = policies.assume(ctx, &t, key)
+	}
 	return &t, stop, err
 }
 

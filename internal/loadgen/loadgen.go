@@ -42,6 +42,7 @@ type Target struct {
 	Region      string            // to sign for; empty for us-east-1
 	PIDs        []int             // processes whose CPU time and memory count; none is fine
 	Descendants bool              // count those of PIDs too
+	KeyPolicy   string            // of the keys that are made for a run; empty for the default one
 }
 
 // Load says how requests are sent. The tags are those of package kong, so that

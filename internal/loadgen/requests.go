@@ -210,7 +210,11 @@ func createKeys(ctx context.Context, cn *conn, n int, o operation) ([]string, er
 				return err
 			}
 			var out createKeyAnswer
-			if err := cn.callKMS("CreateKey", createBody(o.keySpec, o.usage), &out); err != nil {
+			body := createBody(o.keySpec, o.usage)
+			if p := cn.ep.target.KeyPolicy; p != "" {
+				body["Policy"] = p
+			}
+			if err := cn.callKMS("CreateKey", body, &out); err != nil {
 				return fmt.Errorf("creating a key: %w", err)
 			}
 			ids[i] = out.KeyMetadata.KeyID
