@@ -64,6 +64,8 @@ type Call struct {
 
 	// DecisionText says in one line why authorization ended as it did.
 	DecisionText string
+	// Denial is what authorization was asked last, if it denied that.
+	Denial *Denial
 
 	Failure Failure // zero if the call succeeded
 
@@ -74,7 +76,7 @@ type Call struct {
 // Restart forgets what an attempt to run the operation has noted: the operation
 // is run anew, since something changed under it.
 func (c *Call) Restart() {
-	c.Resources, c.Additional, c.Elements, c.DecisionText = nil, nil, nil, ""
+	c.Resources, c.Additional, c.Elements, c.DecisionText, c.Denial = nil, nil, nil, "", nil
 }
 
 // TLS describes the connection; the zero value is a plain one. The numbers are
@@ -194,6 +196,7 @@ type Session struct {
 type Attached struct {
 	ARN    string         // of a managed or organization's policy; empty for an inline one
 	Name   string         // its name
+	Of     string         // ARN of the user, group or role that an inline policy is of
 	Policy *policy.Policy // nil if it could not be read: then nothing is allowed
 }
 

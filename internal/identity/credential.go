@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -133,7 +134,9 @@ func (d *Directory) cacheEntity(kind EntityKind) func(record.Record) (*cachedEnt
 		}
 		c := &cachedEntity{entity: e}
 		for _, p := range e.inline {
-			c.inline = append(c.inline, d.attached("", p.Name, p.Value, policy.Identity))
+			inline := d.attached("", p.Name, p.Value, policy.Identity)
+			inline.Of = e.arn()
+			c.inline = append(c.inline, inline)
 		}
 		return c, nil
 	}
@@ -196,7 +199,7 @@ func unrecognized(err error) error {
 
 // composeLongTerm composes the principal of a long-term access key.
 func (d *Directory) composeLongTerm(ctx context.Context, k *accessKey) (*call.Principal, error) {
-	a, err := d.cachedAccount(ctx, k.Account)
+	a, err := d.openAccount(ctx, k.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -228,8 +231,14 @@ func (d *Directory) composeLongTerm(ctx context.Context, k *accessKey) (*call.Pr
 	return p, nil
 }
 
-func (d *Directory) cachedAccount(ctx context.Context, id string) (*cachedAccount, error) {
-	return d.accounts.Get(ctx, []byte(accountKey(id)))
+// openAccount returns an account in which somebody can do something. Errors:
+// record.ErrNotFound, for one that was closed, too.
+func (d *Directory) openAccount(ctx context.Context, id string) (*cachedAccount, error) {
+	a, err := d.accounts.Get(ctx, []byte(accountKey(id)))
+	if err == nil && !a.Closed.IsZero() {
+		return nil, fmt.Errorf("account %s is closed: %w", id, record.ErrNotFound)
+	}
+	return a, err
 }
 
 func (d *Directory) cached(ctx context.Context, kind EntityKind, account, name string) (*cachedEntity, error) {
