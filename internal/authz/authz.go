@@ -234,6 +234,7 @@ func (d *decider) permit(ctx context.Context) (Permit, error) {
 	if !o.allowed() {
 		text := d.message(o)
 		d.c.DecisionText = "denied: " + o.words()
+		d.c.Denial = d.denial(o)
 		return Permit{}, &Denied{Action: d.action, Text: text}
 	}
 	d.c.DecisionText = o.words()
@@ -248,6 +249,7 @@ func (d *decider) explain(ctx context.Context) (*Decision, error) {
 		return nil, err
 	}
 	d.record.Allowed = o.allowed()
+	d.record.Marks = d.marks()
 	d.record.Text = o.words()
 	if !o.allowed() {
 		d.record.Text = d.message(o)

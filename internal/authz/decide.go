@@ -404,24 +404,27 @@ func (d *decider) evaluate(at *call.Attached, v *verdict, seen *Layer) {
 	v.allow = v.allow || res.Allow
 	v.by |= res.AllowedBy
 	if seen != nil {
-		seen.Policies = append(seen.Policies, Evaluated{Name: at.Name, ARN: at.ARN, Policy: at.Policy, Result: res, Seen: d.seen(at.Policy, &res)})
+		e := Evaluated{Name: at.Name, ARN: at.ARN, Of: at.Of, Policy: at.Policy, Result: res}
+		e.Seen, e.Values = d.seen(at.Policy, &res)
+		seen.Policies = append(seen.Policies, e)
 	}
 }
 
 // seen returns what the request has of the condition that keeps each statement
 // from matching.
-func (d *decider) seen(p *policy.Policy, res *policy.Result) []string {
+func (d *decider) seen(p *policy.Policy, res *policy.Result) (printed []string, values [][]string) {
 	if p == nil {
-		return nil
+		return nil, nil
 	}
-	values := make([]string, len(res.Statements))
+	printed, values = make([]string, len(res.Statements)), make([][]string, len(res.Statements))
 	for i, s := range p.Statements() {
 		if o := res.Statements[i]; o.Mismatch == policy.OfCondition {
 			k := policy.ParseKey(s.Conditions[o.Condition].Key)
-			values[i] = d.Value(&k).String()
+			v := d.Value(&k)
+			printed[i], values[i] = v.String(), v.Texts()
 		}
 	}
-	return values
+	return printed, values
 }
 
 func (d *decider) finish(seen *Layer, v *verdict) {

@@ -17,6 +17,9 @@ type Decision struct {
 	Layer  LayerType
 	Layers []Layer         // those that apply, in the order of LayerType
 	Grants []GrantDecision // those that were looked at; none if a policy allowed
+	// Marks are of the policies of each layer: equal, in one process, while
+	// nothing of them has changed.
+	Marks [layers]uint64
 }
 
 // LayerType is a kind of policies that has its own say in a decision.
@@ -53,11 +56,14 @@ type Layer struct {
 type Evaluated struct {
 	Name   string         // empty for a resource's own policy
 	ARN    string         // of a managed or organization's policy
+	Of     string         // ARN of the user, group or role whose inline policy it is
 	Policy *policy.Policy // nil if it could not be read
 	Result policy.Result
 	// Seen is, for each statement that a condition keeps from matching, the
 	// value that the request has of the condition's key: empty for none.
 	Seen []string
+	// Values are the same, each value of a list by itself; nil for none.
+	Values [][]string
 }
 
 // GrantDecision is whether a grant allows the call.

@@ -134,6 +134,7 @@ func place(fromCiphertext bool) string {
 // key that a ciphertext names and that is not there.
 func DenyUnknown(c *call.Call, action string, fromCiphertext bool) *Denied {
 	c.DecisionText = "denied: resource not found"
+	c.Denial = &call.Denial{Action: action, Hidden: true}
 	return &Denied{Action: action, Text: beginning(c.Caller, action) + place(fromCiphertext) + crossAccount}
 }
 
@@ -142,5 +143,6 @@ func DenyUnknown(c *call.Call, action string, fromCiphertext bool) *Denied {
 // not trust the caller.
 func DenyUnknownRole(c *call.Call, action, roleARN string) *Denied {
 	c.DecisionText = "denied: role not found"
+	c.Denial = &call.Denial{Action: action, Hidden: true}
 	return &Denied{Action: action, Text: beginning(c.Caller, action) + " on resource: " + roleARN}
 }
