@@ -10,6 +10,7 @@ type Error struct {
 	Code    string // such as "NotFoundException"; becomes the answer's __type
 	Message string // for the caller; may be empty, and is then not sent
 	Status  int    // HTTP status: 400 for the caller's fault, 500 for ours, 503 while sealed
+	Reason  string // such as "INVALID_PATTERN", of the JSON services whose errors have one; else ""
 
 	cause error // for the log only
 }
@@ -95,16 +96,30 @@ const accessDenied = "AccessDeniedException"
 //
 //	{"__type":"NotFoundException","message":"Alias … is not found."}
 //
-// An empty message is left out. AccessDeniedException alone spells its member
-// "Message", as AWS KMS does.
+// An empty message is left out, and so is an empty reason. The member of the
+// message is spelled "message", that of AccessDeniedException "Message", as AWS
+// KMS does.
 func AppendError(b []byte, e *Error) []byte {
+	name := "message"
+	if e.Code == accessDenied {
+		name = "Message"
+	}
+	return appendError(b, e, name, "reason")
+}
+
+// AppendErrorCapital is [AppendError] as AWS Organizations spells the members:
+// "Message" and "Reason".
+func AppendErrorCapital(b []byte, e *Error) []byte {
+	return appendError(b, e, "Message", "Reason")
+}
+
+func appendError(b []byte, e *Error, message, reason string) []byte {
 	b = AppendString(append(b, `{"__type":`...), e.Code)
 	if e.Message != "" {
-		name := "message"
-		if e.Code == accessDenied {
-			name = "Message"
-		}
-		b = AppendString(AppendName(b, name), e.Message)
+		b = AppendString(AppendName(b, message), e.Message)
+	}
+	if e.Reason != "" {
+		b = AppendString(AppendName(b, reason), e.Reason)
 	}
 	return append(b, '}')
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
 // What a request of the query protocol may hold. Anything beyond is refused.
@@ -201,6 +203,16 @@ func (q *Query) Optional(p *Presence, bit uint, name string) string {
 	return s
 }
 
+// Secret returns a sensitive string, nil if it is absent. It is the caller's to
+// wipe; the form that it was sent in is not touched.
+func (q *Query) Secret(name string) secret.Bytes {
+	s, ok := q.String(name)
+	if !ok {
+		return secret.Bytes{}
+	}
+	return secret.New([]byte(s))
+}
+
 // Bool returns a boolean, false if it is absent.
 func (q *Query) Bool(name string) bool {
 	s, ok := q.String(name)
@@ -297,21 +309,6 @@ func (q *Query) EnterItem(name string, i int) int {
 
 // Leave undoes an EnterItem.
 func (q *Query) Leave(n int) { q.path = q.path[:n] }
-
-// Presence tells absent strings from empty ones, one bit to a member, which is
-// set where "" does not mean what it usually does: for a required member that
-// is absent, and for an optional one that is there but empty.
-type Presence uint16
-
-// Has reports whether the bit is set.
-func (p Presence) Has(bit uint) bool { return p&(1<<bit) != 0 }
-
-func (p *Presence) set(bit uint, on bool) {
-	*p &^= 1 << bit
-	if on {
-		*p |= 1 << bit
-	}
-}
 
 // malformedQuery is a body that is no form.
 func malformedQuery(message string) *Error {

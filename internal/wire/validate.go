@@ -33,6 +33,8 @@ type Violations struct {
 	path []byte // "tags.1.member." inside of a structure
 	name string // what QueryErr tells of a name if nothing else is violated
 	mute bool   // no value is told
+	// first is the constraint that the first violation breaks.
+	first string
 }
 
 // HideValues has the messages repeat no value, nor tell that one is null: so
@@ -87,6 +89,51 @@ func (v *Violations) QueryErr() error {
 	return nil
 }
 
+// InvalidInput is [Violations.Err] as AWS Organizations has it: an
+// InvalidInputException that tells the kind of the first violation, and neither
+// the member nor its value.
+func (v *Violations) InvalidInput() error {
+	if v.n == 0 {
+		return nil
+	}
+	e := NewError("InvalidInputException", "You specified an invalid value.")
+	for _, k := range invalidInputs {
+		if strings.HasPrefix(v.first, k.constraint) {
+			e.Reason = k.reason
+			if k.message != "" {
+				e.Message = k.message
+			}
+			break
+		}
+	}
+	return e
+}
+
+// InvalidField is [Violations.Err] as AWS Account Management has it, with a
+// reason.
+func (v *Violations) InvalidField() error {
+	err := v.Err()
+	if err == nil {
+		return nil
+	}
+	e := AsError(err)
+	e.Reason = "fieldValidationFailed"
+	return e
+}
+
+// invalidInputs are the reasons of [Violations.InvalidInput] by how the
+// constraint begins.
+var invalidInputs = []struct{ constraint, reason, message string }{
+	{textNull, "INPUT_REQUIRED", "You must specify a value for all required parameters."},
+	{textPattern, "INVALID_PATTERN", "You provided a value that does not match the required pattern."},
+	{textEnum, "INVALID_ENUM", ""},
+	{textShort, "MIN_LENGTH_EXCEEDED", "You provided a value that is shorter than the minimum length."},
+	{textLong, "MAX_LENGTH_EXCEEDED", "You provided a value that is longer than the maximum length."},
+	{textSmall, "MIN_VALUE_EXCEEDED", "You provided a number that is lower than the minimum."},
+	{textGreat, "MAX_VALUE_EXCEEDED", "You provided a number that is higher than the maximum."},
+	{textItem, "INVALID_LIST_MEMBER", "You provided a list with an item that is not valid."},
+}
+
 // Full reports whether no more violations are told, so that there is no use in
 // looking for them.
 func (v *Violations) Full() bool { return v.n >= MaxViolations || len(v.text) >= maxText }
@@ -115,8 +162,8 @@ func (v *Violations) Leave(n int) { v.path = v.path[:n] }
 func (v *Violations) Missing(name string) {
 	if v.mute {
 		v.addHidden(name, textNull)
-	} else if v.begin("Value null at '", name) {
-		v.text = append(v.text, textNull...)
+	} else {
+		v.addText("Value null at '", name, textNull)
 	}
 }
 
@@ -170,9 +217,9 @@ func (v *Violations) Enum(name, s, set string) { v.add(name, s, enumText(set)) }
 func (v *Violations) Range(name string, n int32, least, most int32) {
 	switch {
 	case n < least:
-		v.add(name, strconv.Itoa(int(n)), "Member must have value greater than or equal to "+strconv.Itoa(int(least)))
+		v.add(name, strconv.Itoa(int(n)), textSmall+strconv.Itoa(int(least)))
 	case n > most:
-		v.add(name, strconv.Itoa(int(n)), "Member must have value less than or equal to "+strconv.Itoa(int(most)))
+		v.add(name, strconv.Itoa(int(n)), textGreat+strconv.Itoa(int(most)))
 	}
 }
 
@@ -213,7 +260,7 @@ func (v *Violations) NoNulls(name string, m StringMap) {
 // NullItem adds that a list of structures has an item that is null. The message
 // does not repeat the list.
 func (v *Violations) NullItem(name string) {
-	v.addHidden(name, "Member must satisfy constraint: ["+textNull+"]")
+	v.addHidden(name, textItem+textNull+"]")
 }
 
 // ListLength checks the number of a list's items.
@@ -228,7 +275,7 @@ func ListLength[S ~string](v *Violations, name string, list []S, least, most int
 func NullItems[S ~string](v *Violations, name string, list []S) bool {
 	for _, s := range list {
 		if s == Null {
-			v.add(name, echoList(list), "Member must satisfy constraint: ["+textNull+"]")
+			v.add(name, echoList(list), textItem+textNull+"]")
 			return true
 		}
 	}
@@ -242,8 +289,7 @@ func ItemLengths[S ~string](v *Violations, name string, list []S, least, most in
 		if lengthText(utf8.RuneCountInString(string(s)), least, most) == "" && (p == nil || p.Match(string(s))) {
 			continue
 		}
-		text := "Member must satisfy constraint: [Member must have length less than or equal to " + strconv.Itoa(most) +
-			", Member must have length greater than or equal to " + strconv.Itoa(least)
+		text := textItem + textLong + strconv.Itoa(most) + ", " + textShort + strconv.Itoa(least)
 		if p != nil {
 			text += ", " + patternText(p)
 		}
@@ -255,25 +301,35 @@ func ItemLengths[S ~string](v *Violations, name string, list []S, least, most in
 // ItemEnums adds that a list holds a string that is not in the set, which is
 // written "A, B, C".
 func ItemEnums[S ~string](v *Violations, name string, list []S, set string) {
-	v.add(name, echoList(list), "Member must satisfy constraint: ["+enumText(set)+"]")
+	v.add(name, echoList(list), textItem+enumText(set)+"]")
 }
 
-const textNull = "Member must not be null"
+// How the constraints begin.
+const (
+	textNull    = "Member must not be null"
+	textShort   = "Member must have length greater than or equal to "
+	textLong    = "Member must have length less than or equal to "
+	textSmall   = "Member must have value greater than or equal to "
+	textGreat   = "Member must have value less than or equal to "
+	textEnum    = "Member must satisfy enum value set: ["
+	textPattern = "Member must satisfy regular expression pattern: "
+	textItem    = "Member must satisfy constraint: ["
+)
 
 func lengthText(n, least, most int) string {
 	switch {
 	case n < least:
-		return "Member must have length greater than or equal to " + strconv.Itoa(least)
+		return textShort + strconv.Itoa(least)
 	case n > most:
-		return "Member must have length less than or equal to " + strconv.Itoa(most)
+		return textLong + strconv.Itoa(most)
 	}
 	return ""
 }
 
-func enumText(set string) string { return "Member must satisfy enum value set: [" + set + "]" }
+func enumText(set string) string { return textEnum + set + "]" }
 
 func patternText(p *Pattern) string {
-	return "Member must satisfy regular expression pattern: " + p.text
+	return textPattern + p.text
 }
 
 // begin begins the text of one more violation, unless it is one too many.
@@ -295,13 +351,18 @@ func (v *Violations) begin(value, name string) bool {
 func (v *Violations) add(name, value, constraint string) {
 	if v.mute {
 		v.addHidden(name, constraint)
-	} else if v.begin("Value '"+echo(value)+"' at '", name) {
-		v.text = append(v.text, constraint...)
+	} else {
+		v.addText("Value '"+echo(value)+"' at '", name, constraint)
 	}
 }
 
-func (v *Violations) addHidden(name, constraint string) {
-	if v.begin("Value at '", name) {
+func (v *Violations) addHidden(name, constraint string) { v.addText("Value at '", name, constraint) }
+
+func (v *Violations) addText(value, name, constraint string) {
+	if v.n == 0 {
+		v.first = constraint
+	}
+	if v.begin(value, name) {
 		v.text = append(v.text, constraint...)
 	}
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strconv"
 	"time"
@@ -62,6 +63,22 @@ func AppendXMLEntries(b []byte, name string, entries []Entry) []byte {
 		b = AppendXMLClose(b, "entry")
 	}
 	return AppendXMLClose(b, name)
+}
+
+// AppendXMLMap appends a map of strings.
+func AppendXMLMap(b []byte, name string, m StringMap) []byte {
+	b = AppendXMLOpen(b, name)
+	for _, p := range m {
+		b = AppendXMLOpen(b, "entry")
+		b = AppendXMLString(AppendXMLString(b, "key", p.Name), "value", p.Value)
+		b = AppendXMLClose(b, "entry")
+	}
+	return AppendXMLClose(b, name)
+}
+
+// AppendXMLBase64 appends an element that holds a blob.
+func AppendXMLBase64(b []byte, name string, blob []byte) []byte {
+	return AppendXMLClose(base64.StdEncoding.AppendEncode(AppendXMLOpen(b, name), blob), name)
 }
 
 // AppendXMLDocument appends an element that holds a policy document, which IAM

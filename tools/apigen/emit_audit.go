@@ -32,7 +32,7 @@ func (m *model) emitAudit(p *printer) {
 			r.emit(p, self)
 			markShown(shown, r.member.target)
 		}
-		p.print("return closeAudit(b, start)\n}\n")
+		p.print("return wire.CloseAudit(b, start)\n}\n")
 	}
 	for _, s := range m.structures() {
 		if !shown[s] {
@@ -107,6 +107,8 @@ func (r rule) emit(p *printer, self string) {
 		cond += " && " + absent(self+"."+goName(r.unless.name), r.unless.target)
 	}
 	switch {
+	case s.masked:
+		p.printf("if %s {\nb = wire.AppendString(wire.AppendName(b, %q), \"****\")\n}\n", cond, name)
 	case r.member.document:
 		p.printf("if %s {\nb = wire.AppendEscapedString(wire.AppendName(b, %q), %s)\n}\n", cond, name, field)
 	case r.always:

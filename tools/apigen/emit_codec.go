@@ -51,7 +51,7 @@ func (m *model) emitDecoders(p *printer) {
 		p.print("\nfunc read", s.name, "(r *wire.Reader) []", item, " {\nif !r.List() {\nreturn nil\n}\nlist := []", item, "{}\n",
 			"for r.Item() && r.Room(len(list)) {\nif r.Object() {\nlist = append(list, ", item, "{})\nlist[len(list)-1].decode(r)\n}")
 		if s.inInput {
-			p.print(" else {\nlist = append(list, ", item, "{presence: nullItem})\n}")
+			p.print(" else {\nlist = append(list, ", item, "{presence: wire.NullItem})\n}")
 		}
 		p.print("\n}\nreturn list\n}\n")
 	}
@@ -75,9 +75,9 @@ func bitName(mem *member) string { return "1 << " + itoa(mem.bit) }
 
 func emitRead(p *printer, field, self string, mem *member) {
 	s := mem.target
-	rule := "optional"
+	rule := "Optional"
 	if mem.required {
-		rule = "required"
+		rule = "Required"
 	}
 	switch s.kind {
 	case kindString:
@@ -91,9 +91,9 @@ func emitRead(p *printer, field, self string, mem *member) {
 		}
 	case kindEnum:
 		if mem.bit >= 0 {
-			p.printf("%s = %sEnum(r, &%s.presence, %d, intern%s)\n", field, rule, self, mem.bit, s.name)
+			p.printf("%s = wire.%sEnum(r, &%s.presence, %d, intern%s)\n", field, rule, self, mem.bit, s.name)
 		} else {
-			p.printf("%s = readEnum(r, intern%s)\n", field, s.name)
+			p.printf("%s = wire.ReadEnum(r, intern%s)\n", field, s.name)
 		}
 	case kindBlob:
 		if s.sensitive {
@@ -119,9 +119,9 @@ func emitRead(p *printer, field, self string, mem *member) {
 	case kindList:
 		switch item := s.item(); item.kind {
 		case kindString:
-			p.print(field, " = readStrings(r)\n")
+			p.print(field, " = wire.ReadStrings(r)\n")
 		case kindEnum:
-			p.print(field, " = readEnums(r, intern", item.name, ")\n")
+			p.print(field, " = wire.ReadEnums(r, intern", item.name, ")\n")
 		case kindStructure:
 			p.print(field, " = read", s.name, "(r)\n")
 		default:
@@ -162,7 +162,7 @@ func (m *model) emitEncoders(p *printer) {
 			continue
 		}
 		if msg.op == nil && m.mayBeNullItem(msg.shape) {
-			p.print("if ", self, ".presence == nullItem {\nreturn append(b, \"null\"...)\n}\n")
+			p.print("if ", self, ".presence == wire.NullItem {\nreturn append(b, \"null\"...)\n}\n")
 		}
 		p.print("b = append(b, '{')\n")
 		for _, mem := range msg.members() {
@@ -172,9 +172,9 @@ func (m *model) emitEncoders(p *printer) {
 			case mem.always || mem.required && mem.bit < 0 && mem.target.kind == kindString && !mem.target.sensitive:
 				cond = ""
 			case mem.bit >= 0 && mem.required:
-				cond = "!" + self + ".presence.has(" + itoa(mem.bit) + ")"
+				cond = "!" + self + ".presence.Has(" + itoa(mem.bit) + ")"
 			case mem.bit >= 0:
-				cond += " || " + self + ".presence.has(" + itoa(mem.bit) + ")"
+				cond += " || " + self + ".presence.Has(" + itoa(mem.bit) + ")"
 			}
 			if cond != "" {
 				p.print("if ", cond, " {\n")

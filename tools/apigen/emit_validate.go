@@ -5,6 +5,14 @@ import (
 	"strings"
 )
 
+// article is the name with its article.
+func article(name string) string {
+	if strings.ContainsAny(name[:1], "AEIO") {
+		return "an " + name
+	}
+	return "a " + name
+}
+
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // checked reports whether anything about a value of this shape is checked.
@@ -31,7 +39,7 @@ func (m *model) emitValidators(p *printer) {
 	for _, s := range patterns {
 		p.printf("%s = wire.NewPattern(`%s`)\n", patternName(s), s.pattern)
 	}
-	p.print(")\n\n// The enums of inputs, in the order in which KMS prints them.\nconst (\n")
+	p.print(")\n\n// The enums of inputs, in the order in which they are printed.\nconst (\n")
 	for _, s := range m.enums() {
 		if s.inInput {
 			p.printf("%s = %q\n", setName(s), strings.Join(s.printed, ", "))
@@ -47,20 +55,20 @@ func (m *model) emitValidators(p *printer) {
 		switch {
 		case msg.op == nil:
 			p.print("\nfunc (", self, " *", msg.name, ") validate(v *wire.Violations) {\n")
-		case !msg.shape.checked():
+		case msg.shape == nil || !msg.shape.checked():
 			p.print("\n// Validate checks ", self, " against the API's constraints, of which it has none.\n",
 				"func (*", msg.name, ") Validate() error { return nil }\n")
 			continue
 		default:
 			target = "&v"
-			p.print("\n// Validate checks ", self, " against the API's constraints. The error is a ValidationException.\n")
+			p.print("\n// Validate checks ", self, " against the API's constraints. The error is "+article(m.invalid)+".\n")
 			p.print("func (", self, " *", msg.name, ") Validate() error {\nvar v wire.Violations\n")
 		}
 		for _, mem := range msg.members() {
 			emitCheck(p, self, target, mem)
 		}
 		if msg.op != nil {
-			p.print("return v.Err()\n")
+			p.print("return ", m.violated, "\n")
 		}
 		p.print("}\n")
 	}
@@ -68,6 +76,15 @@ func (m *model) emitValidators(p *printer) {
 
 func patternName(s *shape) string { return "pattern" + goName(strings.TrimSuffix(s.name, "Type")) }
 func setName(s *shape) string     { return "set" + s.name }
+
+// emitSecretCheck emits the check of a sensitive string.
+func emitSecretCheck(p *printer, name, field string, s *shape) {
+	pattern := "nil"
+	if s.pattern != "" {
+		pattern = patternName(s)
+	}
+	p.printf("v.SecretString(%q, %s, %d, %d, %s)\n", name, field, *s.min, *s.max, pattern)
+}
 
 func emitCheck(p *printer, self, target string, mem *member) {
 	s := mem.target
@@ -82,7 +99,7 @@ func emitCheck(p *printer, self, target string, mem *member) {
 		absent := field + " == nil"
 		switch {
 		case mem.bit >= 0:
-			absent = self + ".presence.has(" + itoa(mem.bit) + ")"
+			absent = self + ".presence.Has(" + itoa(mem.bit) + ")"
 		case s.sensitive:
 			absent = field + ".IsNil()"
 		}
@@ -97,7 +114,7 @@ func emitCheck(p *printer, self, target string, mem *member) {
 			p.print("\n")
 		}
 	case mem.bit >= 0:
-		p.printf("if %s || %s.presence.has(%d) {\n", there, self, mem.bit)
+		p.printf("if %s || %s.presence.Has(%d) {\n", there, self, mem.bit)
 		open = true
 	default:
 		p.printf("if %s {\n", there)
@@ -109,11 +126,7 @@ func emitCheck(p *printer, self, target string, mem *member) {
 	switch s.kind {
 	case kindString:
 		if s.sensitive {
-			pattern := "nil"
-			if s.pattern != "" {
-				pattern = patternName(s)
-			}
-			p.printf("v.SecretString(%q, %s, %d, %d, %s)\n", name, field, *s.min, *s.max, pattern)
+			emitSecretCheck(p, name, field, s)
 			break
 		}
 		if s.max != nil {
@@ -141,12 +154,16 @@ func emitCheck(p *printer, self, target string, mem *member) {
 				panic("no check for the length of " + s.name)
 			}
 			p.printf("for i := range %s {\nif v.Full() {\nbreak\n}\n", field)
-			p.printf("if %s[i].presence == nullItem {\nv.NullItem(%q)\nbreak\n}\n", field, name)
+			p.printf("if %s[i].presence == wire.NullItem {\nv.NullItem(%q)\nbreak\n}\n", field, name)
 			p.printf("outer := v.EnterItem(%q, i)\n%s[i].validate(%s)\nv.Leave(outer)\n}\n", name, field, target)
 			break
 		}
 		if s.max != nil {
 			p.printf("wire.ListLength(%s, %q, %s, %d, %d)\n", target, name, field, *s.min, *s.max)
+		}
+		if item.kind == kindString && item.max == nil {
+			p.printf("wire.NullItems(%s, %q, %s)\n", target, name, field)
+			break
 		}
 		p.printf("if !wire.NullItems(%s, %q, %s) {\n", target, name, field)
 		if item.kind == kindEnum {

@@ -1,13 +1,28 @@
 // Command apigen generates internal/api/kmsapi from the model of AWS KMS, and
-// internal/api/iamapi and stsapi from those of AWS IAM and STS.
+// iamapi, stsapi, organizationsapi and accountapi beside it from those of AWS
+// IAM, STS, Organizations and Account Management.
 //
 // For KMS it merges two pinned modules, aws-sdk-go-v2/service/kms (shapes, enums,
 // required members, exceptions: current) and aws-sdk-go (lengths, ranges,
 // patterns: frozen in 2025), with an overlay typed by hand; the second has the
-// models of IAM and STS, too. It takes names and constraints, which are facts,
-// and no documentation.
+// models of the other services, too. It takes names and constraints, which are
+// facts, and no documentation.
 //
 //	cd tools/apigen && go run . -out ../../internal/api
+//
+// # To add an operation
+//
+// Every service but KMS has only the operations that are named in its overlay's
+// list routed (overlay_query.go, overlay_json.go). To add one: put its name
+// there, run make gen, and give the package's new method of Handler to what
+// implements it; the list and the method are one commit, for neither builds
+// without the other. An operation of KMS is routed in the table of overlay.go.
+//
+// In the same overlay stand what the model does not say: members that CloudTrail
+// does not show (hidden), operations that change nothing and whose answers it
+// shows all the same (shown), members of answers that are there even when empty
+// (always), values and members that are newer than the model (newer). Answers to
+// operations that change something are shown whole but for secrets.
 package main
 
 import (
@@ -85,6 +100,7 @@ func generate() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.invalid, m.violated = "ValidationException", "v.Err()"
 	if err := m.addConstraints(old); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", constraintsModule, err)
 	}
@@ -111,6 +127,16 @@ func generate() (map[string][]byte, error) {
 			return nil, fmt.Errorf("the model of %s: %w", svc.name, err)
 		}
 		files, err := q.emit()
+		if err := add(svc.pkg, files, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, svc := range jsonServices {
+		j, err := readJSON(old, svc)
+		if err != nil {
+			return nil, fmt.Errorf("the model of %s: %w", svc.name, err)
+		}
+		files, err := j.emit()
 		if err := add(svc.pkg, files, err); err != nil {
 			return nil, err
 		}

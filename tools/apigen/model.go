@@ -26,6 +26,9 @@ const (
 type model struct {
 	shapes     map[string]*shape
 	operations []*operation // by name
+
+	invalid  string // the code of the error for a broken constraint
+	violated string // what returns it, in Go
 }
 
 type operation struct {
@@ -41,6 +44,7 @@ type shape struct {
 	members   []*member // of a structure, in the model's order; "member" of a list; "key" and "value" of a map
 	values    []enumValue
 	sensitive bool
+	masked    bool // CloudTrail shows that it is there, not what it is
 	exception bool
 	fault     bool // the exception is the service's fault
 

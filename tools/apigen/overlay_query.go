@@ -17,6 +17,9 @@ type queryOverlay struct {
 	names, paths []string
 	// mute: what is said of a value that breaks a constraint does not repeat it.
 	mute bool
+	// always are the lists in structures of answers that are there even if they
+	// are empty, as those of an output are in any case.
+	always map[string][]string
 	// given are the members of inputs of which the handler must know whether
 	// they are there but empty.
 	given map[string]string
@@ -48,14 +51,23 @@ var iamOverlay = queryOverlay{
 		"UserNameType", "ExistingUserNameType", "GroupNameType", "RoleNameType", "PolicyNameType",
 	},
 	paths: []string{"PathType"},
-	mute:  true, // as recorded answers of IAM have it since 2022 or so; those of STS repeat it
-	given: map[string]string{"UpdateRole": "Description"},
+	always: map[string][]string{
+		"UserDetail":             {"GroupList", "AttachedManagedPolicies", "Tags"},
+		"GroupDetail":            {"GroupPolicyList", "AttachedManagedPolicies"},
+		"RoleDetail":             {"InstanceProfileList", "RolePolicyList", "AttachedManagedPolicies", "Tags"},
+		"ManagedPolicyDetail":    {"PolicyVersionList"},
+		"EvaluationResult":       {"MatchedStatements", "MissingContextValues"},
+		"ResourceSpecificResult": {"MatchedStatements", "MissingContextValues"},
+	},
+	hidden: []string{"AuthenticationCode1", "AuthenticationCode2"},
+	mute:   true, // as recorded answers of IAM have it since 2022 or so; those of STS repeat it
+	given:  map[string]string{"UpdateRole": "Description"},
 }
 
 var stsOverlay = queryOverlay{
 	routed:           []string{"AssumeRole", "GetAccessKeyInfo", "GetCallerIdentity", "GetFederationToken", "GetSessionToken"},
 	readOnlyPrefixes: []string{"Assume", "Decode", "Get"},
-	shown:            []string{"AssumeRole", "GetFederationToken", "GetSessionToken"},
-	hidden:           []string{"TokenCode"},
+	shown:            []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"},
+	hidden:           []string{"TokenCode", "WebIdentityToken"},
 	sensitive:        []string{"TokenType"},
 }

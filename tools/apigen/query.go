@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,12 +65,15 @@ type (
 		Shapes     map[string]*sdkShape
 	}
 	sdkOperation struct {
+		Name   string
+		HTTP   struct{ Method, RequestURI string }
 		Input  *sdkReference
 		Output *sdkReference
 		Errors []sdkReference
 	}
 	sdkReference struct {
 		Shape        string
+		Location     string
 		LocationName string
 		Flattened    bool
 	}
@@ -83,6 +87,7 @@ type (
 		Enum               []string
 		Sensitive          bool
 		Flattened          bool
+		Fault              bool
 		Error              struct {
 			Code           string
 			HTTPStatusCode int
@@ -106,65 +111,102 @@ type queryException struct {
 
 // readQuery reads a service's model.
 func readQuery(dir string, svc queryService) (*queryModel, error) {
-	text, err := os.ReadFile(filepath.Join(dir, svc.model))
+	sdk, err := readModel(dir, svc.model, "query")
 	if err != nil {
 		return nil, err
-	}
-	var sdk sdkModel
-	if err := json.Unmarshal(text, &sdk); err != nil {
-		return nil, fmt.Errorf("%s: %w", svc.model, err)
-	}
-	if sdk.Metadata.Protocol != "query" {
-		return nil, fmt.Errorf("%s: protocol is %s", svc.model, sdk.Metadata.Protocol)
 	}
 	m := &queryModel{
 		model: &model{shapes: map[string]*shape{}}, queryService: svc,
 		version: sdk.Metadata.APIVersion, namespace: sdk.Metadata.XMLNamespace,
 	}
-	for name := range sdk.Operations {
-		if slices.ContainsFunc(svc.readOnlyPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
-			m.readOnly = append(m.readOnly, name)
+	m.readOnly = sdk.named(svc.readOnlyPrefixes)
+	for name, o := range sdk.ordered(svc.routed) {
+		op, err := m.addOperation(sdk, name, o)
+		if err != nil {
+			return nil, err
 		}
-	}
-	slices.Sort(m.readOnly)
-	seen := map[string]bool{}
-	for _, name := range slices.Sorted(slices.Values(svc.routed)) {
-		o, ok := sdk.Operations[name]
-		if !ok {
-			return nil, fmt.Errorf("overlay: operation %s does not exist", name)
-		}
-		op := &operation{name: name}
-		op.routed = true
 		op.readOnly = slices.Contains(m.readOnly, name)
-		if o.Input != nil {
-			if op.input, err = m.addShape(&sdk, o.Input.Shape); err != nil {
-				return nil, err
-			}
-			m.mark(op.input, func(s *shape) *bool { return &s.inInput })
-		}
-		if o.Output != nil {
-			if op.output, err = m.addShape(&sdk, o.Output.Shape); err != nil {
-				return nil, err
-			}
-			m.mark(op.output, func(s *shape) *bool { return &s.inAnswer })
-		}
 		for _, e := range o.Errors {
 			s := sdk.Shapes[e.Shape]
 			if s == nil || s.Error.Code == "" || s.Error.HTTPStatusCode == 0 {
 				return nil, fmt.Errorf("error %s has no code or status", e.Shape)
 			}
-			if !seen[s.Error.Code] {
-				seen[s.Error.Code] = true
-				m.exceptions = append(m.exceptions, queryException{s.Error.Code, s.Error.HTTPStatusCode})
+			one := queryException{s.Error.Code, s.Error.HTTPStatusCode}
+			if !slices.Contains(m.exceptions, one) {
+				m.exceptions = append(m.exceptions, one)
 			}
 		}
-		m.operations = append(m.operations, op)
 	}
 	slices.SortFunc(m.exceptions, func(a, b queryException) int { return strings.Compare(a.code, b.code) })
 	return m, m.apply()
 }
 
-var queryKinds = map[string]kind{
+// readModel reads a service's model, which must be of the protocol.
+func readModel(dir, name, protocol string) (*sdkModel, error) {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	var sdk sdkModel
+	if err := json.Unmarshal(text, &sdk); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if sdk.Metadata.Protocol != protocol {
+		return nil, fmt.Errorf("%s: protocol is %s", name, sdk.Metadata.Protocol)
+	}
+	return &sdk, nil
+}
+
+// named returns the operations whose names begin with one of the prefixes.
+func (sdk *sdkModel) named(prefixes []string) []string {
+	var names []string
+	for name := range sdk.Operations {
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ordered returns the operations of these names, by name. One that does not exist
+// is empty.
+func (sdk *sdkModel) ordered(names []string) iter.Seq2[string, sdkOperation] {
+	return func(yield func(string, sdkOperation) bool) {
+		for _, name := range slices.Sorted(slices.Values(names)) {
+			if !yield(name, sdk.Operations[name]) {
+				return
+			}
+		}
+	}
+}
+
+// addOperation adds a routed operation with all that it is made of.
+func (m *model) addOperation(sdk *sdkModel, name string, o sdkOperation) (*operation, error) {
+	if o.Name != name {
+		return nil, fmt.Errorf("overlay: operation %s does not exist", name)
+	}
+	op := &operation{name: name}
+	op.routed = true
+	var err error
+	if o.Input != nil {
+		if op.input, err = m.addShape(sdk, o.Input.Shape); err != nil {
+			return nil, err
+		}
+		m.mark(op.input, func(s *shape) *bool { return &s.inInput })
+	}
+	if o.Output != nil {
+		if op.output, err = m.addShape(sdk, o.Output.Shape); err != nil {
+			return nil, err
+		}
+		m.mark(op.output, func(s *shape) *bool { return &s.inAnswer })
+	}
+	m.operations = append(m.operations, op)
+	return op, nil
+}
+
+var sdkKinds = map[string]kind{
+	"blob":      kindBlob,
 	"boolean":   kindBoolean,
 	"integer":   kindInteger,
 	"list":      kindList,
@@ -175,7 +217,7 @@ var queryKinds = map[string]kind{
 }
 
 // addShape adds a shape with all that it is made of.
-func (m *queryModel) addShape(sdk *sdkModel, sdkName string) (*shape, error) {
+func (m *model) addShape(sdk *sdkModel, sdkName string) (*shape, error) {
 	name := upperFirst(sdkName)
 	if s := m.shapes[name]; s != nil {
 		return s, nil
@@ -186,18 +228,18 @@ func (m *queryModel) addShape(sdk *sdkModel, sdkName string) (*shape, error) {
 	}
 	s := &shape{name: name, sensitive: old.Sensitive, limited: true, min: old.Min, max: old.Max, pattern: old.Pattern}
 	m.shapes[name] = s
-	if s.kind = queryKinds[old.Type]; s.kind == 0 || old.Flattened {
+	if s.kind = sdkKinds[old.Type]; s.kind == 0 || old.Flattened {
 		return nil, fmt.Errorf("shape %s is of type %s, flattened %t", sdkName, old.Type, old.Flattened)
 	}
 	if len(old.Enum) > 0 {
 		s.kind = kindEnum
 		for _, v := range old.Enum {
-			s.values = append(s.values, enumValue{constant: name + upperFirst(v), value: v})
+			s.values = append(s.values, enumValue{constant: name + constantName(v), value: v})
 			s.printed = append(s.printed, v)
 		}
 	}
 	add := func(name string, ref sdkReference) error {
-		if ref.Flattened || ref.LocationName != "" && ref.LocationName != name {
+		if ref.Flattened || ref.Location != "" || ref.LocationName != "" && ref.LocationName != name {
 			return fmt.Errorf("member %s of %s has another name in messages", name, sdkName)
 		}
 		target, err := m.addShape(sdk, ref.Shape)
@@ -217,14 +259,25 @@ func (m *queryModel) addShape(sdk *sdkModel, sdkName string) (*shape, error) {
 			return nil, err
 		}
 	}
-	if s.kind == kindMap && sdk.Shapes[old.Value.Shape].Type != "integer" {
-		return nil, fmt.Errorf("map %s is not of integers", sdkName)
+	for name, ref := range map[string]*sdkReference{"key": old.Key, "value": old.Value} {
+		if ref != nil {
+			if err := add(name, *ref); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return s, nil
 }
 
 // apply adds the overlay.
 func (m *queryModel) apply() error {
+	for name, members := range m.always {
+		for _, mem := range members {
+			if s := m.shapes[name]; s != nil && s.member(mem) == nil {
+				return fmt.Errorf("overlay: %s has no member %s", name, mem)
+			}
+		}
+	}
 	for _, name := range m.sensitive {
 		if m.shapes[name] == nil {
 			return fmt.Errorf("overlay: shape %s does not exist", name)
@@ -245,31 +298,28 @@ func (m *queryModel) apply() error {
 			}
 		}
 	}
+	m.closeLimits()
 	for _, s := range m.shapes {
-		zero, most := 0, maxString
-		if s.kind == kindString || s.kind == kindList {
-			switch {
-			case s.min != nil && s.max == nil:
-				s.max = &most
-			case s.max != nil && s.min == nil:
-				s.min = &zero
-			}
-		}
 		bit := 0
 		for _, mem := range s.members {
 			if s.kind != kindStructure {
 				continue
 			}
-			if s.inInput && (mem.target.kind == kindEnum || mem.target.kind == kindString) {
+			if s.inInput && (mem.target.kind == kindEnum || mem.target.kind == kindString && !mem.target.sensitive) {
 				mem.bit = bit
 				bit++
 			}
-			if s.inInput && mem.target.sensitive {
-				return fmt.Errorf("%s.%s is a secret of an input", s.name, mem.name)
+			// What an answer always has: lists of their own, and booleans. A time
+			// that never was is left out whatever the model says.
+			switch mem.target.kind {
+			case kindBoolean:
+				mem.always = !s.inInput
+			case kindList:
+				mem.always = !s.inInput && (mem.required || m.isOutput(s) || slices.Contains(m.always[s.name], mem.name))
+			case kindStructure, kindTimestamp:
+			default:
+				mem.always = !s.inInput && mem.required
 			}
-			// What an answer always has: lists of their own, and booleans.
-			mem.always = !s.inInput && (mem.required && mem.target.kind != kindStructure || mem.target.kind == kindBoolean ||
-				mem.target.kind == kindList && m.isOutput(s))
 			mem.document = !s.inInput && mem.target.name == m.documents
 		}
 		if bit > 16 {
@@ -279,8 +329,33 @@ func (m *queryModel) apply() error {
 	return nil
 }
 
+// closeLimits gives each shape with one limit the other, too.
+func (m *model) closeLimits() {
+	zero, most := 0, maxString
+	for _, s := range m.shapes {
+		if s.kind == kindString || s.kind == kindList {
+			switch {
+			case s.min != nil && s.max == nil:
+				s.max = &most
+			case s.max != nil && s.min == nil:
+				s.min = &zero
+			}
+		}
+	}
+}
+
 // maxString stands for no limit: wire.MaxString, which no request exceeds.
 const maxString = 1 << 20
 
 // upperFirst is a name as Go exports it.
 func upperFirst(name string) string { return strings.ToUpper(name[:1]) + name[1:] }
+
+// constantName is an enum's value as a part of a constant's name: TextCsv for
+// text/csv.
+func constantName(value string) string {
+	var name strings.Builder
+	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == '/' || r == '-' || r == '.' }) {
+		name.WriteString(upperFirst(word))
+	}
+	return name.String()
+}

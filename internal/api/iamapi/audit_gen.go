@@ -16,7 +16,7 @@ func (in *AddUserToGroupInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -32,7 +32,7 @@ func (in *AttachGroupPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -48,7 +48,7 @@ func (in *AttachRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -64,7 +64,7 @@ func (in *AttachUserPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -77,7 +77,7 @@ func (in *CreateAccessKeyInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -87,7 +87,7 @@ func (out *CreateAccessKeyOutput) AppendAudit(b []byte) []byte {
 	if out.AccessKey != nil {
 		b = out.AccessKey.appendAudit(wire.AppendName(b, "accessKey"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -100,7 +100,7 @@ func (in *CreateGroupInput) AppendAudit(b []byte) []byte {
 	if in.GroupName != "" {
 		b = wire.AppendString(wire.AppendName(b, "groupName"), in.GroupName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -110,7 +110,7 @@ func (out *CreateGroupOutput) AppendAudit(b []byte) []byte {
 	if out.Group != nil {
 		b = out.Group.appendAudit(wire.AppendName(b, "group"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -139,7 +139,7 @@ func (in *CreatePolicyInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -149,7 +149,7 @@ func (out *CreatePolicyOutput) AppendAudit(b []byte) []byte {
 	if out.Policy != nil {
 		b = out.Policy.appendAudit(wire.AppendName(b, "policy"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -165,7 +165,7 @@ func (in *CreatePolicyVersionInput) AppendAudit(b []byte) []byte {
 	if in.SetAsDefault {
 		b = wire.AppendBool(wire.AppendName(b, "setAsDefault"), in.SetAsDefault)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -175,7 +175,7 @@ func (out *CreatePolicyVersionOutput) AppendAudit(b []byte) []byte {
 	if out.PolicyVersion != nil {
 		b = out.PolicyVersion.appendAudit(wire.AppendName(b, "policyVersion"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -210,7 +210,7 @@ func (in *CreateRoleInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -220,7 +220,7 @@ func (out *CreateRoleOutput) AppendAudit(b []byte) []byte {
 	if out.Role != nil {
 		b = out.Role.appendAudit(wire.AppendName(b, "role"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -246,7 +246,7 @@ func (in *CreateUserInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -256,7 +256,7 @@ func (out *CreateUserOutput) AppendAudit(b []byte) []byte {
 	if out.User != nil {
 		b = out.User.appendAudit(wire.AppendName(b, "user"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -269,7 +269,7 @@ func (in *DeleteAccessKeyInput) AppendAudit(b []byte) []byte {
 	if in.AccessKeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "accessKeyId"), in.AccessKeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -282,7 +282,7 @@ func (in *DeleteGroupInput) AppendAudit(b []byte) []byte {
 	if in.GroupName != "" {
 		b = wire.AppendString(wire.AppendName(b, "groupName"), in.GroupName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -298,7 +298,7 @@ func (in *DeleteGroupPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -311,7 +311,7 @@ func (in *DeletePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -327,7 +327,7 @@ func (in *DeletePolicyVersionInput) AppendAudit(b []byte) []byte {
 	if in.VersionID != "" {
 		b = wire.AppendString(wire.AppendName(b, "versionId"), in.VersionID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -340,7 +340,7 @@ func (in *DeleteRoleInput) AppendAudit(b []byte) []byte {
 	if in.RoleName != "" {
 		b = wire.AppendString(wire.AppendName(b, "roleName"), in.RoleName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -353,7 +353,7 @@ func (in *DeleteRolePermissionsBoundaryInput) AppendAudit(b []byte) []byte {
 	if in.RoleName != "" {
 		b = wire.AppendString(wire.AppendName(b, "roleName"), in.RoleName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -369,7 +369,7 @@ func (in *DeleteRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -382,7 +382,7 @@ func (in *DeleteUserInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -395,7 +395,7 @@ func (in *DeleteUserPermissionsBoundaryInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -411,7 +411,7 @@ func (in *DeleteUserPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -427,7 +427,7 @@ func (in *DetachGroupPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -443,7 +443,7 @@ func (in *DetachRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -459,7 +459,7 @@ func (in *DetachUserPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -484,7 +484,7 @@ func (in *GetGroupInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -500,7 +500,7 @@ func (in *GetGroupPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -513,7 +513,7 @@ func (in *GetPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyArn"), in.PolicyARN)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -529,7 +529,7 @@ func (in *GetPolicyVersionInput) AppendAudit(b []byte) []byte {
 	if in.VersionID != "" {
 		b = wire.AppendString(wire.AppendName(b, "versionId"), in.VersionID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -542,7 +542,7 @@ func (in *GetRoleInput) AppendAudit(b []byte) []byte {
 	if in.RoleName != "" {
 		b = wire.AppendString(wire.AppendName(b, "roleName"), in.RoleName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -558,7 +558,7 @@ func (in *GetRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -571,7 +571,7 @@ func (in *GetUserInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -587,7 +587,7 @@ func (in *GetUserPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyName != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyName"), in.PolicyName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -606,7 +606,7 @@ func (in *ListAccessKeysInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -628,7 +628,7 @@ func (in *ListAttachedGroupPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -650,7 +650,7 @@ func (in *ListAttachedRolePoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -672,7 +672,7 @@ func (in *ListAttachedUserPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -700,7 +700,7 @@ func (in *ListEntitiesForPolicyInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -719,7 +719,7 @@ func (in *ListGroupPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -738,7 +738,7 @@ func (in *ListGroupsInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -757,7 +757,7 @@ func (in *ListGroupsForUserInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -776,7 +776,7 @@ func (in *ListInstanceProfilesForRoleInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -804,7 +804,7 @@ func (in *ListPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -823,7 +823,7 @@ func (in *ListPolicyTagsInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -842,7 +842,7 @@ func (in *ListPolicyVersionsInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -861,7 +861,7 @@ func (in *ListRolePoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -880,7 +880,7 @@ func (in *ListRoleTagsInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -899,7 +899,7 @@ func (in *ListRolesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -918,7 +918,7 @@ func (in *ListUserPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -937,7 +937,7 @@ func (in *ListUserTagsInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -956,7 +956,7 @@ func (in *ListUsersInput) AppendAudit(b []byte) []byte {
 	if in.MaxItems != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -975,7 +975,7 @@ func (in *PutGroupPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyDocument != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyDocument"), in.PolicyDocument)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -991,7 +991,7 @@ func (in *PutRolePermissionsBoundaryInput) AppendAudit(b []byte) []byte {
 	if in.PermissionsBoundary != "" {
 		b = wire.AppendString(wire.AppendName(b, "permissionsBoundary"), in.PermissionsBoundary)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1010,7 +1010,7 @@ func (in *PutRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyDocument != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyDocument"), in.PolicyDocument)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1026,7 +1026,7 @@ func (in *PutUserPermissionsBoundaryInput) AppendAudit(b []byte) []byte {
 	if in.PermissionsBoundary != "" {
 		b = wire.AppendString(wire.AppendName(b, "permissionsBoundary"), in.PermissionsBoundary)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1045,7 +1045,7 @@ func (in *PutUserPolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyDocument != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyDocument"), in.PolicyDocument)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1061,7 +1061,7 @@ func (in *RemoveUserFromGroupInput) AppendAudit(b []byte) []byte {
 	if in.UserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1077,7 +1077,7 @@ func (in *SetDefaultPolicyVersionInput) AppendAudit(b []byte) []byte {
 	if in.VersionID != "" {
 		b = wire.AppendString(wire.AppendName(b, "versionId"), in.VersionID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1100,7 +1100,7 @@ func (in *TagPolicyInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1123,7 +1123,7 @@ func (in *TagRoleInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1146,7 +1146,7 @@ func (in *TagUserInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1162,7 +1162,7 @@ func (in *UntagPolicyInput) AppendAudit(b []byte) []byte {
 	if in.TagKeys != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1178,7 +1178,7 @@ func (in *UntagRoleInput) AppendAudit(b []byte) []byte {
 	if in.TagKeys != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1194,7 +1194,7 @@ func (in *UntagUserInput) AppendAudit(b []byte) []byte {
 	if in.TagKeys != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1213,7 +1213,7 @@ func (in *UpdateAccessKeyInput) AppendAudit(b []byte) []byte {
 	if in.Status != "" {
 		b = wire.AppendString(wire.AppendName(b, "status"), in.Status)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1229,7 +1229,7 @@ func (in *UpdateAssumeRolePolicyInput) AppendAudit(b []byte) []byte {
 	if in.PolicyDocument != "" {
 		b = wire.AppendString(wire.AppendName(b, "policyDocument"), in.PolicyDocument)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1248,7 +1248,7 @@ func (in *UpdateGroupInput) AppendAudit(b []byte) []byte {
 	if in.NewGroupName != "" {
 		b = wire.AppendString(wire.AppendName(b, "newGroupName"), in.NewGroupName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1267,7 +1267,7 @@ func (in *UpdateRoleInput) AppendAudit(b []byte) []byte {
 	if in.MaxSessionDuration != nil {
 		b = wire.AppendInt(wire.AppendName(b, "maxSessionDuration"), *in.MaxSessionDuration)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1283,7 +1283,7 @@ func (in *UpdateRoleDescriptionInput) AppendAudit(b []byte) []byte {
 	if in.Description != "" {
 		b = wire.AppendString(wire.AppendName(b, "description"), in.Description)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1293,7 +1293,7 @@ func (out *UpdateRoleDescriptionOutput) AppendAudit(b []byte) []byte {
 	if out.Role != nil {
 		b = out.Role.appendAudit(wire.AppendName(b, "role"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -1309,7 +1309,7 @@ func (in *UpdateUserInput) AppendAudit(b []byte) []byte {
 	if in.NewUserName != "" {
 		b = wire.AppendString(wire.AppendName(b, "newUserName"), in.NewUserName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1483,15 +1483,6 @@ func (s *User) appendAudit(b []byte) []byte {
 			b = s.Tags[i].appendAudit(b)
 		}
 		b = append(b, ']')
-	}
-	return append(b, '}')
-}
-
-// closeAudit ends the object that begins at start. CloudTrail writes null for
-// an empty one.
-func closeAudit(b []byte, start int) []byte {
-	if len(b) == start+1 {
-		return append(b[:start], "null"...)
 	}
 	return append(b, '}')
 }

@@ -558,7 +558,9 @@ func (s *Group) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "GroupName", s.GroupName)
 	b = wire.AppendXMLString(b, "GroupId", s.GroupID)
 	b = wire.AppendXMLString(b, "Arn", s.ARN)
-	b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
 	return b
 }
 
@@ -568,7 +570,9 @@ func (s *InstanceProfile) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "InstanceProfileName", s.InstanceProfileName)
 	b = wire.AppendXMLString(b, "InstanceProfileId", s.InstanceProfileID)
 	b = wire.AppendXMLString(b, "Arn", s.ARN)
-	b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
 	b = wire.AppendXMLOpen(b, "Roles")
 	for i := range s.Roles {
 		b = wire.AppendXMLClose(s.Roles[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
@@ -681,7 +685,9 @@ func (s *Role) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "RoleName", s.RoleName)
 	b = wire.AppendXMLString(b, "RoleId", s.RoleID)
 	b = wire.AppendXMLString(b, "Arn", s.ARN)
-	b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
 	if s.AssumeRolePolicyDocument != "" {
 		b = wire.AppendXMLDocument(b, "AssumeRolePolicyDocument", s.AssumeRolePolicyDocument)
 	}
@@ -731,7 +737,9 @@ func (s *User) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "UserName", s.UserName)
 	b = wire.AppendXMLString(b, "UserId", s.UserID)
 	b = wire.AppendXMLString(b, "Arn", s.ARN)
-	b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
 	if !s.PasswordLastUsed.IsZero() {
 		b = wire.AppendXMLTime(b, "PasswordLastUsed", s.PasswordLastUsed)
 	}

@@ -16,8 +16,8 @@ const (
 )
 
 // Handler runs the operations that are routed. The input was decoded and is
-// valid. Secret members of out are wiped after the call, so a handler keeps
-// none of them.
+// valid. Secret members of in and out are wiped after the call, so a handler
+// keeps none of them.
 type Handler interface {
 	AddUserToGroup(ctx context.Context, c *call.Call, in *AddUserToGroupInput, out *AddUserToGroupOutput) error
 	AttachGroupPolicy(ctx context.Context, c *call.Call, in *AttachGroupPolicyInput, out *AttachGroupPolicyOutput) error
@@ -355,6 +355,7 @@ type traits struct {
 type input[T any] interface {
 	*T
 	Input
+	wipe()
 }
 
 type output[T any] interface {
@@ -374,6 +375,7 @@ func operation[I, O any, PI input[I], PO output[O]](
 			out O
 		}
 		in, out := PI(&message.in), PO(&message.out)
+		defer in.wipe()
 		defer out.wipe()
 		q := wire.NewQuery(body)
 		if err := in.DecodeQuery(&q); err != nil {

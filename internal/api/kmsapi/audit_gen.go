@@ -15,7 +15,7 @@ func (in *CancelKeyDeletionInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -25,7 +25,7 @@ func (out *CancelKeyDeletionOutput) AppendAudit(b []byte) []byte {
 	if out.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), out.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -35,7 +35,7 @@ func (in *ConnectCustomKeyStoreInput) AppendAudit(b []byte) []byte {
 	if in.CustomKeyStoreID != "" {
 		b = wire.AppendString(wire.AppendName(b, "customKeyStoreId"), in.CustomKeyStoreID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -51,7 +51,7 @@ func (in *CreateAliasInput) AppendAudit(b []byte) []byte {
 	if in.TargetKeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "targetKeyId"), in.TargetKeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -88,7 +88,7 @@ func (in *CreateCustomKeyStoreInput) AppendAudit(b []byte) []byte {
 	if in.XksProxyConnectivity != "" {
 		b = wire.AppendString(wire.AppendName(b, "xksProxyConnectivity"), in.XksProxyConnectivity)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -98,7 +98,7 @@ func (out *CreateCustomKeyStoreOutput) AppendAudit(b []byte) []byte {
 	if out.CustomKeyStoreID != "" {
 		b = wire.AppendString(wire.AppendName(b, "customKeyStoreId"), out.CustomKeyStoreID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -132,7 +132,7 @@ func (in *CreateGrantInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -142,7 +142,7 @@ func (out *CreateGrantOutput) AppendAudit(b []byte) []byte {
 	if out.GrantID != "" {
 		b = wire.AppendString(wire.AppendName(b, "grantId"), out.GrantID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -177,7 +177,7 @@ func (in *CreateKeyInput) AppendAudit(b []byte) []byte {
 	if in.XksKeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "xksKeyId"), in.XksKeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -187,7 +187,7 @@ func (out *CreateKeyOutput) AppendAudit(b []byte) []byte {
 	if out.KeyMetadata != nil {
 		b = out.KeyMetadata.appendAudit(wire.AppendName(b, "keyMetadata"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -203,7 +203,7 @@ func (in *DecapsulateInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -226,7 +226,7 @@ func (in *DecryptInput) AppendAudit(b []byte) []byte {
 	if in.DryRunModifiers != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "dryRunModifiers"), in.DryRunModifiers)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -239,7 +239,7 @@ func (in *DeleteAliasInput) AppendAudit(b []byte) []byte {
 	if in.AliasName != "" {
 		b = wire.AppendString(wire.AppendName(b, "aliasName"), in.AliasName)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -252,7 +252,7 @@ func (in *DeleteCustomKeyStoreInput) AppendAudit(b []byte) []byte {
 	if in.CustomKeyStoreID != "" {
 		b = wire.AppendString(wire.AppendName(b, "customKeyStoreId"), in.CustomKeyStoreID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -268,7 +268,7 @@ func (in *DeleteImportedKeyMaterialInput) AppendAudit(b []byte) []byte {
 	if in.KeyMaterialID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyMaterialId"), in.KeyMaterialID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -281,7 +281,7 @@ func (out *DeleteImportedKeyMaterialOutput) AppendAudit(b []byte) []byte {
 	if out.KeyMaterialID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyMaterialId"), out.KeyMaterialID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -297,7 +297,7 @@ func (in *DeriveSharedSecretInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -319,7 +319,7 @@ func (in *DescribeCustomKeyStoresInput) AppendAudit(b []byte) []byte {
 	if in.Marker != "" {
 		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -332,7 +332,7 @@ func (in *DescribeKeyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -345,7 +345,7 @@ func (in *DisableKeyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -358,7 +358,7 @@ func (in *DisableKeyRotationInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -371,7 +371,7 @@ func (in *DisconnectCustomKeyStoreInput) AppendAudit(b []byte) []byte {
 	if in.CustomKeyStoreID != "" {
 		b = wire.AppendString(wire.AppendName(b, "customKeyStoreId"), in.CustomKeyStoreID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -384,7 +384,7 @@ func (in *EnableKeyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -400,7 +400,7 @@ func (in *EnableKeyRotationInput) AppendAudit(b []byte) []byte {
 	if in.RotationPeriodInDays != nil {
 		b = wire.AppendInt(wire.AppendName(b, "rotationPeriodInDays"), *in.RotationPeriodInDays)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -419,7 +419,7 @@ func (in *EncapsulateInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -439,7 +439,7 @@ func (in *EncryptInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -464,7 +464,7 @@ func (in *GenerateDataKeyInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -486,7 +486,7 @@ func (in *GenerateDataKeyPairInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -508,7 +508,7 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) AppendAudit(b []byte) []byte
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -535,7 +535,7 @@ func (in *GenerateDataKeyWithoutPlaintextInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -556,7 +556,7 @@ func (in *GenerateMacInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -575,7 +575,7 @@ func (in *GetKeyLastUsageInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -589,7 +589,7 @@ func (in *GetKeyPolicyInput) AppendAudit(b []byte) []byte {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
 	b = wire.AppendString(wire.AppendName(b, "policyName"), cmp.Or(string(in.PolicyName), "default"))
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -602,7 +602,7 @@ func (in *GetKeyRotationStatusInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -621,7 +621,7 @@ func (in *GetParametersForImportInput) AppendAudit(b []byte) []byte {
 	if in.WrappingKeySpec != "" {
 		b = wire.AppendString(wire.AppendName(b, "wrappingKeySpec"), in.WrappingKeySpec)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -634,7 +634,7 @@ func (in *GetPublicKeyInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -662,7 +662,7 @@ func (in *ImportKeyMaterialInput) AppendAudit(b []byte) []byte {
 	if in.KeyMaterialID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyMaterialId"), in.KeyMaterialID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -675,7 +675,7 @@ func (out *ImportKeyMaterialOutput) AppendAudit(b []byte) []byte {
 	if out.KeyMaterialID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyMaterialId"), out.KeyMaterialID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -691,7 +691,7 @@ func (in *ListAliasesInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -719,7 +719,7 @@ func (in *ListGrantsInput) AppendAudit(b []byte) []byte {
 	if in.GranteeServicePrincipal != "" {
 		b = wire.AppendString(wire.AppendName(b, "granteeServicePrincipal"), in.GranteeServicePrincipal)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -738,7 +738,7 @@ func (in *ListKeyPoliciesInput) AppendAudit(b []byte) []byte {
 	if in.Marker != "" {
 		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -760,7 +760,7 @@ func (in *ListKeyRotationsInput) AppendAudit(b []byte) []byte {
 	if in.Marker != "" {
 		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -776,7 +776,7 @@ func (in *ListKeysInput) AppendAudit(b []byte) []byte {
 	if in.Marker != "" {
 		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -795,7 +795,7 @@ func (in *ListResourceTagsInput) AppendAudit(b []byte) []byte {
 	if in.Marker != "" {
 		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -817,7 +817,7 @@ func (in *ListRetirableGrantsInput) AppendAudit(b []byte) []byte {
 	if in.RetiringServicePrincipal != "" {
 		b = wire.AppendString(wire.AppendName(b, "retiringServicePrincipal"), in.RetiringServicePrincipal)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -835,7 +835,7 @@ func (in *PutKeyPolicyInput) AppendAudit(b []byte) []byte {
 		b = wire.AppendString(wire.AppendName(b, "policy"), in.Policy)
 	}
 	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -865,7 +865,7 @@ func (in *ReEncryptInput) AppendAudit(b []byte) []byte {
 	if in.DryRunModifiers != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "dryRunModifiers"), in.DryRunModifiers)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -898,7 +898,7 @@ func (in *ReplicateKeyInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -921,7 +921,7 @@ func (out *ReplicateKeyOutput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -943,7 +943,7 @@ func (in *RevokeGrantInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -956,7 +956,7 @@ func (in *RotateKeyOnDemandInput) AppendAudit(b []byte) []byte {
 	if in.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -966,7 +966,7 @@ func (out *RotateKeyOnDemandOutput) AppendAudit(b []byte) []byte {
 	if out.KeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), out.KeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -979,7 +979,7 @@ func (in *ScheduleKeyDeletionInput) AppendAudit(b []byte) []byte {
 	if in.PendingWindowInDays != nil {
 		b = wire.AppendInt(wire.AppendName(b, "pendingWindowInDays"), *in.PendingWindowInDays)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -998,7 +998,7 @@ func (out *ScheduleKeyDeletionOutput) AppendAudit(b []byte) []byte {
 	if out.PendingWindowInDays != nil && out.DeletionDate.IsZero() {
 		b = wire.AppendInt(wire.AppendName(b, "pendingWindowInDays"), *out.PendingWindowInDays)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -1015,7 +1015,7 @@ func (in *SignInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1038,7 +1038,7 @@ func (in *TagResourceInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1054,7 +1054,7 @@ func (in *UntagResourceInput) AppendAudit(b []byte) []byte {
 	if in.TagKeys != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1070,7 +1070,7 @@ func (in *UpdateAliasInput) AppendAudit(b []byte) []byte {
 	if in.TargetKeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "targetKeyId"), in.TargetKeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1104,7 +1104,7 @@ func (in *UpdateCustomKeyStoreInput) AppendAudit(b []byte) []byte {
 	if in.XksProxyConnectivity != "" {
 		b = wire.AppendString(wire.AppendName(b, "xksProxyConnectivity"), in.XksProxyConnectivity)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1118,7 +1118,7 @@ func (in *UpdateKeyDescriptionInput) AppendAudit(b []byte) []byte {
 		b = wire.AppendString(wire.AppendName(b, "keyId"), in.KeyID)
 	}
 	b = wire.AppendString(wire.AppendName(b, "description"), in.Description)
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1134,7 +1134,7 @@ func (in *UpdatePrimaryRegionInput) AppendAudit(b []byte) []byte {
 	if in.PrimaryRegion != "" {
 		b = wire.AppendString(wire.AppendName(b, "primaryRegion"), in.PrimaryRegion)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1154,7 +1154,7 @@ func (in *VerifyInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -1173,7 +1173,7 @@ func (in *VerifyMacInput) AppendAudit(b []byte) []byte {
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "dryRun"), in.DryRun)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.

@@ -21,7 +21,7 @@ func (in *CancelKeyDeletionInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -64,7 +64,7 @@ func (in *ConnectCustomKeyStoreInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.required(r, 0)
+			in.CustomKeyStoreID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -102,9 +102,9 @@ func (in *CreateAliasInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "AliasName":
-			in.AliasName = in.presence.required(r, 0)
+			in.AliasName = in.presence.Required(r, 0)
 		case "TargetKeyId":
-			in.TargetKeyID = in.presence.required(r, 1)
+			in.TargetKeyID = in.presence.Required(r, 1)
 		default:
 			r.Skip()
 		}
@@ -145,29 +145,29 @@ func (in *CreateCustomKeyStoreInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreName":
-			in.CustomKeyStoreName = in.presence.required(r, 0)
+			in.CustomKeyStoreName = in.presence.Required(r, 0)
 		case "CloudHsmClusterId":
-			in.CloudHsmClusterID = in.presence.optional(r, 1)
+			in.CloudHsmClusterID = in.presence.Optional(r, 1)
 		case "TrustAnchorCertificate":
-			in.TrustAnchorCertificate = in.presence.optional(r, 2)
+			in.TrustAnchorCertificate = in.presence.Optional(r, 2)
 		case "KeyStorePassword":
 			in.KeyStorePassword.Wipe()
 			in.KeyStorePassword = r.Secret()
 		case "CustomKeyStoreType":
-			in.CustomKeyStoreType = optionalEnum(r, &in.presence, 3, internCustomKeyStoreType)
+			in.CustomKeyStoreType = wire.OptionalEnum(r, &in.presence, 3, internCustomKeyStoreType)
 		case "XksProxyUriEndpoint":
-			in.XksProxyURIEndpoint = in.presence.optional(r, 4)
+			in.XksProxyURIEndpoint = in.presence.Optional(r, 4)
 		case "XksProxyUriPath":
-			in.XksProxyURIPath = in.presence.optional(r, 5)
+			in.XksProxyURIPath = in.presence.Optional(r, 5)
 		case "XksProxyVpcEndpointServiceName":
-			in.XksProxyVpcEndpointServiceName = in.presence.optional(r, 6)
+			in.XksProxyVpcEndpointServiceName = in.presence.Optional(r, 6)
 		case "XksProxyVpcEndpointServiceOwner":
-			in.XksProxyVpcEndpointServiceOwner = in.presence.optional(r, 7)
+			in.XksProxyVpcEndpointServiceOwner = in.presence.Optional(r, 7)
 		case "XksProxyAuthenticationCredential":
 			in.XksProxyAuthenticationCredential.wipe()
 			in.XksProxyAuthenticationCredential = readXksProxyAuthenticationCredentialType(r)
 		case "XksProxyConnectivity":
-			in.XksProxyConnectivity = optionalEnum(r, &in.presence, 8, internXksProxyConnectivityType)
+			in.XksProxyConnectivity = wire.OptionalEnum(r, &in.presence, 8, internXksProxyConnectivityType)
 		default:
 			r.Skip()
 		}
@@ -210,25 +210,25 @@ func (in *CreateGrantInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "GranteePrincipal":
-			in.GranteePrincipal = in.presence.optional(r, 1)
+			in.GranteePrincipal = in.presence.Optional(r, 1)
 		case "RetiringPrincipal":
-			in.RetiringPrincipal = in.presence.optional(r, 2)
+			in.RetiringPrincipal = in.presence.Optional(r, 2)
 		case "Operations":
-			in.Operations = readEnums(r, internGrantOperation)
+			in.Operations = wire.ReadEnums(r, internGrantOperation)
 		case "Constraints":
 			in.Constraints = readGrantConstraints(r)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "Name":
-			in.Name = in.presence.optional(r, 3)
+			in.Name = in.presence.Optional(r, 3)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		case "GranteeServicePrincipal":
-			in.GranteeServicePrincipal = in.presence.optional(r, 4)
+			in.GranteeServicePrincipal = in.presence.Optional(r, 4)
 		case "RetiringServicePrincipal":
-			in.RetiringServicePrincipal = in.presence.optional(r, 5)
+			in.RetiringServicePrincipal = in.presence.Optional(r, 5)
 		default:
 			r.Skip()
 		}
@@ -272,19 +272,19 @@ func (in *CreateKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "Policy":
-			in.Policy = in.presence.optional(r, 0)
+			in.Policy = in.presence.Optional(r, 0)
 		case "Description":
-			in.Description = in.presence.optional(r, 1)
+			in.Description = in.presence.Optional(r, 1)
 		case "KeyUsage":
-			in.KeyUsage = optionalEnum(r, &in.presence, 2, internKeyUsageType)
+			in.KeyUsage = wire.OptionalEnum(r, &in.presence, 2, internKeyUsageType)
 		case "CustomerMasterKeySpec":
-			in.CustomerMasterKeySpec = optionalEnum(r, &in.presence, 3, internCustomerMasterKeySpec)
+			in.CustomerMasterKeySpec = wire.OptionalEnum(r, &in.presence, 3, internCustomerMasterKeySpec)
 		case "KeySpec":
-			in.KeySpec = optionalEnum(r, &in.presence, 4, internKeySpec)
+			in.KeySpec = wire.OptionalEnum(r, &in.presence, 4, internKeySpec)
 		case "Origin":
-			in.Origin = optionalEnum(r, &in.presence, 5, internOriginType)
+			in.Origin = wire.OptionalEnum(r, &in.presence, 5, internOriginType)
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.optional(r, 6)
+			in.CustomKeyStoreID = in.presence.Optional(r, 6)
 		case "BypassPolicyLockoutSafetyCheck":
 			in.BypassPolicyLockoutSafetyCheck = r.OptionalBool()
 		case "Tags":
@@ -292,7 +292,7 @@ func (in *CreateKeyInput) decode(r *wire.Reader) {
 		case "MultiRegion":
 			in.MultiRegion = r.Bool()
 		case "XksKeyId":
-			in.XksKeyID = in.presence.optional(r, 7)
+			in.XksKeyID = in.presence.Optional(r, 7)
 		default:
 			r.Skip()
 		}
@@ -335,13 +335,13 @@ func (in *DecapsulateInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "SharedSecretCiphertextBlob":
 			in.SharedSecretCiphertextBlob = r.Blob()
 		case "EncapsulationAlgorithm":
-			in.EncapsulationAlgorithm = requiredEnum(r, &in.presence, 1, internEncapsulationAlgorithmSpec)
+			in.EncapsulationAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internEncapsulationAlgorithmSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -369,7 +369,7 @@ func (out *DecapsulateOutput) decode(r *wire.Reader) {
 			out.SharedSecret.Wipe()
 			out.SharedSecret = r.SecretBlob()
 		case "EncapsulationAlgorithm":
-			out.EncapsulationAlgorithm = readEnum(r, internEncapsulationAlgorithmSpec)
+			out.EncapsulationAlgorithm = wire.ReadEnum(r, internEncapsulationAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -394,17 +394,17 @@ func (in *DecryptInput) decode(r *wire.Reader) {
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "KeyId":
-			in.KeyID = in.presence.optional(r, 0)
+			in.KeyID = in.presence.Optional(r, 0)
 		case "EncryptionAlgorithm":
-			in.EncryptionAlgorithm = optionalEnum(r, &in.presence, 1, internEncryptionAlgorithmSpec)
+			in.EncryptionAlgorithm = wire.OptionalEnum(r, &in.presence, 1, internEncryptionAlgorithmSpec)
 		case "Recipient":
 			in.Recipient = readRecipientInfo(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		case "DryRunModifiers":
-			in.DryRunModifiers = readEnums(r, internDryRunModifierType)
+			in.DryRunModifiers = wire.ReadEnums(r, internDryRunModifierType)
 		default:
 			r.Skip()
 		}
@@ -430,7 +430,7 @@ func (out *DecryptOutput) decode(r *wire.Reader) {
 			out.Plaintext.Wipe()
 			out.Plaintext = r.SecretBlob()
 		case "EncryptionAlgorithm":
-			out.EncryptionAlgorithm = readEnum(r, internEncryptionAlgorithmSpec)
+			out.EncryptionAlgorithm = wire.ReadEnum(r, internEncryptionAlgorithmSpec)
 		case "CiphertextForRecipient":
 			out.CiphertextForRecipient = r.Blob()
 		case "KeyMaterialId":
@@ -456,7 +456,7 @@ func (in *DeleteAliasInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "AliasName":
-			in.AliasName = in.presence.required(r, 0)
+			in.AliasName = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -497,7 +497,7 @@ func (in *DeleteCustomKeyStoreInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.required(r, 0)
+			in.CustomKeyStoreID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -535,9 +535,9 @@ func (in *DeleteImportedKeyMaterialInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "KeyMaterialId":
-			in.KeyMaterialID = in.presence.optional(r, 1)
+			in.KeyMaterialID = in.presence.Optional(r, 1)
 		default:
 			r.Skip()
 		}
@@ -582,13 +582,13 @@ func (in *DeriveSharedSecretInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "KeyAgreementAlgorithm":
-			in.KeyAgreementAlgorithm = requiredEnum(r, &in.presence, 1, internKeyAgreementAlgorithmSpec)
+			in.KeyAgreementAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internKeyAgreementAlgorithmSpec)
 		case "PublicKey":
 			in.PublicKey = r.Blob()
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		case "Recipient":
@@ -620,9 +620,9 @@ func (out *DeriveSharedSecretOutput) decode(r *wire.Reader) {
 		case "CiphertextForRecipient":
 			out.CiphertextForRecipient = r.Blob()
 		case "KeyAgreementAlgorithm":
-			out.KeyAgreementAlgorithm = readEnum(r, internKeyAgreementAlgorithmSpec)
+			out.KeyAgreementAlgorithm = wire.ReadEnum(r, internKeyAgreementAlgorithmSpec)
 		case "KeyOrigin":
-			out.KeyOrigin = readEnum(r, internOriginType)
+			out.KeyOrigin = wire.ReadEnum(r, internOriginType)
 		default:
 			r.Skip()
 		}
@@ -643,13 +643,13 @@ func (in *DescribeCustomKeyStoresInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.optional(r, 0)
+			in.CustomKeyStoreID = in.presence.Optional(r, 0)
 		case "CustomKeyStoreName":
-			in.CustomKeyStoreName = in.presence.optional(r, 1)
+			in.CustomKeyStoreName = in.presence.Optional(r, 1)
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 2)
+			in.Marker = in.presence.Optional(r, 2)
 		default:
 			r.Skip()
 		}
@@ -696,9 +696,9 @@ func (in *DescribeKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		default:
 			r.Skip()
 		}
@@ -741,7 +741,7 @@ func (in *DisableKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -782,7 +782,7 @@ func (in *DisableKeyRotationInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -823,7 +823,7 @@ func (in *DisconnectCustomKeyStoreInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.required(r, 0)
+			in.CustomKeyStoreID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -861,7 +861,7 @@ func (in *EnableKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -902,7 +902,7 @@ func (in *EnableKeyRotationInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "RotationPeriodInDays":
 			in.RotationPeriodInDays = r.Int()
 		default:
@@ -945,11 +945,11 @@ func (in *EncapsulateInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "EncapsulationAlgorithm":
-			in.EncapsulationAlgorithm = requiredEnum(r, &in.presence, 1, internEncapsulationAlgorithmSpec)
+			in.EncapsulationAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internEncapsulationAlgorithmSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -979,7 +979,7 @@ func (out *EncapsulateOutput) decode(r *wire.Reader) {
 		case "SharedSecretCiphertextBlob":
 			out.SharedSecretCiphertextBlob = r.Blob()
 		case "EncapsulationAlgorithm":
-			out.EncapsulationAlgorithm = readEnum(r, internEncapsulationAlgorithmSpec)
+			out.EncapsulationAlgorithm = wire.ReadEnum(r, internEncapsulationAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -1001,16 +1001,16 @@ func (in *EncryptInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Plaintext":
 			in.Plaintext.Wipe()
 			in.Plaintext = r.SecretBlob()
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "EncryptionAlgorithm":
-			in.EncryptionAlgorithm = optionalEnum(r, &in.presence, 1, internEncryptionAlgorithmSpec)
+			in.EncryptionAlgorithm = wire.OptionalEnum(r, &in.presence, 1, internEncryptionAlgorithmSpec)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -1037,7 +1037,7 @@ func (out *EncryptOutput) decode(r *wire.Reader) {
 		case "KeyId":
 			out.KeyID, _ = r.String()
 		case "EncryptionAlgorithm":
-			out.EncryptionAlgorithm = readEnum(r, internEncryptionAlgorithmSpec)
+			out.EncryptionAlgorithm = wire.ReadEnum(r, internEncryptionAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -1059,15 +1059,15 @@ func (in *GenerateDataKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "NumberOfBytes":
 			in.NumberOfBytes = r.Int()
 		case "KeySpec":
-			in.KeySpec = optionalEnum(r, &in.presence, 1, internDataKeySpec)
+			in.KeySpec = wire.OptionalEnum(r, &in.presence, 1, internDataKeySpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "Recipient":
 			in.Recipient = readRecipientInfo(r)
 		case "DryRun":
@@ -1125,11 +1125,11 @@ func (in *GenerateDataKeyPairInput) decode(r *wire.Reader) {
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "KeyPairSpec":
-			in.KeyPairSpec = requiredEnum(r, &in.presence, 1, internDataKeyPairSpec)
+			in.KeyPairSpec = wire.RequiredEnum(r, &in.presence, 1, internDataKeyPairSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "Recipient":
 			in.Recipient = readRecipientInfo(r)
 		case "DryRun":
@@ -1163,7 +1163,7 @@ func (out *GenerateDataKeyPairOutput) decode(r *wire.Reader) {
 		case "KeyId":
 			out.KeyID, _ = r.String()
 		case "KeyPairSpec":
-			out.KeyPairSpec = readEnum(r, internDataKeyPairSpec)
+			out.KeyPairSpec = wire.ReadEnum(r, internDataKeyPairSpec)
 		case "CiphertextForRecipient":
 			out.CiphertextForRecipient = r.Blob()
 		case "KeyMaterialId":
@@ -1191,11 +1191,11 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) decode(r *wire.Reader) {
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "KeyPairSpec":
-			in.KeyPairSpec = requiredEnum(r, &in.presence, 1, internDataKeyPairSpec)
+			in.KeyPairSpec = wire.RequiredEnum(r, &in.presence, 1, internDataKeyPairSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -1224,7 +1224,7 @@ func (out *GenerateDataKeyPairWithoutPlaintextOutput) decode(r *wire.Reader) {
 		case "KeyId":
 			out.KeyID, _ = r.String()
 		case "KeyPairSpec":
-			out.KeyPairSpec = readEnum(r, internDataKeyPairSpec)
+			out.KeyPairSpec = wire.ReadEnum(r, internDataKeyPairSpec)
 		case "KeyMaterialId":
 			out.KeyMaterialID, _ = r.String()
 		default:
@@ -1248,15 +1248,15 @@ func (in *GenerateDataKeyWithoutPlaintextInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "EncryptionContext":
 			in.EncryptionContext = r.StringMap()
 		case "KeySpec":
-			in.KeySpec = optionalEnum(r, &in.presence, 1, internDataKeySpec)
+			in.KeySpec = wire.OptionalEnum(r, &in.presence, 1, internDataKeySpec)
 		case "NumberOfBytes":
 			in.NumberOfBytes = r.Int()
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -1308,11 +1308,11 @@ func (in *GenerateMacInput) decode(r *wire.Reader) {
 			in.Message.Wipe()
 			in.Message = r.SecretBlob()
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "MacAlgorithm":
-			in.MacAlgorithm = requiredEnum(r, &in.presence, 1, internMacAlgorithmSpec)
+			in.MacAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internMacAlgorithmSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -1337,7 +1337,7 @@ func (out *GenerateMacOutput) decode(r *wire.Reader) {
 		case "Mac":
 			out.Mac = r.Blob()
 		case "MacAlgorithm":
-			out.MacAlgorithm = readEnum(r, internMacAlgorithmSpec)
+			out.MacAlgorithm = wire.ReadEnum(r, internMacAlgorithmSpec)
 		case "KeyId":
 			out.KeyID, _ = r.String()
 		default:
@@ -1362,7 +1362,7 @@ func (in *GenerateRandomInput) decode(r *wire.Reader) {
 		case "NumberOfBytes":
 			in.NumberOfBytes = r.Int()
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.optional(r, 0)
+			in.CustomKeyStoreID = in.presence.Optional(r, 0)
 		case "Recipient":
 			in.Recipient = readRecipientInfo(r)
 		default:
@@ -1410,7 +1410,7 @@ func (in *GetKeyLastUsageInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -1459,9 +1459,9 @@ func (in *GetKeyPolicyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "PolicyName":
-			in.PolicyName = in.presence.optional(r, 1)
+			in.PolicyName = in.presence.Optional(r, 1)
 		default:
 			r.Skip()
 		}
@@ -1506,7 +1506,7 @@ func (in *GetKeyRotationStatusInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -1557,11 +1557,11 @@ func (in *GetParametersForImportInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "WrappingAlgorithm":
-			in.WrappingAlgorithm = requiredEnum(r, &in.presence, 1, internAlgorithmSpec)
+			in.WrappingAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internAlgorithmSpec)
 		case "WrappingKeySpec":
-			in.WrappingKeySpec = requiredEnum(r, &in.presence, 2, internWrappingKeySpec)
+			in.WrappingKeySpec = wire.RequiredEnum(r, &in.presence, 2, internWrappingKeySpec)
 		default:
 			r.Skip()
 		}
@@ -1611,9 +1611,9 @@ func (in *GetPublicKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		default:
 			r.Skip()
 		}
@@ -1638,19 +1638,19 @@ func (out *GetPublicKeyOutput) decode(r *wire.Reader) {
 		case "PublicKey":
 			out.PublicKey = r.Blob()
 		case "CustomerMasterKeySpec":
-			out.CustomerMasterKeySpec = readEnum(r, internCustomerMasterKeySpec)
+			out.CustomerMasterKeySpec = wire.ReadEnum(r, internCustomerMasterKeySpec)
 		case "KeySpec":
-			out.KeySpec = readEnum(r, internKeySpec)
+			out.KeySpec = wire.ReadEnum(r, internKeySpec)
 		case "KeyUsage":
-			out.KeyUsage = readEnum(r, internKeyUsageType)
+			out.KeyUsage = wire.ReadEnum(r, internKeyUsageType)
 		case "EncryptionAlgorithms":
-			out.EncryptionAlgorithms = readEnums(r, internEncryptionAlgorithmSpec)
+			out.EncryptionAlgorithms = wire.ReadEnums(r, internEncryptionAlgorithmSpec)
 		case "SigningAlgorithms":
-			out.SigningAlgorithms = readEnums(r, internSigningAlgorithmSpec)
+			out.SigningAlgorithms = wire.ReadEnums(r, internSigningAlgorithmSpec)
 		case "KeyAgreementAlgorithms":
-			out.KeyAgreementAlgorithms = readEnums(r, internKeyAgreementAlgorithmSpec)
+			out.KeyAgreementAlgorithms = wire.ReadEnums(r, internKeyAgreementAlgorithmSpec)
 		case "EncapsulationAlgorithms":
-			out.EncapsulationAlgorithms = readEnums(r, internEncapsulationAlgorithmSpec)
+			out.EncapsulationAlgorithms = wire.ReadEnums(r, internEncapsulationAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -1672,7 +1672,7 @@ func (in *ImportKeyMaterialInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "ImportToken":
 			in.ImportToken = r.Blob()
 		case "EncryptedKeyMaterial":
@@ -1680,13 +1680,13 @@ func (in *ImportKeyMaterialInput) decode(r *wire.Reader) {
 		case "ValidTo":
 			in.ValidTo = r.Time()
 		case "ExpirationModel":
-			in.ExpirationModel = optionalEnum(r, &in.presence, 1, internExpirationModelType)
+			in.ExpirationModel = wire.OptionalEnum(r, &in.presence, 1, internExpirationModelType)
 		case "ImportType":
-			in.ImportType = optionalEnum(r, &in.presence, 2, internImportType)
+			in.ImportType = wire.OptionalEnum(r, &in.presence, 2, internImportType)
 		case "KeyMaterialDescription":
-			in.KeyMaterialDescription = in.presence.optional(r, 3)
+			in.KeyMaterialDescription = in.presence.Optional(r, 3)
 		case "KeyMaterialId":
-			in.KeyMaterialID = in.presence.optional(r, 4)
+			in.KeyMaterialID = in.presence.Optional(r, 4)
 		default:
 			r.Skip()
 		}
@@ -1730,11 +1730,11 @@ func (in *ListAliasesInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.optional(r, 0)
+			in.KeyID = in.presence.Optional(r, 0)
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 1)
+			in.Marker = in.presence.Optional(r, 1)
 		default:
 			r.Skip()
 		}
@@ -1783,15 +1783,15 @@ func (in *ListGrantsInput) decode(r *wire.Reader) {
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 0)
+			in.Marker = in.presence.Optional(r, 0)
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 1)
+			in.KeyID = in.presence.Required(r, 1)
 		case "GrantId":
-			in.GrantID = in.presence.optional(r, 2)
+			in.GrantID = in.presence.Optional(r, 2)
 		case "GranteePrincipal":
-			in.GranteePrincipal = in.presence.optional(r, 3)
+			in.GranteePrincipal = in.presence.Optional(r, 3)
 		case "GranteeServicePrincipal":
-			in.GranteeServicePrincipal = in.presence.optional(r, 4)
+			in.GranteeServicePrincipal = in.presence.Optional(r, 4)
 		default:
 			r.Skip()
 		}
@@ -1838,11 +1838,11 @@ func (in *ListKeyPoliciesInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 1)
+			in.Marker = in.presence.Optional(r, 1)
 		default:
 			r.Skip()
 		}
@@ -1863,7 +1863,7 @@ func (out *ListKeyPoliciesOutput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "PolicyNames":
-			out.PolicyNames = readStrings(r)
+			out.PolicyNames = wire.ReadStrings(r)
 		case "NextMarker":
 			out.NextMarker, _ = r.String()
 		case "Truncated":
@@ -1889,13 +1889,13 @@ func (in *ListKeyRotationsInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "IncludeKeyMaterial":
-			in.IncludeKeyMaterial = optionalEnum(r, &in.presence, 1, internIncludeKeyMaterial)
+			in.IncludeKeyMaterial = wire.OptionalEnum(r, &in.presence, 1, internIncludeKeyMaterial)
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 2)
+			in.Marker = in.presence.Optional(r, 2)
 		default:
 			r.Skip()
 		}
@@ -1943,7 +1943,7 @@ func (in *ListKeysInput) decode(r *wire.Reader) {
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 0)
+			in.Marker = in.presence.Optional(r, 0)
 		default:
 			r.Skip()
 		}
@@ -1990,11 +1990,11 @@ func (in *ListResourceTagsInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 1)
+			in.Marker = in.presence.Optional(r, 1)
 		default:
 			r.Skip()
 		}
@@ -2042,11 +2042,11 @@ func (in *ListRetirableGrantsInput) decode(r *wire.Reader) {
 		case "Limit":
 			in.Limit = r.Int()
 		case "Marker":
-			in.Marker = in.presence.optional(r, 0)
+			in.Marker = in.presence.Optional(r, 0)
 		case "RetiringPrincipal":
-			in.RetiringPrincipal = in.presence.optional(r, 1)
+			in.RetiringPrincipal = in.presence.Optional(r, 1)
 		case "RetiringServicePrincipal":
-			in.RetiringServicePrincipal = in.presence.optional(r, 2)
+			in.RetiringServicePrincipal = in.presence.Optional(r, 2)
 		default:
 			r.Skip()
 		}
@@ -2093,11 +2093,11 @@ func (in *PutKeyPolicyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "PolicyName":
-			in.PolicyName = in.presence.optional(r, 1)
+			in.PolicyName = in.presence.Optional(r, 1)
 		case "Policy":
-			in.Policy = in.presence.required(r, 2)
+			in.Policy = in.presence.Required(r, 2)
 		case "BypassPolicyLockoutSafetyCheck":
 			in.BypassPolicyLockoutSafetyCheck = r.OptionalBool()
 		default:
@@ -2144,21 +2144,21 @@ func (in *ReEncryptInput) decode(r *wire.Reader) {
 		case "SourceEncryptionContext":
 			in.SourceEncryptionContext = r.StringMap()
 		case "SourceKeyId":
-			in.SourceKeyID = in.presence.optional(r, 0)
+			in.SourceKeyID = in.presence.Optional(r, 0)
 		case "DestinationKeyId":
-			in.DestinationKeyID = in.presence.required(r, 1)
+			in.DestinationKeyID = in.presence.Required(r, 1)
 		case "DestinationEncryptionContext":
 			in.DestinationEncryptionContext = r.StringMap()
 		case "SourceEncryptionAlgorithm":
-			in.SourceEncryptionAlgorithm = optionalEnum(r, &in.presence, 2, internEncryptionAlgorithmSpec)
+			in.SourceEncryptionAlgorithm = wire.OptionalEnum(r, &in.presence, 2, internEncryptionAlgorithmSpec)
 		case "DestinationEncryptionAlgorithm":
-			in.DestinationEncryptionAlgorithm = optionalEnum(r, &in.presence, 3, internEncryptionAlgorithmSpec)
+			in.DestinationEncryptionAlgorithm = wire.OptionalEnum(r, &in.presence, 3, internEncryptionAlgorithmSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		case "DryRunModifiers":
-			in.DryRunModifiers = readEnums(r, internDryRunModifierType)
+			in.DryRunModifiers = wire.ReadEnums(r, internDryRunModifierType)
 		default:
 			r.Skip()
 		}
@@ -2185,9 +2185,9 @@ func (out *ReEncryptOutput) decode(r *wire.Reader) {
 		case "KeyId":
 			out.KeyID, _ = r.String()
 		case "SourceEncryptionAlgorithm":
-			out.SourceEncryptionAlgorithm = readEnum(r, internEncryptionAlgorithmSpec)
+			out.SourceEncryptionAlgorithm = wire.ReadEnum(r, internEncryptionAlgorithmSpec)
 		case "DestinationEncryptionAlgorithm":
-			out.DestinationEncryptionAlgorithm = readEnum(r, internEncryptionAlgorithmSpec)
+			out.DestinationEncryptionAlgorithm = wire.ReadEnum(r, internEncryptionAlgorithmSpec)
 		case "SourceKeyMaterialId":
 			out.SourceKeyMaterialID, _ = r.String()
 		case "DestinationKeyMaterialId":
@@ -2213,15 +2213,15 @@ func (in *ReplicateKeyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "ReplicaRegion":
-			in.ReplicaRegion = in.presence.required(r, 1)
+			in.ReplicaRegion = in.presence.Required(r, 1)
 		case "Policy":
-			in.Policy = in.presence.optional(r, 2)
+			in.Policy = in.presence.Optional(r, 2)
 		case "BypassPolicyLockoutSafetyCheck":
 			in.BypassPolicyLockoutSafetyCheck = r.Bool()
 		case "Description":
-			in.Description = in.presence.optional(r, 3)
+			in.Description = in.presence.Optional(r, 3)
 		case "Tags":
 			in.Tags = readTagList(r)
 		default:
@@ -2269,11 +2269,11 @@ func (in *RetireGrantInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "GrantToken":
-			in.GrantToken = in.presence.optional(r, 0)
+			in.GrantToken = in.presence.Optional(r, 0)
 		case "KeyId":
-			in.KeyID = in.presence.optional(r, 1)
+			in.KeyID = in.presence.Optional(r, 1)
 		case "GrantId":
-			in.GrantID = in.presence.optional(r, 2)
+			in.GrantID = in.presence.Optional(r, 2)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -2316,9 +2316,9 @@ func (in *RevokeGrantInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "GrantId":
-			in.GrantID = in.presence.required(r, 1)
+			in.GrantID = in.presence.Required(r, 1)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -2361,7 +2361,7 @@ func (in *RotateKeyOnDemandInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		default:
 			r.Skip()
 		}
@@ -2404,7 +2404,7 @@ func (in *ScheduleKeyDeletionInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "PendingWindowInDays":
 			in.PendingWindowInDays = r.Int()
 		default:
@@ -2431,7 +2431,7 @@ func (out *ScheduleKeyDeletionOutput) decode(r *wire.Reader) {
 		case "DeletionDate":
 			out.DeletionDate = r.Time()
 		case "KeyState":
-			out.KeyState = readEnum(r, internKeyState)
+			out.KeyState = wire.ReadEnum(r, internKeyState)
 		case "PendingWindowInDays":
 			out.PendingWindowInDays = r.Int()
 		default:
@@ -2455,16 +2455,16 @@ func (in *SignInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Message":
 			in.Message.Wipe()
 			in.Message = r.SecretBlob()
 		case "MessageType":
-			in.MessageType = optionalEnum(r, &in.presence, 1, internMessageType)
+			in.MessageType = wire.OptionalEnum(r, &in.presence, 1, internMessageType)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "SigningAlgorithm":
-			in.SigningAlgorithm = requiredEnum(r, &in.presence, 2, internSigningAlgorithmSpec)
+			in.SigningAlgorithm = wire.RequiredEnum(r, &in.presence, 2, internSigningAlgorithmSpec)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -2491,7 +2491,7 @@ func (out *SignOutput) decode(r *wire.Reader) {
 		case "Signature":
 			out.Signature = r.Blob()
 		case "SigningAlgorithm":
-			out.SigningAlgorithm = readEnum(r, internSigningAlgorithmSpec)
+			out.SigningAlgorithm = wire.ReadEnum(r, internSigningAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -2513,7 +2513,7 @@ func (in *TagResourceInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Tags":
 			in.Tags = readTagList(r)
 		default:
@@ -2556,9 +2556,9 @@ func (in *UntagResourceInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "TagKeys":
-			in.TagKeys = readStrings(r)
+			in.TagKeys = wire.ReadStrings(r)
 		default:
 			r.Skip()
 		}
@@ -2599,9 +2599,9 @@ func (in *UpdateAliasInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "AliasName":
-			in.AliasName = in.presence.required(r, 0)
+			in.AliasName = in.presence.Required(r, 0)
 		case "TargetKeyId":
-			in.TargetKeyID = in.presence.required(r, 1)
+			in.TargetKeyID = in.presence.Required(r, 1)
 		default:
 			r.Skip()
 		}
@@ -2642,27 +2642,27 @@ func (in *UpdateCustomKeyStoreInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "CustomKeyStoreId":
-			in.CustomKeyStoreID = in.presence.required(r, 0)
+			in.CustomKeyStoreID = in.presence.Required(r, 0)
 		case "NewCustomKeyStoreName":
-			in.NewCustomKeyStoreName = in.presence.optional(r, 1)
+			in.NewCustomKeyStoreName = in.presence.Optional(r, 1)
 		case "KeyStorePassword":
 			in.KeyStorePassword.Wipe()
 			in.KeyStorePassword = r.Secret()
 		case "CloudHsmClusterId":
-			in.CloudHsmClusterID = in.presence.optional(r, 2)
+			in.CloudHsmClusterID = in.presence.Optional(r, 2)
 		case "XksProxyUriEndpoint":
-			in.XksProxyURIEndpoint = in.presence.optional(r, 3)
+			in.XksProxyURIEndpoint = in.presence.Optional(r, 3)
 		case "XksProxyUriPath":
-			in.XksProxyURIPath = in.presence.optional(r, 4)
+			in.XksProxyURIPath = in.presence.Optional(r, 4)
 		case "XksProxyVpcEndpointServiceName":
-			in.XksProxyVpcEndpointServiceName = in.presence.optional(r, 5)
+			in.XksProxyVpcEndpointServiceName = in.presence.Optional(r, 5)
 		case "XksProxyVpcEndpointServiceOwner":
-			in.XksProxyVpcEndpointServiceOwner = in.presence.optional(r, 6)
+			in.XksProxyVpcEndpointServiceOwner = in.presence.Optional(r, 6)
 		case "XksProxyAuthenticationCredential":
 			in.XksProxyAuthenticationCredential.wipe()
 			in.XksProxyAuthenticationCredential = readXksProxyAuthenticationCredentialType(r)
 		case "XksProxyConnectivity":
-			in.XksProxyConnectivity = optionalEnum(r, &in.presence, 7, internXksProxyConnectivityType)
+			in.XksProxyConnectivity = wire.OptionalEnum(r, &in.presence, 7, internXksProxyConnectivityType)
 		default:
 			r.Skip()
 		}
@@ -2700,9 +2700,9 @@ func (in *UpdateKeyDescriptionInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Description":
-			in.Description = in.presence.required(r, 1)
+			in.Description = in.presence.Required(r, 1)
 		default:
 			r.Skip()
 		}
@@ -2743,9 +2743,9 @@ func (in *UpdatePrimaryRegionInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "PrimaryRegion":
-			in.PrimaryRegion = in.presence.required(r, 1)
+			in.PrimaryRegion = in.presence.Required(r, 1)
 		default:
 			r.Skip()
 		}
@@ -2786,18 +2786,18 @@ func (in *VerifyInput) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "Message":
 			in.Message.Wipe()
 			in.Message = r.SecretBlob()
 		case "MessageType":
-			in.MessageType = optionalEnum(r, &in.presence, 1, internMessageType)
+			in.MessageType = wire.OptionalEnum(r, &in.presence, 1, internMessageType)
 		case "Signature":
 			in.Signature = r.Blob()
 		case "SigningAlgorithm":
-			in.SigningAlgorithm = requiredEnum(r, &in.presence, 2, internSigningAlgorithmSpec)
+			in.SigningAlgorithm = wire.RequiredEnum(r, &in.presence, 2, internSigningAlgorithmSpec)
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -2824,7 +2824,7 @@ func (out *VerifyOutput) decode(r *wire.Reader) {
 		case "SignatureValid":
 			out.SignatureValid = r.Bool()
 		case "SigningAlgorithm":
-			out.SigningAlgorithm = readEnum(r, internSigningAlgorithmSpec)
+			out.SigningAlgorithm = wire.ReadEnum(r, internSigningAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -2849,13 +2849,13 @@ func (in *VerifyMacInput) decode(r *wire.Reader) {
 			in.Message.Wipe()
 			in.Message = r.SecretBlob()
 		case "KeyId":
-			in.KeyID = in.presence.required(r, 0)
+			in.KeyID = in.presence.Required(r, 0)
 		case "MacAlgorithm":
-			in.MacAlgorithm = requiredEnum(r, &in.presence, 1, internMacAlgorithmSpec)
+			in.MacAlgorithm = wire.RequiredEnum(r, &in.presence, 1, internMacAlgorithmSpec)
 		case "Mac":
 			in.Mac = r.Blob()
 		case "GrantTokens":
-			in.GrantTokens = readStrings(r)
+			in.GrantTokens = wire.ReadStrings(r)
 		case "DryRun":
 			in.DryRun = r.Bool()
 		default:
@@ -2882,7 +2882,7 @@ func (out *VerifyMacOutput) decode(r *wire.Reader) {
 		case "MacValid":
 			out.MacValid = r.Bool()
 		case "MacAlgorithm":
-			out.MacAlgorithm = readEnum(r, internMacAlgorithmSpec)
+			out.MacAlgorithm = wire.ReadEnum(r, internMacAlgorithmSpec)
 		default:
 			r.Skip()
 		}
@@ -2938,13 +2938,13 @@ func (s *CustomKeyStoresListEntry) decode(r *wire.Reader) {
 		case "TrustAnchorCertificate":
 			s.TrustAnchorCertificate, _ = r.String()
 		case "ConnectionState":
-			s.ConnectionState = readEnum(r, internConnectionStateType)
+			s.ConnectionState = wire.ReadEnum(r, internConnectionStateType)
 		case "ConnectionErrorCode":
-			s.ConnectionErrorCode = readEnum(r, internConnectionErrorCodeType)
+			s.ConnectionErrorCode = wire.ReadEnum(r, internConnectionErrorCodeType)
 		case "CreationDate":
 			s.CreationDate = r.Time()
 		case "CustomKeyStoreType":
-			s.CustomKeyStoreType = readEnum(r, internCustomKeyStoreType)
+			s.CustomKeyStoreType = wire.ReadEnum(r, internCustomKeyStoreType)
 		case "XksProxyConfiguration":
 			s.XksProxyConfiguration.wipe()
 			s.XksProxyConfiguration = readXksProxyConfigurationType(r)
@@ -2971,7 +2971,7 @@ func (s *GrantConstraints) decode(r *wire.Reader) {
 		case "EncryptionContextEquals":
 			s.EncryptionContextEquals = r.StringMap()
 		case "SourceArn":
-			s.SourceARN = s.presence.optional(r, 0)
+			s.SourceARN = s.presence.Optional(r, 0)
 		default:
 			r.Skip()
 		}
@@ -3005,7 +3005,7 @@ func (s *GrantListEntry) decode(r *wire.Reader) {
 		case "IssuingAccount":
 			s.IssuingAccount, _ = r.String()
 		case "Operations":
-			s.Operations = readEnums(r, internGrantOperation)
+			s.Operations = wire.ReadEnums(r, internGrantOperation)
 		case "Constraints":
 			s.Constraints = readGrantConstraints(r)
 		case "GranteeServicePrincipal":
@@ -3031,7 +3031,7 @@ func (s *KeyLastUsageData) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "Operation":
-			s.Operation = readEnum(r, internKeyLastUsageTrackingOperation)
+			s.Operation = wire.ReadEnum(r, internKeyLastUsageTrackingOperation)
 		case "Timestamp":
 			s.Timestamp = r.Time()
 		case "CloudTrailEventId":
@@ -3091,35 +3091,35 @@ func (s *KeyMetadata) decode(r *wire.Reader) {
 		case "Description":
 			s.Description, _ = r.String()
 		case "KeyUsage":
-			s.KeyUsage = readEnum(r, internKeyUsageType)
+			s.KeyUsage = wire.ReadEnum(r, internKeyUsageType)
 		case "KeyState":
-			s.KeyState = readEnum(r, internKeyState)
+			s.KeyState = wire.ReadEnum(r, internKeyState)
 		case "DeletionDate":
 			s.DeletionDate = r.Time()
 		case "ValidTo":
 			s.ValidTo = r.Time()
 		case "Origin":
-			s.Origin = readEnum(r, internOriginType)
+			s.Origin = wire.ReadEnum(r, internOriginType)
 		case "CustomKeyStoreId":
 			s.CustomKeyStoreID, _ = r.String()
 		case "CloudHsmClusterId":
 			s.CloudHsmClusterID, _ = r.String()
 		case "ExpirationModel":
-			s.ExpirationModel = readEnum(r, internExpirationModelType)
+			s.ExpirationModel = wire.ReadEnum(r, internExpirationModelType)
 		case "KeyManager":
-			s.KeyManager = readEnum(r, internKeyManagerType)
+			s.KeyManager = wire.ReadEnum(r, internKeyManagerType)
 		case "CustomerMasterKeySpec":
-			s.CustomerMasterKeySpec = readEnum(r, internCustomerMasterKeySpec)
+			s.CustomerMasterKeySpec = wire.ReadEnum(r, internCustomerMasterKeySpec)
 		case "KeySpec":
-			s.KeySpec = readEnum(r, internKeySpec)
+			s.KeySpec = wire.ReadEnum(r, internKeySpec)
 		case "EncryptionAlgorithms":
-			s.EncryptionAlgorithms = readEnums(r, internEncryptionAlgorithmSpec)
+			s.EncryptionAlgorithms = wire.ReadEnums(r, internEncryptionAlgorithmSpec)
 		case "SigningAlgorithms":
-			s.SigningAlgorithms = readEnums(r, internSigningAlgorithmSpec)
+			s.SigningAlgorithms = wire.ReadEnums(r, internSigningAlgorithmSpec)
 		case "KeyAgreementAlgorithms":
-			s.KeyAgreementAlgorithms = readEnums(r, internKeyAgreementAlgorithmSpec)
+			s.KeyAgreementAlgorithms = wire.ReadEnums(r, internKeyAgreementAlgorithmSpec)
 		case "EncapsulationAlgorithms":
-			s.EncapsulationAlgorithms = readEnums(r, internEncapsulationAlgorithmSpec)
+			s.EncapsulationAlgorithms = wire.ReadEnums(r, internEncapsulationAlgorithmSpec)
 		case "MultiRegion":
 			s.MultiRegion = r.Bool()
 		case "MultiRegionConfiguration":
@@ -3127,7 +3127,7 @@ func (s *KeyMetadata) decode(r *wire.Reader) {
 		case "PendingDeletionWindowInDays":
 			s.PendingDeletionWindowInDays = r.Int()
 		case "MacAlgorithms":
-			s.MacAlgorithms = readEnums(r, internMacAlgorithmSpec)
+			s.MacAlgorithms = wire.ReadEnums(r, internMacAlgorithmSpec)
 		case "XksKeyConfiguration":
 			s.XksKeyConfiguration = readXksKeyConfigurationType(r)
 		case "CurrentKeyMaterialId":
@@ -3151,7 +3151,7 @@ func (s *MultiRegionConfiguration) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "MultiRegionKeyType":
-			s.MultiRegionKeyType = readEnum(r, internMultiRegionKeyType)
+			s.MultiRegionKeyType = wire.ReadEnum(r, internMultiRegionKeyType)
 		case "PrimaryKey":
 			s.PrimaryKey = readMultiRegionKey(r)
 		case "ReplicaKeys":
@@ -3197,7 +3197,7 @@ func (s *RecipientInfo) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "KeyEncryptionAlgorithm":
-			s.KeyEncryptionAlgorithm = optionalEnum(r, &s.presence, 0, internKeyEncryptionMechanism)
+			s.KeyEncryptionAlgorithm = wire.OptionalEnum(r, &s.presence, 0, internKeyEncryptionMechanism)
 		case "AttestationDocument":
 			s.AttestationDocument = r.Blob()
 		default:
@@ -3225,17 +3225,17 @@ func (s *RotationsListEntry) decode(r *wire.Reader) {
 		case "KeyMaterialDescription":
 			s.KeyMaterialDescription, _ = r.String()
 		case "ImportState":
-			s.ImportState = readEnum(r, internImportState)
+			s.ImportState = wire.ReadEnum(r, internImportState)
 		case "KeyMaterialState":
-			s.KeyMaterialState = readEnum(r, internKeyMaterialState)
+			s.KeyMaterialState = wire.ReadEnum(r, internKeyMaterialState)
 		case "ExpirationModel":
-			s.ExpirationModel = readEnum(r, internExpirationModelType)
+			s.ExpirationModel = wire.ReadEnum(r, internExpirationModelType)
 		case "ValidTo":
 			s.ValidTo = r.Time()
 		case "RotationDate":
 			s.RotationDate = r.Time()
 		case "RotationType":
-			s.RotationType = readEnum(r, internRotationType)
+			s.RotationType = wire.ReadEnum(r, internRotationType)
 		default:
 			r.Skip()
 		}
@@ -3256,9 +3256,9 @@ func (s *Tag) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "TagKey":
-			s.TagKey = s.presence.required(r, 0)
+			s.TagKey = s.presence.Required(r, 0)
 		case "TagValue":
-			s.TagValue = s.presence.required(r, 1)
+			s.TagValue = s.presence.Required(r, 1)
 		default:
 			r.Skip()
 		}
@@ -3322,7 +3322,7 @@ func (s *XksProxyConfigurationType) decode(r *wire.Reader) {
 	for r.Member() {
 		switch string(r.Name()) {
 		case "Connectivity":
-			s.Connectivity = readEnum(r, internXksProxyConnectivityType)
+			s.Connectivity = wire.ReadEnum(r, internXksProxyConnectivityType)
 		case "AccessKeyId":
 			s.AccessKeyID.Wipe()
 			s.AccessKeyID = r.Secret()
@@ -3434,7 +3434,7 @@ func readTagList(r *wire.Reader) []Tag {
 			list = append(list, Tag{})
 			list[len(list)-1].decode(r)
 		} else {
-			list = append(list, Tag{presence: nullItem})
+			list = append(list, Tag{presence: wire.NullItem})
 		}
 	}
 	return list

@@ -9,7 +9,7 @@ import (
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *CancelKeyDeletionInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -27,7 +27,7 @@ func (out *CancelKeyDeletionOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ConnectCustomKeyStoreInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
 	return append(b, '}')
@@ -41,10 +41,10 @@ func (out *ConnectCustomKeyStoreOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *CreateAliasInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "AliasName"), in.AliasName)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "TargetKeyId"), in.TargetKeyID)
 	}
 	return append(b, '}')
@@ -58,37 +58,37 @@ func (out *CreateAliasOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *CreateCustomKeyStoreInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreName"), in.CustomKeyStoreName)
 	}
-	if in.CloudHsmClusterID != "" || in.presence.has(1) {
+	if in.CloudHsmClusterID != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "CloudHsmClusterId"), in.CloudHsmClusterID)
 	}
-	if in.TrustAnchorCertificate != "" || in.presence.has(2) {
+	if in.TrustAnchorCertificate != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "TrustAnchorCertificate"), in.TrustAnchorCertificate)
 	}
 	if !in.KeyStorePassword.IsNil() {
 		b = wire.AppendString(wire.AppendName(b, "KeyStorePassword"), in.KeyStorePassword.Reveal())
 	}
-	if in.CustomKeyStoreType != "" || in.presence.has(3) {
+	if in.CustomKeyStoreType != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreType"), in.CustomKeyStoreType)
 	}
-	if in.XksProxyURIEndpoint != "" || in.presence.has(4) {
+	if in.XksProxyURIEndpoint != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyUriEndpoint"), in.XksProxyURIEndpoint)
 	}
-	if in.XksProxyURIPath != "" || in.presence.has(5) {
+	if in.XksProxyURIPath != "" || in.presence.Has(5) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyUriPath"), in.XksProxyURIPath)
 	}
-	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(6) {
+	if in.XksProxyVpcEndpointServiceName != "" || in.presence.Has(6) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyVpcEndpointServiceName"), in.XksProxyVpcEndpointServiceName)
 	}
-	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(7) {
+	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.Has(7) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyVpcEndpointServiceOwner"), in.XksProxyVpcEndpointServiceOwner)
 	}
 	if in.XksProxyAuthenticationCredential != nil {
 		b = in.XksProxyAuthenticationCredential.AppendJSON(wire.AppendName(b, "XksProxyAuthenticationCredential"))
 	}
-	if in.XksProxyConnectivity != "" || in.presence.has(8) {
+	if in.XksProxyConnectivity != "" || in.presence.Has(8) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyConnectivity"), in.XksProxyConnectivity)
 	}
 	return append(b, '}')
@@ -106,13 +106,13 @@ func (out *CreateCustomKeyStoreOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *CreateGrantInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.GranteePrincipal != "" || in.presence.has(1) {
+	if in.GranteePrincipal != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "GranteePrincipal"), in.GranteePrincipal)
 	}
-	if in.RetiringPrincipal != "" || in.presence.has(2) {
+	if in.RetiringPrincipal != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "RetiringPrincipal"), in.RetiringPrincipal)
 	}
 	if in.Operations != nil {
@@ -124,16 +124,16 @@ func (in *CreateGrantInput) AppendJSON(b []byte) []byte {
 	if in.GrantTokens != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "GrantTokens"), in.GrantTokens)
 	}
-	if in.Name != "" || in.presence.has(3) {
+	if in.Name != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "Name"), in.Name)
 	}
 	if in.DryRun {
 		b = wire.AppendBool(wire.AppendName(b, "DryRun"), in.DryRun)
 	}
-	if in.GranteeServicePrincipal != "" || in.presence.has(4) {
+	if in.GranteeServicePrincipal != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "GranteeServicePrincipal"), in.GranteeServicePrincipal)
 	}
-	if in.RetiringServicePrincipal != "" || in.presence.has(5) {
+	if in.RetiringServicePrincipal != "" || in.presence.Has(5) {
 		b = wire.AppendString(wire.AppendName(b, "RetiringServicePrincipal"), in.RetiringServicePrincipal)
 	}
 	return append(b, '}')
@@ -154,25 +154,25 @@ func (out *CreateGrantOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *CreateKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if in.Policy != "" || in.presence.has(0) {
+	if in.Policy != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "Policy"), in.Policy)
 	}
-	if in.Description != "" || in.presence.has(1) {
+	if in.Description != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "Description"), in.Description)
 	}
-	if in.KeyUsage != "" || in.presence.has(2) {
+	if in.KeyUsage != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "KeyUsage"), in.KeyUsage)
 	}
-	if in.CustomerMasterKeySpec != "" || in.presence.has(3) {
+	if in.CustomerMasterKeySpec != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "CustomerMasterKeySpec"), in.CustomerMasterKeySpec)
 	}
-	if in.KeySpec != "" || in.presence.has(4) {
+	if in.KeySpec != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "KeySpec"), in.KeySpec)
 	}
-	if in.Origin != "" || in.presence.has(5) {
+	if in.Origin != "" || in.presence.Has(5) {
 		b = wire.AppendString(wire.AppendName(b, "Origin"), in.Origin)
 	}
-	if in.CustomKeyStoreID != "" || in.presence.has(6) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(6) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
 	if in.BypassPolicyLockoutSafetyCheck != nil {
@@ -191,7 +191,7 @@ func (in *CreateKeyInput) AppendJSON(b []byte) []byte {
 	if in.MultiRegion {
 		b = wire.AppendBool(wire.AppendName(b, "MultiRegion"), in.MultiRegion)
 	}
-	if in.XksKeyID != "" || in.presence.has(7) {
+	if in.XksKeyID != "" || in.presence.Has(7) {
 		b = wire.AppendString(wire.AppendName(b, "XksKeyId"), in.XksKeyID)
 	}
 	return append(b, '}')
@@ -209,13 +209,13 @@ func (out *CreateKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DecapsulateInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.SharedSecretCiphertextBlob != nil {
 		b = wire.AppendBase64(wire.AppendName(b, "SharedSecretCiphertextBlob"), in.SharedSecretCiphertextBlob)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "EncapsulationAlgorithm"), in.EncapsulationAlgorithm)
 	}
 	if in.GrantTokens != nil {
@@ -254,10 +254,10 @@ func (in *DecryptInput) AppendJSON(b []byte) []byte {
 	if in.GrantTokens != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "GrantTokens"), in.GrantTokens)
 	}
-	if in.KeyID != "" || in.presence.has(0) {
+	if in.KeyID != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.EncryptionAlgorithm != "" || in.presence.has(1) {
+	if in.EncryptionAlgorithm != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "EncryptionAlgorithm"), in.EncryptionAlgorithm)
 	}
 	if in.Recipient != nil {
@@ -296,7 +296,7 @@ func (out *DecryptOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DeleteAliasInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "AliasName"), in.AliasName)
 	}
 	return append(b, '}')
@@ -310,7 +310,7 @@ func (out *DeleteAliasOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DeleteCustomKeyStoreInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
 	return append(b, '}')
@@ -324,10 +324,10 @@ func (out *DeleteCustomKeyStoreOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DeleteImportedKeyMaterialInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.KeyMaterialID != "" || in.presence.has(1) {
+	if in.KeyMaterialID != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyMaterialId"), in.KeyMaterialID)
 	}
 	return append(b, '}')
@@ -348,10 +348,10 @@ func (out *DeleteImportedKeyMaterialOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DeriveSharedSecretInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyAgreementAlgorithm"), in.KeyAgreementAlgorithm)
 	}
 	if in.PublicKey != nil {
@@ -393,16 +393,16 @@ func (out *DeriveSharedSecretOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DescribeCustomKeyStoresInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if in.CustomKeyStoreID != "" || in.presence.has(0) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
-	if in.CustomKeyStoreName != "" || in.presence.has(1) {
+	if in.CustomKeyStoreName != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreName"), in.CustomKeyStoreName)
 	}
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(2) {
+	if in.Marker != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -429,7 +429,7 @@ func (out *DescribeCustomKeyStoresOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DescribeKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.GrantTokens != nil {
@@ -450,7 +450,7 @@ func (out *DescribeKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DisableKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -464,7 +464,7 @@ func (out *DisableKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DisableKeyRotationInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -478,7 +478,7 @@ func (out *DisableKeyRotationOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *DisconnectCustomKeyStoreInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
 	return append(b, '}')
@@ -492,7 +492,7 @@ func (out *DisconnectCustomKeyStoreOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *EnableKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -506,7 +506,7 @@ func (out *EnableKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *EnableKeyRotationInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.RotationPeriodInDays != nil {
@@ -523,10 +523,10 @@ func (out *EnableKeyRotationOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *EncapsulateInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "EncapsulationAlgorithm"), in.EncapsulationAlgorithm)
 	}
 	if in.GrantTokens != nil {
@@ -559,7 +559,7 @@ func (out *EncapsulateOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *EncryptInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if !in.Plaintext.IsNil() {
@@ -571,7 +571,7 @@ func (in *EncryptInput) AppendJSON(b []byte) []byte {
 	if in.GrantTokens != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "GrantTokens"), in.GrantTokens)
 	}
-	if in.EncryptionAlgorithm != "" || in.presence.has(1) {
+	if in.EncryptionAlgorithm != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "EncryptionAlgorithm"), in.EncryptionAlgorithm)
 	}
 	if in.DryRun {
@@ -598,7 +598,7 @@ func (out *EncryptOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GenerateDataKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.EncryptionContext != nil {
@@ -607,7 +607,7 @@ func (in *GenerateDataKeyInput) AppendJSON(b []byte) []byte {
 	if in.NumberOfBytes != nil {
 		b = wire.AppendInt(wire.AppendName(b, "NumberOfBytes"), *in.NumberOfBytes)
 	}
-	if in.KeySpec != "" || in.presence.has(1) {
+	if in.KeySpec != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeySpec"), in.KeySpec)
 	}
 	if in.GrantTokens != nil {
@@ -649,10 +649,10 @@ func (in *GenerateDataKeyPairInput) AppendJSON(b []byte) []byte {
 	if in.EncryptionContext != nil {
 		b = in.EncryptionContext.AppendJSON(wire.AppendName(b, "EncryptionContext"))
 	}
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyPairSpec"), in.KeyPairSpec)
 	}
 	if in.GrantTokens != nil {
@@ -700,10 +700,10 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) AppendJSON(b []byte) []byte 
 	if in.EncryptionContext != nil {
 		b = in.EncryptionContext.AppendJSON(wire.AppendName(b, "EncryptionContext"))
 	}
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyPairSpec"), in.KeyPairSpec)
 	}
 	if in.GrantTokens != nil {
@@ -739,13 +739,13 @@ func (out *GenerateDataKeyPairWithoutPlaintextOutput) AppendJSON(b []byte) []byt
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GenerateDataKeyWithoutPlaintextInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.EncryptionContext != nil {
 		b = in.EncryptionContext.AppendJSON(wire.AppendName(b, "EncryptionContext"))
 	}
-	if in.KeySpec != "" || in.presence.has(1) {
+	if in.KeySpec != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeySpec"), in.KeySpec)
 	}
 	if in.NumberOfBytes != nil {
@@ -781,10 +781,10 @@ func (in *GenerateMacInput) AppendJSON(b []byte) []byte {
 	if !in.Message.IsNil() {
 		b = wire.AppendBase64(wire.AppendName(b, "Message"), in.Message.Reveal())
 	}
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "MacAlgorithm"), in.MacAlgorithm)
 	}
 	if in.GrantTokens != nil {
@@ -817,7 +817,7 @@ func (in *GenerateRandomInput) AppendJSON(b []byte) []byte {
 	if in.NumberOfBytes != nil {
 		b = wire.AppendInt(wire.AppendName(b, "NumberOfBytes"), *in.NumberOfBytes)
 	}
-	if in.CustomKeyStoreID != "" || in.presence.has(0) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
 	if in.Recipient != nil {
@@ -841,7 +841,7 @@ func (out *GenerateRandomOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GetKeyLastUsageInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -868,10 +868,10 @@ func (out *GetKeyLastUsageOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GetKeyPolicyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.PolicyName != "" || in.presence.has(1) {
+	if in.PolicyName != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "PolicyName"), in.PolicyName)
 	}
 	return append(b, '}')
@@ -892,7 +892,7 @@ func (out *GetKeyPolicyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GetKeyRotationStatusInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -920,13 +920,13 @@ func (out *GetKeyRotationStatusOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GetParametersForImportInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "WrappingAlgorithm"), in.WrappingAlgorithm)
 	}
-	if !in.presence.has(2) {
+	if !in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "WrappingKeySpec"), in.WrappingKeySpec)
 	}
 	return append(b, '}')
@@ -953,7 +953,7 @@ func (out *GetParametersForImportOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *GetPublicKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.GrantTokens != nil {
@@ -998,7 +998,7 @@ func (out *GetPublicKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ImportKeyMaterialInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.ImportToken != nil {
@@ -1010,16 +1010,16 @@ func (in *ImportKeyMaterialInput) AppendJSON(b []byte) []byte {
 	if !in.ValidTo.IsZero() {
 		b = wire.AppendTime(wire.AppendName(b, "ValidTo"), in.ValidTo)
 	}
-	if in.ExpirationModel != "" || in.presence.has(1) {
+	if in.ExpirationModel != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "ExpirationModel"), in.ExpirationModel)
 	}
-	if in.ImportType != "" || in.presence.has(2) {
+	if in.ImportType != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "ImportType"), in.ImportType)
 	}
-	if in.KeyMaterialDescription != "" || in.presence.has(3) {
+	if in.KeyMaterialDescription != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "KeyMaterialDescription"), in.KeyMaterialDescription)
 	}
-	if in.KeyMaterialID != "" || in.presence.has(4) {
+	if in.KeyMaterialID != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "KeyMaterialId"), in.KeyMaterialID)
 	}
 	return append(b, '}')
@@ -1040,13 +1040,13 @@ func (out *ImportKeyMaterialOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ListAliasesInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if in.KeyID != "" || in.presence.has(0) {
+	if in.KeyID != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -1076,19 +1076,19 @@ func (in *ListGrantsInput) AppendJSON(b []byte) []byte {
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.GrantID != "" || in.presence.has(2) {
+	if in.GrantID != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "GrantId"), in.GrantID)
 	}
-	if in.GranteePrincipal != "" || in.presence.has(3) {
+	if in.GranteePrincipal != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "GranteePrincipal"), in.GranteePrincipal)
 	}
-	if in.GranteeServicePrincipal != "" || in.presence.has(4) {
+	if in.GranteeServicePrincipal != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "GranteeServicePrincipal"), in.GranteeServicePrincipal)
 	}
 	return append(b, '}')
@@ -1115,13 +1115,13 @@ func (out *ListGrantsOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ListKeyPoliciesInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -1141,16 +1141,16 @@ func (out *ListKeyPoliciesOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ListKeyRotationsInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.IncludeKeyMaterial != "" || in.presence.has(1) {
+	if in.IncludeKeyMaterial != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "IncludeKeyMaterial"), in.IncludeKeyMaterial)
 	}
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(2) {
+	if in.Marker != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -1180,7 +1180,7 @@ func (in *ListKeysInput) AppendJSON(b []byte) []byte {
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -1207,13 +1207,13 @@ func (out *ListKeysOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ListResourceTagsInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
 	return append(b, '}')
@@ -1243,13 +1243,13 @@ func (in *ListRetirableGrantsInput) AppendJSON(b []byte) []byte {
 	if in.Limit != nil {
 		b = wire.AppendInt(wire.AppendName(b, "Limit"), *in.Limit)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "Marker"), in.Marker)
 	}
-	if in.RetiringPrincipal != "" || in.presence.has(1) {
+	if in.RetiringPrincipal != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "RetiringPrincipal"), in.RetiringPrincipal)
 	}
-	if in.RetiringServicePrincipal != "" || in.presence.has(2) {
+	if in.RetiringServicePrincipal != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "RetiringServicePrincipal"), in.RetiringServicePrincipal)
 	}
 	return append(b, '}')
@@ -1276,13 +1276,13 @@ func (out *ListRetirableGrantsOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *PutKeyPolicyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.PolicyName != "" || in.presence.has(1) {
+	if in.PolicyName != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "PolicyName"), in.PolicyName)
 	}
-	if !in.presence.has(2) {
+	if !in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "Policy"), in.Policy)
 	}
 	if in.BypassPolicyLockoutSafetyCheck != nil {
@@ -1305,19 +1305,19 @@ func (in *ReEncryptInput) AppendJSON(b []byte) []byte {
 	if in.SourceEncryptionContext != nil {
 		b = in.SourceEncryptionContext.AppendJSON(wire.AppendName(b, "SourceEncryptionContext"))
 	}
-	if in.SourceKeyID != "" || in.presence.has(0) {
+	if in.SourceKeyID != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "SourceKeyId"), in.SourceKeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "DestinationKeyId"), in.DestinationKeyID)
 	}
 	if in.DestinationEncryptionContext != nil {
 		b = in.DestinationEncryptionContext.AppendJSON(wire.AppendName(b, "DestinationEncryptionContext"))
 	}
-	if in.SourceEncryptionAlgorithm != "" || in.presence.has(2) {
+	if in.SourceEncryptionAlgorithm != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "SourceEncryptionAlgorithm"), in.SourceEncryptionAlgorithm)
 	}
-	if in.DestinationEncryptionAlgorithm != "" || in.presence.has(3) {
+	if in.DestinationEncryptionAlgorithm != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "DestinationEncryptionAlgorithm"), in.DestinationEncryptionAlgorithm)
 	}
 	if in.GrantTokens != nil {
@@ -1362,19 +1362,19 @@ func (out *ReEncryptOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ReplicateKeyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "ReplicaRegion"), in.ReplicaRegion)
 	}
-	if in.Policy != "" || in.presence.has(2) {
+	if in.Policy != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "Policy"), in.Policy)
 	}
 	if in.BypassPolicyLockoutSafetyCheck {
 		b = wire.AppendBool(wire.AppendName(b, "BypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
 	}
-	if in.Description != "" || in.presence.has(3) {
+	if in.Description != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "Description"), in.Description)
 	}
 	if in.Tags != nil {
@@ -1415,13 +1415,13 @@ func (out *ReplicateKeyOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *RetireGrantInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if in.GrantToken != "" || in.presence.has(0) {
+	if in.GrantToken != "" || in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "GrantToken"), in.GrantToken)
 	}
-	if in.KeyID != "" || in.presence.has(1) {
+	if in.KeyID != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if in.GrantID != "" || in.presence.has(2) {
+	if in.GrantID != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "GrantId"), in.GrantID)
 	}
 	if in.DryRun {
@@ -1438,10 +1438,10 @@ func (out *RetireGrantOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *RevokeGrantInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "GrantId"), in.GrantID)
 	}
 	if in.DryRun {
@@ -1458,7 +1458,7 @@ func (out *RevokeGrantOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *RotateKeyOnDemandInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	return append(b, '}')
@@ -1476,7 +1476,7 @@ func (out *RotateKeyOnDemandOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *ScheduleKeyDeletionInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.PendingWindowInDays != nil {
@@ -1506,19 +1506,19 @@ func (out *ScheduleKeyDeletionOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *SignInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if !in.Message.IsNil() {
 		b = wire.AppendBase64(wire.AppendName(b, "Message"), in.Message.Reveal())
 	}
-	if in.MessageType != "" || in.presence.has(1) {
+	if in.MessageType != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "MessageType"), in.MessageType)
 	}
 	if in.GrantTokens != nil {
 		b = wire.AppendStrings(wire.AppendName(b, "GrantTokens"), in.GrantTokens)
 	}
-	if !in.presence.has(2) {
+	if !in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "SigningAlgorithm"), in.SigningAlgorithm)
 	}
 	if in.DryRun {
@@ -1545,7 +1545,7 @@ func (out *SignOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *TagResourceInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.Tags != nil {
@@ -1569,7 +1569,7 @@ func (out *TagResourceOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *UntagResourceInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if in.TagKeys != nil {
@@ -1586,10 +1586,10 @@ func (out *UntagResourceOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *UpdateAliasInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "AliasName"), in.AliasName)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "TargetKeyId"), in.TargetKeyID)
 	}
 	return append(b, '}')
@@ -1603,34 +1603,34 @@ func (out *UpdateAliasOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *UpdateCustomKeyStoreInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "CustomKeyStoreId"), in.CustomKeyStoreID)
 	}
-	if in.NewCustomKeyStoreName != "" || in.presence.has(1) {
+	if in.NewCustomKeyStoreName != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "NewCustomKeyStoreName"), in.NewCustomKeyStoreName)
 	}
 	if !in.KeyStorePassword.IsNil() {
 		b = wire.AppendString(wire.AppendName(b, "KeyStorePassword"), in.KeyStorePassword.Reveal())
 	}
-	if in.CloudHsmClusterID != "" || in.presence.has(2) {
+	if in.CloudHsmClusterID != "" || in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "CloudHsmClusterId"), in.CloudHsmClusterID)
 	}
-	if in.XksProxyURIEndpoint != "" || in.presence.has(3) {
+	if in.XksProxyURIEndpoint != "" || in.presence.Has(3) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyUriEndpoint"), in.XksProxyURIEndpoint)
 	}
-	if in.XksProxyURIPath != "" || in.presence.has(4) {
+	if in.XksProxyURIPath != "" || in.presence.Has(4) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyUriPath"), in.XksProxyURIPath)
 	}
-	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(5) {
+	if in.XksProxyVpcEndpointServiceName != "" || in.presence.Has(5) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyVpcEndpointServiceName"), in.XksProxyVpcEndpointServiceName)
 	}
-	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(6) {
+	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.Has(6) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyVpcEndpointServiceOwner"), in.XksProxyVpcEndpointServiceOwner)
 	}
 	if in.XksProxyAuthenticationCredential != nil {
 		b = in.XksProxyAuthenticationCredential.AppendJSON(wire.AppendName(b, "XksProxyAuthenticationCredential"))
 	}
-	if in.XksProxyConnectivity != "" || in.presence.has(7) {
+	if in.XksProxyConnectivity != "" || in.presence.Has(7) {
 		b = wire.AppendString(wire.AppendName(b, "XksProxyConnectivity"), in.XksProxyConnectivity)
 	}
 	return append(b, '}')
@@ -1644,10 +1644,10 @@ func (out *UpdateCustomKeyStoreOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *UpdateKeyDescriptionInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "Description"), in.Description)
 	}
 	return append(b, '}')
@@ -1661,10 +1661,10 @@ func (out *UpdateKeyDescriptionOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *UpdatePrimaryRegionInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "PrimaryRegion"), in.PrimaryRegion)
 	}
 	return append(b, '}')
@@ -1678,19 +1678,19 @@ func (out *UpdatePrimaryRegionOutput) AppendJSON(b []byte) []byte {
 // AppendJSON appends in as an awsJson1_1 body.
 func (in *VerifyInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
 	if !in.Message.IsNil() {
 		b = wire.AppendBase64(wire.AppendName(b, "Message"), in.Message.Reveal())
 	}
-	if in.MessageType != "" || in.presence.has(1) {
+	if in.MessageType != "" || in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "MessageType"), in.MessageType)
 	}
 	if in.Signature != nil {
 		b = wire.AppendBase64(wire.AppendName(b, "Signature"), in.Signature)
 	}
-	if !in.presence.has(2) {
+	if !in.presence.Has(2) {
 		b = wire.AppendString(wire.AppendName(b, "SigningAlgorithm"), in.SigningAlgorithm)
 	}
 	if in.GrantTokens != nil {
@@ -1721,10 +1721,10 @@ func (in *VerifyMacInput) AppendJSON(b []byte) []byte {
 	if !in.Message.IsNil() {
 		b = wire.AppendBase64(wire.AppendName(b, "Message"), in.Message.Reveal())
 	}
-	if !in.presence.has(0) {
+	if !in.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyId"), in.KeyID)
 	}
-	if !in.presence.has(1) {
+	if !in.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "MacAlgorithm"), in.MacAlgorithm)
 	}
 	if in.Mac != nil {
@@ -1815,7 +1815,7 @@ func (s *GrantConstraints) AppendJSON(b []byte) []byte {
 	if s.EncryptionContextEquals != nil {
 		b = s.EncryptionContextEquals.AppendJSON(wire.AppendName(b, "EncryptionContextEquals"))
 	}
-	if s.SourceARN != "" || s.presence.has(0) {
+	if s.SourceARN != "" || s.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "SourceArn"), s.SourceARN)
 	}
 	return append(b, '}')
@@ -2004,7 +2004,7 @@ func (s *MultiRegionKey) AppendJSON(b []byte) []byte {
 // AppendJSON appends s as JSON.
 func (s *RecipientInfo) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
-	if s.KeyEncryptionAlgorithm != "" || s.presence.has(0) {
+	if s.KeyEncryptionAlgorithm != "" || s.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "KeyEncryptionAlgorithm"), s.KeyEncryptionAlgorithm)
 	}
 	if s.AttestationDocument != nil {
@@ -2048,14 +2048,14 @@ func (s *RotationsListEntry) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends s as JSON.
 func (s *Tag) AppendJSON(b []byte) []byte {
-	if s.presence == nullItem {
+	if s.presence == wire.NullItem {
 		return append(b, "null"...)
 	}
 	b = append(b, '{')
-	if !s.presence.has(0) {
+	if !s.presence.Has(0) {
 		b = wire.AppendString(wire.AppendName(b, "TagKey"), s.TagKey)
 	}
-	if !s.presence.has(1) {
+	if !s.presence.Has(1) {
 		b = wire.AppendString(wire.AppendName(b, "TagValue"), s.TagValue)
 	}
 	return append(b, '}')

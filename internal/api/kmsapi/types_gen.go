@@ -13,7 +13,7 @@ import (
 type CancelKeyDeletionInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // CancelKeyDeletionOutput is the output of CancelKeyDeletion.
@@ -25,7 +25,7 @@ type CancelKeyDeletionOutput struct {
 type ConnectCustomKeyStoreInput struct {
 	CustomKeyStoreID string // required; 1 to 64 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ConnectCustomKeyStoreOutput is the output of ConnectCustomKeyStore, an empty object.
@@ -37,7 +37,7 @@ type CreateAliasInput struct {
 	AliasName   string // required; 1 to 256 characters
 	TargetKeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // CreateAliasOutput stands for the output of CreateAlias, which has none: the answer's body is empty.
@@ -58,7 +58,7 @@ type CreateCustomKeyStoreInput struct {
 	XksProxyAuthenticationCredential *XksProxyAuthenticationCredentialType
 	XksProxyConnectivity             XksProxyConnectivityType
 
-	presence presence
+	presence wire.Presence
 }
 
 // CreateCustomKeyStoreOutput is the output of CreateCustomKeyStore.
@@ -79,7 +79,7 @@ type CreateGrantInput struct {
 	GranteeServicePrincipal  string // 1 to 256 characters
 	RetiringServicePrincipal string // 1 to 256 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // CreateGrantOutput is the output of CreateGrant.
@@ -102,7 +102,7 @@ type CreateKeyInput struct {
 	MultiRegion                    bool
 	XksKeyID                       string // 1 to 128 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // CreateKeyOutput is the output of CreateKey.
@@ -118,7 +118,7 @@ type DecapsulateInput struct {
 	GrantTokens                []string                   // at most 10 items
 	DryRun                     bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // DecapsulateOutput is the output of Decapsulate.
@@ -139,7 +139,7 @@ type DecryptInput struct {
 	DryRun              bool
 	DryRunModifiers     []DryRunModifierType
 
-	presence presence
+	presence wire.Presence
 }
 
 // DecryptOutput is the output of Decrypt.
@@ -155,7 +155,7 @@ type DecryptOutput struct {
 type DeleteAliasInput struct {
 	AliasName string // required; 1 to 256 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DeleteAliasOutput stands for the output of DeleteAlias, which has none: the answer's body is empty.
@@ -166,7 +166,7 @@ type DeleteAliasOutput struct {
 type DeleteCustomKeyStoreInput struct {
 	CustomKeyStoreID string // required; 1 to 64 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DeleteCustomKeyStoreOutput is the output of DeleteCustomKeyStore, an empty object.
@@ -178,7 +178,7 @@ type DeleteImportedKeyMaterialInput struct {
 	KeyID         string // required; 1 to 2048 characters
 	KeyMaterialID string // 64 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DeleteImportedKeyMaterialOutput is the output of DeleteImportedKeyMaterial.
@@ -196,7 +196,7 @@ type DeriveSharedSecretInput struct {
 	DryRun                bool
 	Recipient             *RecipientInfo
 
-	presence presence
+	presence wire.Presence
 }
 
 // DeriveSharedSecretOutput is the output of DeriveSharedSecret.
@@ -215,7 +215,7 @@ type DescribeCustomKeyStoresInput struct {
 	Limit              *int32 // 1 to 1000
 	Marker             string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DescribeCustomKeyStoresOutput is the output of DescribeCustomKeyStores.
@@ -230,7 +230,7 @@ type DescribeKeyInput struct {
 	KeyID       string   // required; 1 to 2048 characters
 	GrantTokens []string // at most 10 items
 
-	presence presence
+	presence wire.Presence
 }
 
 // DescribeKeyOutput is the output of DescribeKey.
@@ -242,7 +242,7 @@ type DescribeKeyOutput struct {
 type DisableKeyInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DisableKeyOutput stands for the output of DisableKey, which has none: the answer's body is empty.
@@ -253,7 +253,7 @@ type DisableKeyOutput struct {
 type DisableKeyRotationInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DisableKeyRotationOutput stands for the output of DisableKeyRotation, which has none: the answer's body is empty.
@@ -264,7 +264,7 @@ type DisableKeyRotationOutput struct {
 type DisconnectCustomKeyStoreInput struct {
 	CustomKeyStoreID string // required; 1 to 64 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // DisconnectCustomKeyStoreOutput is the output of DisconnectCustomKeyStore, an empty object.
@@ -275,7 +275,7 @@ type DisconnectCustomKeyStoreOutput struct {
 type EnableKeyInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // EnableKeyOutput stands for the output of EnableKey, which has none: the answer's body is empty.
@@ -287,7 +287,7 @@ type EnableKeyRotationInput struct {
 	KeyID                string // required; 1 to 2048 characters
 	RotationPeriodInDays *int32 // 90 to 2560
 
-	presence presence
+	presence wire.Presence
 }
 
 // EnableKeyRotationOutput stands for the output of EnableKeyRotation, which has none: the answer's body is empty.
@@ -301,7 +301,7 @@ type EncapsulateInput struct {
 	GrantTokens            []string                   // at most 10 items
 	DryRun                 bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // EncapsulateOutput is the output of Encapsulate.
@@ -321,7 +321,7 @@ type EncryptInput struct {
 	EncryptionAlgorithm EncryptionAlgorithmSpec
 	DryRun              bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // EncryptOutput is the output of Encrypt.
@@ -341,7 +341,7 @@ type GenerateDataKeyInput struct {
 	Recipient         *RecipientInfo
 	DryRun            bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateDataKeyOutput is the output of GenerateDataKey.
@@ -362,7 +362,7 @@ type GenerateDataKeyPairInput struct {
 	Recipient         *RecipientInfo
 	DryRun            bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateDataKeyPairOutput is the output of GenerateDataKeyPair.
@@ -384,7 +384,7 @@ type GenerateDataKeyPairWithoutPlaintextInput struct {
 	GrantTokens       []string        // at most 10 items
 	DryRun            bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateDataKeyPairWithoutPlaintextOutput is the output of GenerateDataKeyPairWithoutPlaintext.
@@ -405,7 +405,7 @@ type GenerateDataKeyWithoutPlaintextInput struct {
 	GrantTokens       []string // at most 10 items
 	DryRun            bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateDataKeyWithoutPlaintextOutput is the output of GenerateDataKeyWithoutPlaintext.
@@ -423,7 +423,7 @@ type GenerateMacInput struct {
 	GrantTokens  []string         // at most 10 items
 	DryRun       bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateMacOutput is the output of GenerateMac.
@@ -439,7 +439,7 @@ type GenerateRandomInput struct {
 	CustomKeyStoreID string // 1 to 64 characters
 	Recipient        *RecipientInfo
 
-	presence presence
+	presence wire.Presence
 }
 
 // GenerateRandomOutput is the output of GenerateRandom.
@@ -452,7 +452,7 @@ type GenerateRandomOutput struct {
 type GetKeyLastUsageInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // GetKeyLastUsageOutput is the output of GetKeyLastUsage.
@@ -468,7 +468,7 @@ type GetKeyPolicyInput struct {
 	KeyID      string // required; 1 to 2048 characters
 	PolicyName string // 1 to 128 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // GetKeyPolicyOutput is the output of GetKeyPolicy.
@@ -481,7 +481,7 @@ type GetKeyPolicyOutput struct {
 type GetKeyRotationStatusInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // GetKeyRotationStatusOutput is the output of GetKeyRotationStatus.
@@ -499,7 +499,7 @@ type GetParametersForImportInput struct {
 	WrappingAlgorithm AlgorithmSpec   // required
 	WrappingKeySpec   WrappingKeySpec // required
 
-	presence presence
+	presence wire.Presence
 }
 
 // GetParametersForImportOutput is the output of GetParametersForImport.
@@ -515,7 +515,7 @@ type GetPublicKeyInput struct {
 	KeyID       string   // required; 1 to 2048 characters
 	GrantTokens []string // at most 10 items
 
-	presence presence
+	presence wire.Presence
 }
 
 // GetPublicKeyOutput is the output of GetPublicKey.
@@ -542,7 +542,7 @@ type ImportKeyMaterialInput struct {
 	KeyMaterialDescription string // at most 256 characters
 	KeyMaterialID          string // 64 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ImportKeyMaterialOutput is the output of ImportKeyMaterial.
@@ -557,7 +557,7 @@ type ListAliasesInput struct {
 	Limit  *int32 // 1 to 1000
 	Marker string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListAliasesOutput is the output of ListAliases.
@@ -576,7 +576,7 @@ type ListGrantsInput struct {
 	GranteePrincipal        string // 1 to 256 characters
 	GranteeServicePrincipal string // 1 to 256 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListGrantsOutput is the output of ListGrants.
@@ -592,7 +592,7 @@ type ListKeyPoliciesInput struct {
 	Limit  *int32 // 1 to 1000
 	Marker string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListKeyPoliciesOutput is the output of ListKeyPolicies.
@@ -609,7 +609,7 @@ type ListKeyRotationsInput struct {
 	Limit              *int32 // 1 to 1000
 	Marker             string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListKeyRotationsOutput is the output of ListKeyRotations.
@@ -624,7 +624,7 @@ type ListKeysInput struct {
 	Limit  *int32 // 1 to 1000
 	Marker string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListKeysOutput is the output of ListKeys.
@@ -640,7 +640,7 @@ type ListResourceTagsInput struct {
 	Limit  *int32 // 1 to 1000
 	Marker string // 1 to 1024 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListResourceTagsOutput is the output of ListResourceTags.
@@ -657,7 +657,7 @@ type ListRetirableGrantsInput struct {
 	RetiringPrincipal        string // 1 to 256 characters
 	RetiringServicePrincipal string // 1 to 256 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // ListRetirableGrantsOutput is the output of ListRetirableGrants.
@@ -674,7 +674,7 @@ type PutKeyPolicyInput struct {
 	Policy                         string // required; 1 to 131072 characters
 	BypassPolicyLockoutSafetyCheck *bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // PutKeyPolicyOutput stands for the output of PutKeyPolicy, which has none: the answer's body is empty.
@@ -694,7 +694,7 @@ type ReEncryptInput struct {
 	DryRun                         bool
 	DryRunModifiers                []DryRunModifierType
 
-	presence presence
+	presence wire.Presence
 }
 
 // ReEncryptOutput is the output of ReEncrypt.
@@ -717,7 +717,7 @@ type ReplicateKeyInput struct {
 	Description                    string // at most 8192 characters
 	Tags                           []Tag
 
-	presence presence
+	presence wire.Presence
 }
 
 // ReplicateKeyOutput is the output of ReplicateKey.
@@ -734,7 +734,7 @@ type RetireGrantInput struct {
 	GrantID    string // 1 to 128 characters
 	DryRun     bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // RetireGrantOutput stands for the output of RetireGrant, which has none: the answer's body is empty.
@@ -747,7 +747,7 @@ type RevokeGrantInput struct {
 	GrantID string // required; 1 to 128 characters
 	DryRun  bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // RevokeGrantOutput stands for the output of RevokeGrant, which has none: the answer's body is empty.
@@ -758,7 +758,7 @@ type RevokeGrantOutput struct {
 type RotateKeyOnDemandInput struct {
 	KeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // RotateKeyOnDemandOutput is the output of RotateKeyOnDemand.
@@ -771,7 +771,7 @@ type ScheduleKeyDeletionInput struct {
 	KeyID               string // required; 1 to 2048 characters
 	PendingWindowInDays *int32 // 1 to 365
 
-	presence presence
+	presence wire.Presence
 }
 
 // ScheduleKeyDeletionOutput is the output of ScheduleKeyDeletion.
@@ -791,7 +791,7 @@ type SignInput struct {
 	SigningAlgorithm SigningAlgorithmSpec // required
 	DryRun           bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // SignOutput is the output of Sign.
@@ -806,7 +806,7 @@ type TagResourceInput struct {
 	KeyID string // required; 1 to 2048 characters
 	Tags  []Tag  // required
 
-	presence presence
+	presence wire.Presence
 }
 
 // TagResourceOutput stands for the output of TagResource, which has none: the answer's body is empty.
@@ -818,7 +818,7 @@ type UntagResourceInput struct {
 	KeyID   string   // required; 1 to 2048 characters
 	TagKeys []string // required
 
-	presence presence
+	presence wire.Presence
 }
 
 // UntagResourceOutput stands for the output of UntagResource, which has none: the answer's body is empty.
@@ -830,7 +830,7 @@ type UpdateAliasInput struct {
 	AliasName   string // required; 1 to 256 characters
 	TargetKeyID string // required; 1 to 2048 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // UpdateAliasOutput stands for the output of UpdateAlias, which has none: the answer's body is empty.
@@ -850,7 +850,7 @@ type UpdateCustomKeyStoreInput struct {
 	XksProxyAuthenticationCredential *XksProxyAuthenticationCredentialType
 	XksProxyConnectivity             XksProxyConnectivityType
 
-	presence presence
+	presence wire.Presence
 }
 
 // UpdateCustomKeyStoreOutput is the output of UpdateCustomKeyStore, an empty object.
@@ -862,7 +862,7 @@ type UpdateKeyDescriptionInput struct {
 	KeyID       string // required; 1 to 2048 characters
 	Description string // required; at most 8192 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // UpdateKeyDescriptionOutput stands for the output of UpdateKeyDescription, which has none: the answer's body is empty.
@@ -874,7 +874,7 @@ type UpdatePrimaryRegionInput struct {
 	KeyID         string // required; 1 to 2048 characters
 	PrimaryRegion string // required; 1 to 32 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // UpdatePrimaryRegionOutput stands for the output of UpdatePrimaryRegion, which has none: the answer's body is empty.
@@ -891,7 +891,7 @@ type VerifyInput struct {
 	GrantTokens      []string             // at most 10 items
 	DryRun           bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // VerifyOutput is the output of Verify.
@@ -910,7 +910,7 @@ type VerifyMacInput struct {
 	GrantTokens  []string         // at most 10 items
 	DryRun       bool
 
-	presence presence
+	presence wire.Presence
 }
 
 // VerifyMacOutput is the output of VerifyMac.
@@ -948,7 +948,7 @@ type GrantConstraints struct {
 	EncryptionContextEquals wire.StringMap
 	SourceARN               string // 20 to 512 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // GrantListEntry is a structure of the API.
@@ -1029,7 +1029,7 @@ type RecipientInfo struct {
 	KeyEncryptionAlgorithm KeyEncryptionMechanism
 	AttestationDocument    []byte // 1 to 262144 bytes
 
-	presence presence
+	presence wire.Presence
 }
 
 // RotationsListEntry is a structure of the API.
@@ -1050,7 +1050,7 @@ type Tag struct {
 	TagKey   string // required; 1 to 128 characters
 	TagValue string // required; at most 256 characters
 
-	presence presence
+	presence wire.Presence
 }
 
 // XksKeyConfigurationType is a structure of the API.

@@ -29,7 +29,7 @@ var (
 	patternXksProxyVpcEndpointServiceName           = wire.NewPattern(`^com\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$`)
 )
 
-// The enums of inputs, in the order in which KMS prints them.
+// The enums of inputs, in the order in which they are printed.
 const (
 	setAlgorithmSpec              = "RSAES_PKCS1_V1_5, RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, RSA_AES_KEY_WRAP_SHA_1, RSA_AES_KEY_WRAP_SHA_256, SM2PKE"
 	setCustomKeyStoreType         = "AWS_CLOUDHSM, EXTERNAL_KEY_STORE"
@@ -58,7 +58,7 @@ const (
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *CancelKeyDeletionInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -69,7 +69,7 @@ func (in *CancelKeyDeletionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ConnectCustomKeyStoreInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("customKeyStoreId")
 	} else {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
@@ -80,13 +80,13 @@ func (in *ConnectCustomKeyStoreInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *CreateAliasInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("aliasName")
 	} else {
 		v.Length("aliasName", in.AliasName, 1, 256)
 		v.Pattern("aliasName", in.AliasName, patternAliasName)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("targetKeyId")
 	} else {
 		v.Length("targetKeyId", in.TargetKeyID, 1, 2048)
@@ -97,39 +97,39 @@ func (in *CreateAliasInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *CreateCustomKeyStoreInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("customKeyStoreName")
 	} else {
 		v.Length("customKeyStoreName", in.CustomKeyStoreName, 1, 256)
 	}
-	if in.CloudHsmClusterID != "" || in.presence.has(1) {
+	if in.CloudHsmClusterID != "" || in.presence.Has(1) {
 		v.Length("cloudHsmClusterId", in.CloudHsmClusterID, 19, 24)
 		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterID)
 	}
-	if in.TrustAnchorCertificate != "" || in.presence.has(2) {
+	if in.TrustAnchorCertificate != "" || in.presence.Has(2) {
 		v.Length("trustAnchorCertificate", in.TrustAnchorCertificate, 1, 5000)
 	}
 	if !in.KeyStorePassword.IsNil() {
 		v.SecretString("keyStorePassword", in.KeyStorePassword, 7, 32, nil)
 	}
-	if in.CustomKeyStoreType != "" || in.presence.has(3) {
+	if in.CustomKeyStoreType != "" || in.presence.Has(3) {
 		if !in.CustomKeyStoreType.Valid() {
 			v.Enum("customKeyStoreType", string(in.CustomKeyStoreType), setCustomKeyStoreType)
 		}
 	}
-	if in.XksProxyURIEndpoint != "" || in.presence.has(4) {
+	if in.XksProxyURIEndpoint != "" || in.presence.Has(4) {
 		v.Length("xksProxyUriEndpoint", in.XksProxyURIEndpoint, 10, 128)
 		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyURIEndpoint)
 	}
-	if in.XksProxyURIPath != "" || in.presence.has(5) {
+	if in.XksProxyURIPath != "" || in.presence.Has(5) {
 		v.Length("xksProxyUriPath", in.XksProxyURIPath, 10, 128)
 		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyURIPath)
 	}
-	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(6) {
+	if in.XksProxyVpcEndpointServiceName != "" || in.presence.Has(6) {
 		v.Length("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, 20, 64)
 		v.Pattern("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, patternXksProxyVpcEndpointServiceName)
 	}
-	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(7) {
+	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.Has(7) {
 		v.Length("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, 12, 12)
 		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountID)
 	}
@@ -138,7 +138,7 @@ func (in *CreateCustomKeyStoreInput) Validate() error {
 		in.XksProxyAuthenticationCredential.validate(&v)
 		v.Leave(outer)
 	}
-	if in.XksProxyConnectivity != "" || in.presence.has(8) {
+	if in.XksProxyConnectivity != "" || in.presence.Has(8) {
 		if !in.XksProxyConnectivity.Valid() {
 			v.Enum("xksProxyConnectivity", string(in.XksProxyConnectivity), setXksProxyConnectivityType)
 		}
@@ -149,16 +149,16 @@ func (in *CreateCustomKeyStoreInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *CreateGrantInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.GranteePrincipal != "" || in.presence.has(1) {
+	if in.GranteePrincipal != "" || in.presence.Has(1) {
 		v.Length("granteePrincipal", in.GranteePrincipal, 1, 256)
 		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalID)
 	}
-	if in.RetiringPrincipal != "" || in.presence.has(2) {
+	if in.RetiringPrincipal != "" || in.presence.Has(2) {
 		v.Length("retiringPrincipal", in.RetiringPrincipal, 1, 256)
 		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalID)
 	}
@@ -185,15 +185,15 @@ func (in *CreateGrantInput) Validate() error {
 			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
 		}
 	}
-	if in.Name != "" || in.presence.has(3) {
+	if in.Name != "" || in.presence.Has(3) {
 		v.Length("name", in.Name, 1, 256)
 		v.Pattern("name", in.Name, patternGrantName)
 	}
-	if in.GranteeServicePrincipal != "" || in.presence.has(4) {
+	if in.GranteeServicePrincipal != "" || in.presence.Has(4) {
 		v.Length("granteeServicePrincipal", in.GranteeServicePrincipal, 1, 256)
 		v.Pattern("granteeServicePrincipal", in.GranteeServicePrincipal, patternServicePrincipal)
 	}
-	if in.RetiringServicePrincipal != "" || in.presence.has(5) {
+	if in.RetiringServicePrincipal != "" || in.presence.Has(5) {
 		v.Length("retiringServicePrincipal", in.RetiringServicePrincipal, 1, 256)
 		v.Pattern("retiringServicePrincipal", in.RetiringServicePrincipal, patternServicePrincipal)
 	}
@@ -203,34 +203,34 @@ func (in *CreateGrantInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *CreateKeyInput) Validate() error {
 	var v wire.Violations
-	if in.Policy != "" || in.presence.has(0) {
+	if in.Policy != "" || in.presence.Has(0) {
 		v.Length("policy", in.Policy, 1, 131072)
 		v.Pattern("policy", in.Policy, patternPolicy)
 	}
-	if in.Description != "" || in.presence.has(1) {
+	if in.Description != "" || in.presence.Has(1) {
 		v.Length("description", in.Description, 0, 8192)
 	}
-	if in.KeyUsage != "" || in.presence.has(2) {
+	if in.KeyUsage != "" || in.presence.Has(2) {
 		if !in.KeyUsage.Valid() {
 			v.Enum("keyUsage", string(in.KeyUsage), setKeyUsageType)
 		}
 	}
-	if in.CustomerMasterKeySpec != "" || in.presence.has(3) {
+	if in.CustomerMasterKeySpec != "" || in.presence.Has(3) {
 		if !in.CustomerMasterKeySpec.Valid() {
 			v.Enum("customerMasterKeySpec", string(in.CustomerMasterKeySpec), setCustomerMasterKeySpec)
 		}
 	}
-	if in.KeySpec != "" || in.presence.has(4) {
+	if in.KeySpec != "" || in.presence.Has(4) {
 		if !in.KeySpec.Valid() {
 			v.Enum("keySpec", string(in.KeySpec), setKeySpec)
 		}
 	}
-	if in.Origin != "" || in.presence.has(5) {
+	if in.Origin != "" || in.presence.Has(5) {
 		if !in.Origin.Valid() {
 			v.Enum("origin", string(in.Origin), setOriginType)
 		}
 	}
-	if in.CustomKeyStoreID != "" || in.presence.has(6) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(6) {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
 	}
 	if in.Tags != nil {
@@ -238,7 +238,7 @@ func (in *CreateKeyInput) Validate() error {
 			if v.Full() {
 				break
 			}
-			if in.Tags[i].presence == nullItem {
+			if in.Tags[i].presence == wire.NullItem {
 				v.NullItem("tags")
 				break
 			}
@@ -247,7 +247,7 @@ func (in *CreateKeyInput) Validate() error {
 			v.Leave(outer)
 		}
 	}
-	if in.XksKeyID != "" || in.presence.has(7) {
+	if in.XksKeyID != "" || in.presence.Has(7) {
 		v.Length("xksKeyId", in.XksKeyID, 1, 128)
 		v.Pattern("xksKeyId", in.XksKeyID, patternXksKeyID)
 	}
@@ -257,7 +257,7 @@ func (in *CreateKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DecapsulateInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -267,7 +267,7 @@ func (in *DecapsulateInput) Validate() error {
 	} else {
 		v.BlobLength("sharedSecretCiphertextBlob", in.SharedSecretCiphertextBlob, 1, 6144)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("encapsulationAlgorithm")
 	} else {
 		if !in.EncapsulationAlgorithm.Valid() {
@@ -302,10 +302,10 @@ func (in *DecryptInput) Validate() error {
 			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
 		}
 	}
-	if in.KeyID != "" || in.presence.has(0) {
+	if in.KeyID != "" || in.presence.Has(0) {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.EncryptionAlgorithm != "" || in.presence.has(1) {
+	if in.EncryptionAlgorithm != "" || in.presence.Has(1) {
 		if !in.EncryptionAlgorithm.Valid() {
 			v.Enum("encryptionAlgorithm", string(in.EncryptionAlgorithm), setEncryptionAlgorithmSpec)
 		}
@@ -331,7 +331,7 @@ func (in *DecryptInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DeleteAliasInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("aliasName")
 	} else {
 		v.Length("aliasName", in.AliasName, 1, 256)
@@ -343,7 +343,7 @@ func (in *DeleteAliasInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DeleteCustomKeyStoreInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("customKeyStoreId")
 	} else {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
@@ -354,12 +354,12 @@ func (in *DeleteCustomKeyStoreInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DeleteImportedKeyMaterialInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.KeyMaterialID != "" || in.presence.has(1) {
+	if in.KeyMaterialID != "" || in.presence.Has(1) {
 		v.Length("keyMaterialId", in.KeyMaterialID, 64, 64)
 		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyID)
 	}
@@ -369,12 +369,12 @@ func (in *DeleteImportedKeyMaterialInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DeriveSharedSecretInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("keyAgreementAlgorithm")
 	} else {
 		if !in.KeyAgreementAlgorithm.Valid() {
@@ -403,16 +403,16 @@ func (in *DeriveSharedSecretInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DescribeCustomKeyStoresInput) Validate() error {
 	var v wire.Violations
-	if in.CustomKeyStoreID != "" || in.presence.has(0) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(0) {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
 	}
-	if in.CustomKeyStoreName != "" || in.presence.has(1) {
+	if in.CustomKeyStoreName != "" || in.presence.Has(1) {
 		v.Length("customKeyStoreName", in.CustomKeyStoreName, 1, 256)
 	}
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(2) {
+	if in.Marker != "" || in.presence.Has(2) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -422,7 +422,7 @@ func (in *DescribeCustomKeyStoresInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DescribeKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -439,7 +439,7 @@ func (in *DescribeKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DisableKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -450,7 +450,7 @@ func (in *DisableKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DisableKeyRotationInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -461,7 +461,7 @@ func (in *DisableKeyRotationInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *DisconnectCustomKeyStoreInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("customKeyStoreId")
 	} else {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
@@ -472,7 +472,7 @@ func (in *DisconnectCustomKeyStoreInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *EnableKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -483,7 +483,7 @@ func (in *EnableKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *EnableKeyRotationInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -497,12 +497,12 @@ func (in *EnableKeyRotationInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *EncapsulateInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("encapsulationAlgorithm")
 	} else {
 		if !in.EncapsulationAlgorithm.Valid() {
@@ -521,7 +521,7 @@ func (in *EncapsulateInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *EncryptInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -540,7 +540,7 @@ func (in *EncryptInput) Validate() error {
 			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
 		}
 	}
-	if in.EncryptionAlgorithm != "" || in.presence.has(1) {
+	if in.EncryptionAlgorithm != "" || in.presence.Has(1) {
 		if !in.EncryptionAlgorithm.Valid() {
 			v.Enum("encryptionAlgorithm", string(in.EncryptionAlgorithm), setEncryptionAlgorithmSpec)
 		}
@@ -551,7 +551,7 @@ func (in *EncryptInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GenerateDataKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -562,7 +562,7 @@ func (in *GenerateDataKeyInput) Validate() error {
 	if in.NumberOfBytes != nil {
 		v.Range("numberOfBytes", *in.NumberOfBytes, 1, 1024)
 	}
-	if in.KeySpec != "" || in.presence.has(1) {
+	if in.KeySpec != "" || in.presence.Has(1) {
 		if !in.KeySpec.Valid() {
 			v.Enum("keySpec", string(in.KeySpec), setDataKeySpec)
 		}
@@ -587,12 +587,12 @@ func (in *GenerateDataKeyPairInput) Validate() error {
 	if in.EncryptionContext != nil {
 		v.NoNulls("encryptionContext", in.EncryptionContext)
 	}
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("keyPairSpec")
 	} else {
 		if !in.KeyPairSpec.Valid() {
@@ -619,12 +619,12 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) Validate() error {
 	if in.EncryptionContext != nil {
 		v.NoNulls("encryptionContext", in.EncryptionContext)
 	}
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("keyPairSpec")
 	} else {
 		if !in.KeyPairSpec.Valid() {
@@ -643,7 +643,7 @@ func (in *GenerateDataKeyPairWithoutPlaintextInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GenerateDataKeyWithoutPlaintextInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -651,7 +651,7 @@ func (in *GenerateDataKeyWithoutPlaintextInput) Validate() error {
 	if in.EncryptionContext != nil {
 		v.NoNulls("encryptionContext", in.EncryptionContext)
 	}
-	if in.KeySpec != "" || in.presence.has(1) {
+	if in.KeySpec != "" || in.presence.Has(1) {
 		if !in.KeySpec.Valid() {
 			v.Enum("keySpec", string(in.KeySpec), setDataKeySpec)
 		}
@@ -676,12 +676,12 @@ func (in *GenerateMacInput) Validate() error {
 	} else {
 		v.SecretLength("message", in.Message, 1, 4096)
 	}
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("macAlgorithm")
 	} else {
 		if !in.MacAlgorithm.Valid() {
@@ -703,7 +703,7 @@ func (in *GenerateRandomInput) Validate() error {
 	if in.NumberOfBytes != nil {
 		v.Range("numberOfBytes", *in.NumberOfBytes, 1, 1024)
 	}
-	if in.CustomKeyStoreID != "" || in.presence.has(0) {
+	if in.CustomKeyStoreID != "" || in.presence.Has(0) {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
 	}
 	if in.Recipient != nil {
@@ -717,7 +717,7 @@ func (in *GenerateRandomInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GetKeyLastUsageInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -728,12 +728,12 @@ func (in *GetKeyLastUsageInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GetKeyPolicyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.PolicyName != "" || in.presence.has(1) {
+	if in.PolicyName != "" || in.presence.Has(1) {
 		v.Length("policyName", in.PolicyName, 1, 128)
 		v.Pattern("policyName", in.PolicyName, patternPolicyName)
 	}
@@ -743,7 +743,7 @@ func (in *GetKeyPolicyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GetKeyRotationStatusInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -754,19 +754,19 @@ func (in *GetKeyRotationStatusInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GetParametersForImportInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("wrappingAlgorithm")
 	} else {
 		if !in.WrappingAlgorithm.Valid() {
 			v.Enum("wrappingAlgorithm", string(in.WrappingAlgorithm), setAlgorithmSpec)
 		}
 	}
-	if in.presence.has(2) {
+	if in.presence.Has(2) {
 		v.Missing("wrappingKeySpec")
 	} else {
 		if !in.WrappingKeySpec.Valid() {
@@ -779,7 +779,7 @@ func (in *GetParametersForImportInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *GetPublicKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -796,7 +796,7 @@ func (in *GetPublicKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ImportKeyMaterialInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -811,21 +811,21 @@ func (in *ImportKeyMaterialInput) Validate() error {
 	} else {
 		v.BlobLength("encryptedKeyMaterial", in.EncryptedKeyMaterial, 1, 6144)
 	}
-	if in.ExpirationModel != "" || in.presence.has(1) {
+	if in.ExpirationModel != "" || in.presence.Has(1) {
 		if !in.ExpirationModel.Valid() {
 			v.Enum("expirationModel", string(in.ExpirationModel), setExpirationModelType)
 		}
 	}
-	if in.ImportType != "" || in.presence.has(2) {
+	if in.ImportType != "" || in.presence.Has(2) {
 		if !in.ImportType.Valid() {
 			v.Enum("importType", string(in.ImportType), setImportType)
 		}
 	}
-	if in.KeyMaterialDescription != "" || in.presence.has(3) {
+	if in.KeyMaterialDescription != "" || in.presence.Has(3) {
 		v.Length("keyMaterialDescription", in.KeyMaterialDescription, 0, 256)
 		v.Pattern("keyMaterialDescription", in.KeyMaterialDescription, patternKeyMaterialDescription)
 	}
-	if in.KeyMaterialID != "" || in.presence.has(4) {
+	if in.KeyMaterialID != "" || in.presence.Has(4) {
 		v.Length("keyMaterialId", in.KeyMaterialID, 64, 64)
 		v.Pattern("keyMaterialId", in.KeyMaterialID, patternBackingKeyID)
 	}
@@ -835,13 +835,13 @@ func (in *ImportKeyMaterialInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ListAliasesInput) Validate() error {
 	var v wire.Violations
-	if in.KeyID != "" || in.presence.has(0) {
+	if in.KeyID != "" || in.presence.Has(0) {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -854,23 +854,23 @@ func (in *ListGrantsInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.GrantID != "" || in.presence.has(2) {
+	if in.GrantID != "" || in.presence.Has(2) {
 		v.Length("grantId", in.GrantID, 1, 128)
 	}
-	if in.GranteePrincipal != "" || in.presence.has(3) {
+	if in.GranteePrincipal != "" || in.presence.Has(3) {
 		v.Length("granteePrincipal", in.GranteePrincipal, 1, 256)
 		v.Pattern("granteePrincipal", in.GranteePrincipal, patternPrincipalID)
 	}
-	if in.GranteeServicePrincipal != "" || in.presence.has(4) {
+	if in.GranteeServicePrincipal != "" || in.presence.Has(4) {
 		v.Length("granteeServicePrincipal", in.GranteeServicePrincipal, 1, 256)
 		v.Pattern("granteeServicePrincipal", in.GranteeServicePrincipal, patternServicePrincipal)
 	}
@@ -880,7 +880,7 @@ func (in *ListGrantsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ListKeyPoliciesInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -888,7 +888,7 @@ func (in *ListKeyPoliciesInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -898,12 +898,12 @@ func (in *ListKeyPoliciesInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ListKeyRotationsInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.IncludeKeyMaterial != "" || in.presence.has(1) {
+	if in.IncludeKeyMaterial != "" || in.presence.Has(1) {
 		if !in.IncludeKeyMaterial.Valid() {
 			v.Enum("includeKeyMaterial", string(in.IncludeKeyMaterial), setIncludeKeyMaterial)
 		}
@@ -911,7 +911,7 @@ func (in *ListKeyRotationsInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(2) {
+	if in.Marker != "" || in.presence.Has(2) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -924,7 +924,7 @@ func (in *ListKeysInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -934,7 +934,7 @@ func (in *ListKeysInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ListResourceTagsInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -942,7 +942,7 @@ func (in *ListResourceTagsInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(1) {
+	if in.Marker != "" || in.presence.Has(1) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
@@ -955,15 +955,15 @@ func (in *ListRetirableGrantsInput) Validate() error {
 	if in.Limit != nil {
 		v.Range("limit", *in.Limit, 1, 1000)
 	}
-	if in.Marker != "" || in.presence.has(0) {
+	if in.Marker != "" || in.presence.Has(0) {
 		v.Length("marker", in.Marker, 1, 1024)
 		v.Pattern("marker", in.Marker, patternMarker)
 	}
-	if in.RetiringPrincipal != "" || in.presence.has(1) {
+	if in.RetiringPrincipal != "" || in.presence.Has(1) {
 		v.Length("retiringPrincipal", in.RetiringPrincipal, 1, 256)
 		v.Pattern("retiringPrincipal", in.RetiringPrincipal, patternPrincipalID)
 	}
-	if in.RetiringServicePrincipal != "" || in.presence.has(2) {
+	if in.RetiringServicePrincipal != "" || in.presence.Has(2) {
 		v.Length("retiringServicePrincipal", in.RetiringServicePrincipal, 1, 256)
 		v.Pattern("retiringServicePrincipal", in.RetiringServicePrincipal, patternServicePrincipal)
 	}
@@ -973,16 +973,16 @@ func (in *ListRetirableGrantsInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *PutKeyPolicyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.PolicyName != "" || in.presence.has(1) {
+	if in.PolicyName != "" || in.presence.Has(1) {
 		v.Length("policyName", in.PolicyName, 1, 128)
 		v.Pattern("policyName", in.PolicyName, patternPolicyName)
 	}
-	if in.presence.has(2) {
+	if in.presence.Has(2) {
 		v.Missing("policy")
 	} else {
 		v.Length("policy", in.Policy, 1, 131072)
@@ -1004,10 +1004,10 @@ func (in *ReEncryptInput) Validate() error {
 	if in.SourceEncryptionContext != nil {
 		v.NoNulls("sourceEncryptionContext", in.SourceEncryptionContext)
 	}
-	if in.SourceKeyID != "" || in.presence.has(0) {
+	if in.SourceKeyID != "" || in.presence.Has(0) {
 		v.Length("sourceKeyId", in.SourceKeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("destinationKeyId")
 	} else {
 		v.Length("destinationKeyId", in.DestinationKeyID, 1, 2048)
@@ -1015,12 +1015,12 @@ func (in *ReEncryptInput) Validate() error {
 	if in.DestinationEncryptionContext != nil {
 		v.NoNulls("destinationEncryptionContext", in.DestinationEncryptionContext)
 	}
-	if in.SourceEncryptionAlgorithm != "" || in.presence.has(2) {
+	if in.SourceEncryptionAlgorithm != "" || in.presence.Has(2) {
 		if !in.SourceEncryptionAlgorithm.Valid() {
 			v.Enum("sourceEncryptionAlgorithm", string(in.SourceEncryptionAlgorithm), setEncryptionAlgorithmSpec)
 		}
 	}
-	if in.DestinationEncryptionAlgorithm != "" || in.presence.has(3) {
+	if in.DestinationEncryptionAlgorithm != "" || in.presence.Has(3) {
 		if !in.DestinationEncryptionAlgorithm.Valid() {
 			v.Enum("destinationEncryptionAlgorithm", string(in.DestinationEncryptionAlgorithm), setEncryptionAlgorithmSpec)
 		}
@@ -1047,22 +1047,22 @@ func (in *ReEncryptInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ReplicateKeyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("replicaRegion")
 	} else {
 		v.Length("replicaRegion", in.ReplicaRegion, 1, 32)
 		v.Pattern("replicaRegion", in.ReplicaRegion, patternRegion)
 	}
-	if in.Policy != "" || in.presence.has(2) {
+	if in.Policy != "" || in.presence.Has(2) {
 		v.Length("policy", in.Policy, 1, 131072)
 		v.Pattern("policy", in.Policy, patternPolicy)
 	}
-	if in.Description != "" || in.presence.has(3) {
+	if in.Description != "" || in.presence.Has(3) {
 		v.Length("description", in.Description, 0, 8192)
 	}
 	if in.Tags != nil {
@@ -1070,7 +1070,7 @@ func (in *ReplicateKeyInput) Validate() error {
 			if v.Full() {
 				break
 			}
-			if in.Tags[i].presence == nullItem {
+			if in.Tags[i].presence == wire.NullItem {
 				v.NullItem("tags")
 				break
 			}
@@ -1085,13 +1085,13 @@ func (in *ReplicateKeyInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *RetireGrantInput) Validate() error {
 	var v wire.Violations
-	if in.GrantToken != "" || in.presence.has(0) {
+	if in.GrantToken != "" || in.presence.Has(0) {
 		v.Length("grantToken", in.GrantToken, 1, 8192)
 	}
-	if in.KeyID != "" || in.presence.has(1) {
+	if in.KeyID != "" || in.presence.Has(1) {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.GrantID != "" || in.presence.has(2) {
+	if in.GrantID != "" || in.presence.Has(2) {
 		v.Length("grantId", in.GrantID, 1, 128)
 	}
 	return v.Err()
@@ -1100,12 +1100,12 @@ func (in *RetireGrantInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *RevokeGrantInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("grantId")
 	} else {
 		v.Length("grantId", in.GrantID, 1, 128)
@@ -1116,7 +1116,7 @@ func (in *RevokeGrantInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *RotateKeyOnDemandInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1127,7 +1127,7 @@ func (in *RotateKeyOnDemandInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *ScheduleKeyDeletionInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1141,7 +1141,7 @@ func (in *ScheduleKeyDeletionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *SignInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1151,7 +1151,7 @@ func (in *SignInput) Validate() error {
 	} else {
 		v.SecretLength("message", in.Message, 1, 4096)
 	}
-	if in.MessageType != "" || in.presence.has(1) {
+	if in.MessageType != "" || in.presence.Has(1) {
 		if !in.MessageType.Valid() {
 			v.Enum("messageType", string(in.MessageType), setMessageType)
 		}
@@ -1162,7 +1162,7 @@ func (in *SignInput) Validate() error {
 			wire.ItemLengths(&v, "grantTokens", in.GrantTokens, 1, 8192, nil)
 		}
 	}
-	if in.presence.has(2) {
+	if in.presence.Has(2) {
 		v.Missing("signingAlgorithm")
 	} else {
 		if !in.SigningAlgorithm.Valid() {
@@ -1175,7 +1175,7 @@ func (in *SignInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *TagResourceInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1187,7 +1187,7 @@ func (in *TagResourceInput) Validate() error {
 			if v.Full() {
 				break
 			}
-			if in.Tags[i].presence == nullItem {
+			if in.Tags[i].presence == wire.NullItem {
 				v.NullItem("tags")
 				break
 			}
@@ -1202,7 +1202,7 @@ func (in *TagResourceInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *UntagResourceInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1220,13 +1220,13 @@ func (in *UntagResourceInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *UpdateAliasInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("aliasName")
 	} else {
 		v.Length("aliasName", in.AliasName, 1, 256)
 		v.Pattern("aliasName", in.AliasName, patternAliasName)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("targetKeyId")
 	} else {
 		v.Length("targetKeyId", in.TargetKeyID, 1, 2048)
@@ -1237,34 +1237,34 @@ func (in *UpdateAliasInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *UpdateCustomKeyStoreInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("customKeyStoreId")
 	} else {
 		v.Length("customKeyStoreId", in.CustomKeyStoreID, 1, 64)
 	}
-	if in.NewCustomKeyStoreName != "" || in.presence.has(1) {
+	if in.NewCustomKeyStoreName != "" || in.presence.Has(1) {
 		v.Length("newCustomKeyStoreName", in.NewCustomKeyStoreName, 1, 256)
 	}
 	if !in.KeyStorePassword.IsNil() {
 		v.SecretString("keyStorePassword", in.KeyStorePassword, 7, 32, nil)
 	}
-	if in.CloudHsmClusterID != "" || in.presence.has(2) {
+	if in.CloudHsmClusterID != "" || in.presence.Has(2) {
 		v.Length("cloudHsmClusterId", in.CloudHsmClusterID, 19, 24)
 		v.Pattern("cloudHsmClusterId", in.CloudHsmClusterID, patternCloudHsmClusterID)
 	}
-	if in.XksProxyURIEndpoint != "" || in.presence.has(3) {
+	if in.XksProxyURIEndpoint != "" || in.presence.Has(3) {
 		v.Length("xksProxyUriEndpoint", in.XksProxyURIEndpoint, 10, 128)
 		v.Pattern("xksProxyUriEndpoint", in.XksProxyURIEndpoint, patternXksProxyURIEndpoint)
 	}
-	if in.XksProxyURIPath != "" || in.presence.has(4) {
+	if in.XksProxyURIPath != "" || in.presence.Has(4) {
 		v.Length("xksProxyUriPath", in.XksProxyURIPath, 10, 128)
 		v.Pattern("xksProxyUriPath", in.XksProxyURIPath, patternXksProxyURIPath)
 	}
-	if in.XksProxyVpcEndpointServiceName != "" || in.presence.has(5) {
+	if in.XksProxyVpcEndpointServiceName != "" || in.presence.Has(5) {
 		v.Length("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, 20, 64)
 		v.Pattern("xksProxyVpcEndpointServiceName", in.XksProxyVpcEndpointServiceName, patternXksProxyVpcEndpointServiceName)
 	}
-	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.has(6) {
+	if in.XksProxyVpcEndpointServiceOwner != "" || in.presence.Has(6) {
 		v.Length("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, 12, 12)
 		v.Pattern("xksProxyVpcEndpointServiceOwner", in.XksProxyVpcEndpointServiceOwner, patternAccountID)
 	}
@@ -1273,7 +1273,7 @@ func (in *UpdateCustomKeyStoreInput) Validate() error {
 		in.XksProxyAuthenticationCredential.validate(&v)
 		v.Leave(outer)
 	}
-	if in.XksProxyConnectivity != "" || in.presence.has(7) {
+	if in.XksProxyConnectivity != "" || in.presence.Has(7) {
 		if !in.XksProxyConnectivity.Valid() {
 			v.Enum("xksProxyConnectivity", string(in.XksProxyConnectivity), setXksProxyConnectivityType)
 		}
@@ -1284,12 +1284,12 @@ func (in *UpdateCustomKeyStoreInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *UpdateKeyDescriptionInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("description")
 	} else {
 		v.Length("description", in.Description, 0, 8192)
@@ -1300,12 +1300,12 @@ func (in *UpdateKeyDescriptionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *UpdatePrimaryRegionInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("primaryRegion")
 	} else {
 		v.Length("primaryRegion", in.PrimaryRegion, 1, 32)
@@ -1317,7 +1317,7 @@ func (in *UpdatePrimaryRegionInput) Validate() error {
 // Validate checks in against the API's constraints. The error is a ValidationException.
 func (in *VerifyInput) Validate() error {
 	var v wire.Violations
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
@@ -1327,7 +1327,7 @@ func (in *VerifyInput) Validate() error {
 	} else {
 		v.SecretLength("message", in.Message, 1, 4096)
 	}
-	if in.MessageType != "" || in.presence.has(1) {
+	if in.MessageType != "" || in.presence.Has(1) {
 		if !in.MessageType.Valid() {
 			v.Enum("messageType", string(in.MessageType), setMessageType)
 		}
@@ -1337,7 +1337,7 @@ func (in *VerifyInput) Validate() error {
 	} else {
 		v.BlobLength("signature", in.Signature, 1, 6144)
 	}
-	if in.presence.has(2) {
+	if in.presence.Has(2) {
 		v.Missing("signingAlgorithm")
 	} else {
 		if !in.SigningAlgorithm.Valid() {
@@ -1361,12 +1361,12 @@ func (in *VerifyMacInput) Validate() error {
 	} else {
 		v.SecretLength("message", in.Message, 1, 4096)
 	}
-	if in.presence.has(0) {
+	if in.presence.Has(0) {
 		v.Missing("keyId")
 	} else {
 		v.Length("keyId", in.KeyID, 1, 2048)
 	}
-	if in.presence.has(1) {
+	if in.presence.Has(1) {
 		v.Missing("macAlgorithm")
 	} else {
 		if !in.MacAlgorithm.Valid() {
@@ -1394,14 +1394,14 @@ func (s *GrantConstraints) validate(v *wire.Violations) {
 	if s.EncryptionContextEquals != nil {
 		v.NoNulls("encryptionContextEquals", s.EncryptionContextEquals)
 	}
-	if s.SourceARN != "" || s.presence.has(0) {
+	if s.SourceARN != "" || s.presence.Has(0) {
 		v.Length("sourceArn", s.SourceARN, 20, 512)
 		v.Pattern("sourceArn", s.SourceARN, patternGrantConstraintSourceARN)
 	}
 }
 
 func (s *RecipientInfo) validate(v *wire.Violations) {
-	if s.KeyEncryptionAlgorithm != "" || s.presence.has(0) {
+	if s.KeyEncryptionAlgorithm != "" || s.presence.Has(0) {
 		if !s.KeyEncryptionAlgorithm.Valid() {
 			v.Enum("keyEncryptionAlgorithm", string(s.KeyEncryptionAlgorithm), setKeyEncryptionMechanism)
 		}
@@ -1412,12 +1412,12 @@ func (s *RecipientInfo) validate(v *wire.Violations) {
 }
 
 func (s *Tag) validate(v *wire.Violations) {
-	if s.presence.has(0) {
+	if s.presence.Has(0) {
 		v.Missing("tagKey")
 	} else {
 		v.Length("tagKey", s.TagKey, 1, 128)
 	}
-	if s.presence.has(1) {
+	if s.presence.Has(1) {
 		v.Missing("tagValue")
 	} else {
 		v.Length("tagValue", s.TagValue, 0, 256)

@@ -64,7 +64,7 @@ func (in *AssumeRoleInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -83,7 +83,7 @@ func (out *AssumeRoleOutput) AppendAudit(b []byte) []byte {
 	if out.SourceIdentity != "" {
 		b = wire.AppendString(wire.AppendName(b, "sourceIdentity"), out.SourceIdentity)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -93,7 +93,7 @@ func (in *GetAccessKeyInfoInput) AppendAudit(b []byte) []byte {
 	if in.AccessKeyID != "" {
 		b = wire.AppendString(wire.AppendName(b, "accessKeyId"), in.AccessKeyID)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -138,7 +138,7 @@ func (in *GetFederationTokenInput) AppendAudit(b []byte) []byte {
 		}
 		b = append(b, ']')
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -154,7 +154,7 @@ func (out *GetFederationTokenOutput) AppendAudit(b []byte) []byte {
 	if out.PackedPolicySize != nil {
 		b = wire.AppendInt(wire.AppendName(b, "packedPolicySize"), *out.PackedPolicySize)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
@@ -167,7 +167,7 @@ func (in *GetSessionTokenInput) AppendAudit(b []byte) []byte {
 	if in.SerialNumber != "" {
 		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
@@ -177,7 +177,7 @@ func (out *GetSessionTokenOutput) AppendAudit(b []byte) []byte {
 	if out.Credentials != nil {
 		b = out.Credentials.appendAudit(wire.AppendName(b, "credentials"))
 	}
-	return closeAudit(b, start)
+	return wire.CloseAudit(b, start)
 }
 
 func (s *AssumedRoleUser) appendAudit(b []byte) []byte {
@@ -224,14 +224,5 @@ func (s *Tag) appendAudit(b []byte) []byte {
 	b = append(b, '{')
 	b = wire.AppendString(wire.AppendName(b, "key"), s.Key)
 	b = wire.AppendString(wire.AppendName(b, "value"), s.Value)
-	return append(b, '}')
-}
-
-// closeAudit ends the object that begins at start. CloudTrail writes null for
-// an empty one.
-func closeAudit(b []byte, start int) []byte {
-	if len(b) == start+1 {
-		return append(b[:start], "null"...)
-	}
 	return append(b, '}')
 }

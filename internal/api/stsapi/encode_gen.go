@@ -79,7 +79,9 @@ func (s *Credentials) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "AccessKeyId", s.AccessKeyID)
 	b = wire.AppendXMLString(b, "SecretAccessKey", s.SecretAccessKey.Reveal())
 	b = wire.AppendXMLString(b, "SessionToken", s.SessionToken.Reveal())
-	b = wire.AppendXMLTime(b, "Expiration", s.Expiration)
+	if !s.Expiration.IsZero() {
+		b = wire.AppendXMLTime(b, "Expiration", s.Expiration)
+	}
 	return b
 }
 

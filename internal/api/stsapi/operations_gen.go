@@ -16,8 +16,8 @@ const (
 )
 
 // Handler runs the operations that are routed. The input was decoded and is
-// valid. Secret members of out are wiped after the call, so a handler keeps
-// none of them.
+// valid. Secret members of in and out are wiped after the call, so a handler
+// keeps none of them.
 type Handler interface {
 	AssumeRole(ctx context.Context, c *call.Call, in *AssumeRoleInput, out *AssumeRoleOutput) error
 	GetAccessKeyInfo(ctx context.Context, c *call.Call, in *GetAccessKeyInfoInput, out *GetAccessKeyInfoOutput) error
@@ -103,6 +103,7 @@ type traits struct {
 type input[T any] interface {
 	*T
 	Input
+	wipe()
 }
 
 type output[T any] interface {
@@ -122,6 +123,7 @@ func operation[I, O any, PI input[I], PO output[O]](
 			out O
 		}
 		in, out := PI(&message.in), PO(&message.out)
+		defer in.wipe()
 		defer out.wipe()
 		q := wire.NewQuery(body)
 		if err := in.DecodeQuery(&q); err != nil {
