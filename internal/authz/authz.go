@@ -249,7 +249,9 @@ func (d *decider) explain(ctx context.Context) (*Decision, error) {
 		return nil, err
 	}
 	d.record.Allowed = o.allowed()
-	d.record.Marks = d.marks()
+	if d.p != nil {
+		d.record.Marks = d.marks()
+	}
 	d.record.Text = o.words()
 	if !o.allowed() {
 		d.record.Text = d.message(o)
