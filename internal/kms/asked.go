@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/arn"
@@ -23,6 +24,7 @@ type asked struct {
 	algorithm keyring.Algorithm // kms:EncryptionAlgorithm; empty for none
 	context   wire.StringMap    // the encryption context
 	names     []string          // of context, once they were asked for
+	folded    map[string]int    // its pairs by their names without regard to case, once many were asked for
 	alias     string            // by which the request names the key; empty if by none
 	tags      []kmsapi.Tag      // that the request sets
 	tagKeys   []string          // of the tags that it sets or removes
@@ -44,7 +46,7 @@ func (a *asked) Value(k *policy.Key) policy.Value {
 	case "kms:encryptionalgorithm":
 		return text(string(a.algorithm))
 	case "kms:encryptioncontext:":
-		return pair(a.context, k.Sub)
+		return a.pair(k.Sub)
 	case "kms:encryptioncontextkeys":
 		if a.names == nil {
 			a.names = names(a.context)
@@ -79,10 +81,25 @@ func text(s string) policy.Value {
 
 // pair returns the value of an encryption context under a name, which policies
 // do not tell apart by case: if there are several, the one that is written the
-// same goes first.
-func pair(ec wire.StringMap, name string) policy.Value {
+// same goes first, and else the first of them.
+func (a *asked) pair(name string) policy.Value {
+	ec := a.context
 	if v, ok := ec.Get(name); ok {
 		return policy.String(v)
+	}
+	if len(ec) > fewPairs {
+		// Whoever writes the policy and the request could have all names held
+		// against all others.
+		if a.folded == nil {
+			a.folded = make(map[string]int, len(ec))
+			for i := len(ec) - 1; i >= 0; i-- {
+				a.folded[fold(ec[i].Name)] = i
+			}
+		}
+		if i, ok := a.folded[fold(name)]; ok {
+			return policy.String(ec[i].Value)
+		}
+		return policy.Value{}
 	}
 	for i := range ec {
 		if strings.EqualFold(ec[i].Name, name) {
@@ -90,6 +107,21 @@ func pair(ec wire.StringMap, name string) policy.Value {
 		}
 	}
 	return policy.Value{}
+}
+
+// fewPairs is how many pairs of an encryption context are looked through.
+const fewPairs = 32
+
+// fold returns what two texts have in common just if strings.EqualFold says
+// that they are the same.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, s)
 }
 
 // names returns the names of an encryption context.
