@@ -26,6 +26,9 @@ const (
 	orgPrefix       = "v1/org/"
 	unitPrefix      = "v1/ou/"
 	orgPolicyPrefix = "v1/orgpolicy/"
+	requestPrefix   = "v1/newacct/"
+	duePrefix       = "v1/newacctdue/"
+	emailPrefix     = "v1/email/"
 )
 
 func accountKey(id string) string   { return accountPrefix + id }
@@ -43,6 +46,9 @@ func named(prefix, account, name string) string {
 //	account 1   flags (1: management), name, created
 //	account 2   the same, then access keys of the root user, not before,
 //	            organization, parent, list of policies
+//	account 3   the same, then e-mail address, flags (1: made by its
+//	            organization), when it joined that, when it was closed, tags
+//	            (pairs)
 //	user 1      name, path, id, list of policies, list of access keys, created
 //	user 2      see entity.encode, as for groups and roles
 //	access key  flags (1: active), account, user name, user id, created, secret
@@ -53,7 +59,7 @@ func named(prefix, account, name string) string {
 // The others are described where they are encoded. All are of version 1 if
 // nothing else is said.
 const (
-	accountVersion   = 2
+	accountVersion   = 3
 	entityVersion    = 2
 	accessKeyVersion = 1
 	identityVersion  = 2
@@ -67,7 +73,12 @@ func (a *account) encode() []byte {
 	b = appendTime(b, a.NotBefore)
 	b = appendString(b, a.Organization)
 	b = appendString(b, a.Parent)
-	return appendStrings(b, a.policies)
+	b = appendStrings(b, a.policies)
+	b = appendString(b, a.Email)
+	b = append(b, flag(a.Made))
+	b = appendTime(b, a.Joined)
+	b = appendTime(b, a.Closed)
+	return appendPairs(b, a.Tags)
 }
 
 func decodeAccount(rec record.Record) (*account, error) {
@@ -83,6 +94,13 @@ func decodeAccount(rec record.Record) (*account, error) {
 		a.Organization = r.string()
 		a.Parent = r.string()
 		a.policies = r.strings()
+	}
+	if r.version >= 3 {
+		a.Email = r.string()
+		a.Made = r.flag()
+		a.Joined = r.time()
+		a.Closed = r.time()
+		a.Tags = r.pairs()
 	}
 	return a, r.end()
 }

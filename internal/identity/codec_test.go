@@ -22,15 +22,15 @@ func FuzzRecords(f *testing.F) {
 		version byte
 		seed    []byte
 	}{
-		{record.KindAccount, "v1/acct/111122223333", 2, nil},
+		{record.KindAccount, "v1/acct/111122223333", 3, nil},
 		{record.KindUser, "v1/user/111122223333/alice", 2, nil},
 		{record.KindGroup, "v1/group/111122223333/staff", 2, nil},
 		{record.KindRole, "v1/role/111122223333/worker", 2, nil},
 		{record.KindPolicy, "v1/policy/111122223333/p", 1, nil},
 		{record.KindUnique, "v1/uid/AIDA", 1, []byte{1, 1, 1, 'a', 1, 'b'}},
 		{record.KindAccessKey, "v1/akid/AKIAIOSFODNN7EXAMPLE", 1, nil},
-		{record.KindOrganization, "v1/org/o-0123456789", 1, nil},
-		{record.KindUnit, "v1/ou/o-0123456789/ou-root-01234567", 1, nil},
+		{record.KindOrganization, "v1/org/o-0123456789", 2, nil},
+		{record.KindUnit, "v1/ou/o-0123456789/ou-root-01234567", 2, nil},
 		{record.KindSystem, "v1/sys/identity", 2, nil},
 		{record.KindSystem, "v1/sys/seeded", 1, nil},
 		{0, "a session token", 1, identity.TicketSeed()},

@@ -199,7 +199,7 @@ func unrecognized(err error) error {
 
 // composeLongTerm composes the principal of a long-term access key.
 func (d *Directory) composeLongTerm(ctx context.Context, k *accessKey) (*call.Principal, error) {
-	a, err := d.openAccount(ctx, k.Account)
+	a, err := d.cachedAccount(ctx, k.Account)
 	if err != nil {
 		return nil, err
 	}
@@ -231,9 +231,9 @@ func (d *Directory) composeLongTerm(ctx context.Context, k *accessKey) (*call.Pr
 	return p, nil
 }
 
-// openAccount returns an account in which somebody can do something. Errors:
+// cachedAccount returns an account in which somebody can do something. Errors:
 // record.ErrNotFound, for one that was closed, too.
-func (d *Directory) openAccount(ctx context.Context, id string) (*cachedAccount, error) {
+func (d *Directory) cachedAccount(ctx context.Context, id string) (*cachedAccount, error) {
 	a, err := d.accounts.Get(ctx, []byte(accountKey(id)))
 	if err == nil && !a.Closed.IsZero() {
 		return nil, fmt.Errorf("account %s is closed: %w", id, record.ErrNotFound)

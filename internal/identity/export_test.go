@@ -38,6 +38,9 @@ func Recode(rec record.Record) ([]byte, error) {
 	case rec.Kind == record.KindUnit:
 		u, err := decodeUnit(rec)
 		return u.encode(), err
+	case rec.Kind == record.KindAccountRequest:
+		q, err := decodeAccountRequest(rec)
+		return q.encode(), err
 	case rec.Key == seededKey:
 		names, err := decodeSeeded(rec)
 		return encodeSeeded(names), err

@@ -467,7 +467,7 @@ func TestStrictRecords(t *testing.T) {
 		}
 		good := bytes.Clone(rec.Value)
 		newer := bytes.Clone(good)
-		newer[0] = 3
+		newer[0] = 99
 		long := append(bytes.Clone(good), 0)
 		if kind == record.KindAccessKey {
 			long = append(bytes.Clone(good), bytes.Repeat([]byte{0}, 5)...)

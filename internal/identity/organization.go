@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
@@ -22,6 +23,11 @@ const (
 	MaxControlPolicies = 5    // of one type, attached to one target
 	MaxControlSize     = 5120 // characters of an SCP or RCP
 	MaxUnitDepth       = 5    // units in each other
+
+	MaxMembers                 = 10_000 // accounts of an organization, closed ones too; what AWS raises it to
+	MaxUnits                   = 2_000  // of an organization
+	MaxServiceControlPolicies  = 10_000 // of an organization
+	MaxResourceControlPolicies = 1_000  // of an organization
 )
 
 // What an organization is, hangs together like this: the record of an account
@@ -29,6 +35,11 @@ const (
 // unit likewise; that of the organization those attached to the root. So
 // whoever deletes one of these records, or a policy, takes access from the
 // accounts below, and never gives it.
+//
+// Nothing counts what is in a unit, or what a policy is attached to: who deletes
+// one looks. So whoever puts something into a unit or root, or attaches a
+// policy, puts the record of that as it is, too (see hold): of two who do so at
+// the same time, one begins anew, and sees what the other has done.
 
 var (
 	organizationID       = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
@@ -41,10 +52,14 @@ func orgKey(id string) string                     { return orgPrefix + id }
 func unitKey(organization, id string) string      { return unitPrefix + organization + "/" + id }
 func orgPolicyKey(organization, id string) string { return orgPolicyPrefix + organization + "/" + id }
 
+// organizationVersion is the version of the records of organizations, units and
+// their policies. Those of version 1 end without tags.
+const organizationVersion = 2
+
 // encode returns the record's value: root, management account, types, created,
-// policies of the root.
+// policies of the root, its tags (pairs).
 func (o *Organization) encode() []byte {
-	b := []byte{1}
+	b := []byte{organizationVersion}
 	b = appendString(b, o.Root)
 	b = appendString(b, o.Master)
 	var types []string
@@ -53,53 +68,63 @@ func (o *Organization) encode() []byte {
 	}
 	b = appendStrings(b, types)
 	b = appendTime(b, o.Created)
-	return appendStrings(b, o.Policies)
+	b = appendStrings(b, o.Policies)
+	return appendPairs(b, o.Tags)
 }
 
 func decodeOrganization(rec record.Record) (*Organization, error) {
-	r := newReader(rec.Value, 1)
+	r := newReader(rec.Value, organizationVersion)
 	o := &Organization{ID: strings.TrimPrefix(rec.Key, orgPrefix), Root: r.string(), Master: r.string()}
 	for _, t := range r.strings() {
 		o.Types = append(o.Types, OrganizationPolicyType(t))
 	}
 	o.Created = r.time()
 	o.Policies = r.strings()
+	if r.version >= 2 {
+		o.Tags = r.pairs()
+	}
 	return o, r.end()
 }
 
-// encode returns the record's value: name, parent, created, policies.
+// encode returns the record's value: name, parent, created, policies, tags
+// (pairs).
 func (u *Unit) encode() []byte {
-	b := []byte{1}
+	b := []byte{organizationVersion}
 	b = appendString(b, u.Name)
 	b = appendString(b, u.Parent)
 	b = appendTime(b, u.Created)
-	return appendStrings(b, u.Policies)
+	b = appendStrings(b, u.Policies)
+	return appendPairs(b, u.Tags)
 }
 
 func decodeUnit(rec record.Record) (*Unit, error) {
-	r := newReader(rec.Value, 1)
+	r := newReader(rec.Value, organizationVersion)
 	u := new(Unit)
 	u.Organization, u.ID, _ = strings.Cut(strings.TrimPrefix(rec.Key, unitPrefix), "/")
 	u.Name = r.string()
 	u.Parent = r.string()
 	u.Created = r.time()
 	u.Policies = r.strings()
+	if r.version >= 2 {
+		u.Tags = r.pairs()
+	}
 	return u, r.end()
 }
 
-// encode returns the record's value: type, name, description, text, and the
-// management account.
+// encode returns the record's value: type, name, description, text, the
+// management account, tags (pairs).
 func (p *OrganizationPolicy) encode(master string) []byte {
-	b := []byte{1}
+	b := []byte{organizationVersion}
 	b = appendString(b, string(p.Type))
 	b = appendString(b, p.Name)
 	b = appendString(b, p.Description)
 	b = appendString(b, p.Content)
-	return appendString(b, master)
+	b = appendString(b, master)
+	return appendPairs(b, p.Tags)
 }
 
 func decodeOrganizationPolicy(rec record.Record) (*OrganizationPolicy, error) {
-	r := newReader(rec.Value, 1)
+	r := newReader(rec.Value, organizationVersion)
 	p := new(OrganizationPolicy)
 	p.Organization, p.ID, _ = strings.Cut(strings.TrimPrefix(rec.Key, orgPolicyPrefix), "/")
 	p.Type = OrganizationPolicyType(r.string())
@@ -107,6 +132,9 @@ func decodeOrganizationPolicy(rec record.Record) (*OrganizationPolicy, error) {
 	p.Description = r.string()
 	p.Content = r.string()
 	p.ARN = "arn:" + partition + ":organizations::" + r.string() + ":policy/" + p.Organization + "/" + strings.ToLower(string(p.Type)) + "/" + p.ID
+	if r.version >= 2 {
+		p.Tags = r.pairs()
+	}
 	return p, r.end()
 }
 
@@ -299,7 +327,7 @@ func (d *Directory) CreateOrganization(ctx context.Context, o Organization) (Org
 			return Organization{}, err
 		}
 	}
-	o.Created, o.Policies = d.stamp(), []string{FullAWSAccess}
+	o.Created, o.Policies, o.Tags = d.stamp(), []string{FullAWSAccess}, nil
 	err := d.retry(ctx, func() error {
 		a, rec, err := d.loadAccount(ctx, o.Master)
 		if err != nil {
@@ -315,13 +343,19 @@ func (d *Directory) CreateOrganization(ctx context.Context, o Organization) (Org
 			return err
 		}
 		next := *a
-		next.Organization, next.Parent, next.policies = o.ID, o.Root, []string{FullAWSAccess}
+		next.join(&o, o.Root, d.stamp())
 		tx := d.rs.Begin()
 		tx.Create(record.KindOrganization, orgKey(o.ID), o.encode())
 		tx.Put(rec, next.encode())
 		return d.commit(ctx, tx, "making organization "+o.ID)
 	})
 	return o, err
+}
+
+// join puts an account into an organization, under its root or a unit.
+func (a *account) join(o *Organization, parent string, now time.Time) {
+	a.Organization, a.Parent, a.policies = o.ID, parent, []string{FullAWSAccess}
+	a.Joined, a.Made = now, false
 }
 
 func (t OrganizationPolicyType) check() error {
@@ -350,32 +384,20 @@ func (d *Directory) loadOrganization(ctx context.Context, id string) (*Organizat
 	return load(ctx, d.rs, record.KindOrganization, orgKey(id), "organization "+id, decodeOrganization)
 }
 
-// EnablePolicyType enables a type of policy in an organization's root; policies
-// of the type count from now on. Errors: ErrNotFound, ErrInvalid.
-func (d *Directory) EnablePolicyType(ctx context.Context, organization string, t OrganizationPolicyType) error {
-	if err := t.check(); err != nil {
-		return err
-	}
-	return d.changeTarget(ctx, organization, "", func(tx *record.Tx, target *target) (bool, error) {
-		o := target.organization
-		if slices.Contains(o.Types, t) {
-			return false, nil
-		}
-		o.Types = append(slices.Clone(o.Types), t)
-		slices.Sort(o.Types)
-		return true, nil
-	})
-}
-
 // CreateUnit makes an organizational unit in u.Organization under u.Parent,
-// with FullAWSAccess attached. Its id is random if it is not given. Errors:
-// ErrNotFound (the parent), ErrExists, ErrInvalid, ErrLimit (five in each other).
+// with tags, and with FullAWSAccess attached. Its id is random if it is not
+// given. Errors: ErrNotFound (the parent), ErrExists (the id, or another under
+// the parent has the name), ErrInvalid, ErrDepth (five in each other), ErrLimit.
 func (d *Directory) CreateUnit(ctx context.Context, u Unit) (Unit, error) {
-	if n := utf8.RuneCountInString(u.Name); n < 1 || n > 128 || !utf8.ValidString(u.Name) {
-		return Unit{}, fmt.Errorf("%w: name of an organizational unit %q; it has 1 to 128 characters", ErrInvalid, u.Name)
+	if err := checkUnitName(u.Name); err != nil {
+		return Unit{}, err
+	}
+	var err error
+	if u.Tags, err = addTags(nil, u.Tags); err != nil {
+		return Unit{}, err
 	}
 	u.Created, u.Policies = d.stamp(), []string{FullAWSAccess}
-	err := d.retry(ctx, func() error {
+	err = d.retry(ctx, func() error {
 		o, rec, err := d.loadOrganization(ctx, u.Organization)
 		if err != nil {
 			return err
@@ -394,15 +416,26 @@ func (d *Directory) CreateUnit(ctx context.Context, u Unit) (Unit, error) {
 				return err
 			}
 			if depth == MaxUnitDepth {
-				return &Error{ErrLimit, fmt.Sprintf("Organizational units can be %d deep.", MaxUnitDepth)}
+				return &Error{ErrDepth, fmt.Sprintf("Organizational units can be %d deep.", MaxUnitDepth)}
 			}
-			tx.Check(at)
+			if parent == u.Parent {
+				tx.Put(at, above.encode())
+			} else {
+				tx.Check(at)
+			}
 			parent = above.Parent
 		}
-		tx.Check(rec)
+		if u.Parent == o.Root {
+			tx.Put(rec, o.encode())
+		} else {
+			tx.Check(rec)
+		}
 		if _, _, err := d.loadUnit(ctx, o.ID, u.ID); err == nil {
 			return &Error{ErrExists, "Organizational unit " + u.ID + " exists already."}
 		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := d.uniqueUnit(ctx, &u); err != nil {
 			return err
 		}
 		tx.Create(record.KindUnit, unitKey(o.ID, u.ID), u.encode())
@@ -427,27 +460,26 @@ func (d *Directory) loadUnit(ctx context.Context, organization, id string) (*Uni
 	return load(ctx, d.rs, record.KindUnit, unitKey(organization, id), "organizational unit "+id, decodeUnit)
 }
 
-// CreateOrganizationPolicy makes an SCP or RCP; its id is random if it is not
-// given. Errors: ErrNotFound (the organization), ErrExists, ErrInvalid,
-// ErrMalformed, ErrLimit (its size).
+// CreateOrganizationPolicy makes an SCP or RCP with tags; its id is random if it
+// is not given. Errors: ErrNotFound (the organization), ErrExists (the id, or
+// another of the type has the name), ErrInvalid, ErrMalformed, ErrLimit (its
+// size, or their number).
 func (d *Directory) CreateOrganizationPolicy(ctx context.Context, p OrganizationPolicy) (OrganizationPolicy, error) {
 	if p.ID == "" {
 		p.ID = "p-" + randomText(10)
 	}
 	p.AWSManaged = false
-	if n := utf8.RuneCountInString(p.Name); n < 1 || n > 128 || !utf8.ValidString(p.Name) {
-		return OrganizationPolicy{}, fmt.Errorf("%w: name of a policy %q; it has 1 to 128 characters", ErrInvalid, p.Name)
-	}
 	if !organizationPolicyID.MatchString(p.ID) {
 		return OrganizationPolicy{}, fmt.Errorf("%w: id of a policy %q; it is p- and 8 to 128 lower-case letters, digits and _", ErrInvalid, p.ID)
-	}
-	if utf8.RuneCountInString(p.Description) > 512 {
-		return OrganizationPolicy{}, fmt.Errorf("%w: a description has up to 512 characters", ErrInvalid)
 	}
 	if err := errors.Join(p.Type.check(), d.checkControl(&p)); err != nil {
 		return OrganizationPolicy{}, err
 	}
-	err := d.retry(ctx, func() error {
+	var err error
+	if p.Tags, err = addTags(nil, p.Tags); err != nil {
+		return OrganizationPolicy{}, err
+	}
+	err = d.retry(ctx, func() error {
 		o, rec, err := d.loadOrganization(ctx, p.Organization)
 		if err != nil {
 			return err
@@ -457,8 +489,11 @@ func (d *Directory) CreateOrganizationPolicy(ctx context.Context, p Organization
 		} else if !errors.Is(err, ErrNotFound) {
 			return err
 		}
+		if err := d.uniqueControl(ctx, &p); err != nil {
+			return err
+		}
 		tx := d.rs.Begin()
-		tx.Check(rec)
+		tx.Put(rec, o.encode())
 		tx.Create(record.KindOrgPolicy, orgPolicyKey(o.ID, p.ID), p.encode(o.Master))
 		return d.commit(ctx, tx, "making policy "+p.ID)
 	})
@@ -468,8 +503,15 @@ func (d *Directory) CreateOrganizationPolicy(ctx context.Context, p Organization
 	return d.OrganizationPolicy(ctx, p.Organization, p.ID)
 }
 
-// checkControl returns what is wrong with the text of an SCP or RCP.
+// checkControl returns what is wrong with the name, description and text of an
+// SCP or RCP.
 func (d *Directory) checkControl(p *OrganizationPolicy) error {
+	if n := utf8.RuneCountInString(p.Name); n < 1 || n > 128 || !utf8.ValidString(p.Name) {
+		return fmt.Errorf("%w: name of a policy %q; it has 1 to 128 characters", ErrInvalid, p.Name)
+	}
+	if utf8.RuneCountInString(p.Description) > 512 || !utf8.ValidString(p.Description) {
+		return fmt.Errorf("%w: a description has up to 512 characters", ErrInvalid)
+	}
 	if utf8.RuneCountInString(p.Content) > MaxControlSize {
 		return &Error{ErrLimit, fmt.Sprintf("A policy has up to %d characters.", MaxControlSize)}
 	}
@@ -497,9 +539,13 @@ func (d *Directory) loadControl(ctx context.Context, organization, id string) (*
 	return load(ctx, d.rs, record.KindOrgPolicy, orgPolicyKey(organization, id), "policy "+id, decodeOrganizationPolicy)
 }
 
-// UpdateOrganizationPolicy gives a policy another text. Errors: ErrNotFound,
-// ErrMalformed, ErrLimit, ErrUnmodifiable.
-func (d *Directory) UpdateOrganizationPolicy(ctx context.Context, organization, id, content string) error {
+// OrganizationPolicyUpdate is what of a policy is changed: what is nil stays.
+type OrganizationPolicyUpdate struct{ Name, Description, Content *string }
+
+// UpdateOrganizationPolicy changes a policy. Errors: ErrNotFound, ErrExists
+// (another of its type has the name), ErrMalformed, ErrInvalid, ErrLimit,
+// ErrUnmodifiable.
+func (d *Directory) UpdateOrganizationPolicy(ctx context.Context, organization, id string, u OrganizationPolicyUpdate) error {
 	return d.retry(ctx, func() error {
 		p, rec, err := d.loadControl(ctx, organization, id)
 		if err != nil {
@@ -508,16 +554,26 @@ func (d *Directory) UpdateOrganizationPolicy(ctx context.Context, organization, 
 		if p.AWSManaged {
 			return &Error{ErrUnmodifiable, "Policy " + id + " is AWS's and cannot be changed."}
 		}
-		o, _, err := d.loadOrganization(ctx, organization)
+		o, orgRec, err := d.loadOrganization(ctx, organization)
 		if err != nil {
 			return err
 		}
 		next := *p
-		next.Content = content
+		for _, f := range []struct{ to, from *string }{{&next.Name, u.Name}, {&next.Description, u.Description}, {&next.Content, u.Content}} {
+			if f.from != nil {
+				*f.to = *f.from
+			}
+		}
 		if err := d.checkControl(&next); err != nil {
 			return err
 		}
 		tx := d.rs.Begin()
+		if next.Name != p.Name {
+			if err := d.uniqueControl(ctx, &next); err != nil {
+				return err
+			}
+			tx.Put(orgRec, o.encode())
+		}
 		tx.Put(rec, next.encode(o.Master))
 		return d.commit(ctx, tx, "changing policy "+id)
 	})
@@ -541,28 +597,46 @@ func (t *target) policies() *[]string {
 	return &t.organization.Policies
 }
 
+func (t *target) tags() *[]Tag {
+	switch {
+	case t.unit != nil:
+		return &t.unit.Tags
+	case t.account != nil:
+		return &t.account.Tags
+	}
+	return &t.organization.Tags
+}
+
+// target reads the root (also if the id is empty), a unit or an account of an
+// organization. In a transaction, the organization's record must then stay as it
+// is.
+func (d *Directory) target(ctx context.Context, organization, id string, tx *record.Tx) (*target, record.Record, error) {
+	o, rec, err := d.loadOrganization(ctx, organization)
+	if err != nil {
+		return nil, record.Record{}, err
+	}
+	t := &target{organization: o}
+	if id == "" || id == o.Root {
+		return t, rec, nil
+	}
+	if tx != nil {
+		tx.Check(rec)
+	}
+	if arn.IsAccount(id) {
+		t.account, rec, err = d.member(ctx, o.ID, id)
+	} else {
+		t.unit, rec, err = d.loadUnit(ctx, o.ID, id)
+	}
+	return t, rec, err
+}
+
 // changeTarget changes the root (also if the id is empty), a unit or an account
 // of an organization, if f says that there is something to change. What f is
 // given is a copy, but for the lists in it.
 func (d *Directory) changeTarget(ctx context.Context, organization, id string, f func(tx *record.Tx, t *target) (bool, error)) error {
 	return d.retry(ctx, func() error {
-		o, rec, err := d.loadOrganization(ctx, organization)
-		if err != nil {
-			return err
-		}
-		t := &target{organization: o}
 		tx := d.rs.Begin()
-		switch {
-		case id == "" || id == o.Root:
-		case arn.IsAccount(id):
-			tx.Check(rec)
-			if t.account, rec, err = d.loadAccount(ctx, id); err == nil && t.account.Organization != o.ID {
-				err = fmt.Errorf("%w: account %s in organization %s", ErrNotFound, id, o.ID)
-			}
-		default:
-			tx.Check(rec)
-			t.unit, rec, err = d.loadUnit(ctx, o.ID, id)
-		}
+		t, rec, err := d.target(ctx, organization, id, tx)
 		if err != nil {
 			return err
 		}
@@ -576,9 +650,9 @@ func (d *Directory) changeTarget(ctx context.Context, organization, id string, f
 		case t.account != nil:
 			tx.Put(rec, t.account.encode())
 		default:
-			tx.Put(rec, o.encode())
+			tx.Put(rec, t.organization.encode())
 		}
-		return d.commit(ctx, tx, "changing organization "+o.ID)
+		return d.commit(ctx, tx, "changing organization "+t.organization.ID)
 	})
 }
 
@@ -606,7 +680,7 @@ func (d *Directory) AttachOrganizationPolicy(ctx context.Context, organization, 
 			return false, &Error{ErrLimit, fmt.Sprintf("A target has up to %d policies of a type.", MaxControlPolicies)}
 		}
 		if !p.AWSManaged {
-			tx.Check(rec)
+			tx.Put(rec, p.encode(t.organization.Master))
 		}
 		*list = append(slices.Clone(*list), id)
 		return true, nil
@@ -665,7 +739,8 @@ func (d *Directory) DetachOrganizationPolicy(ctx context.Context, organization, 
 
 // PlaceAccount puts an account under the root or a unit of an organization. One
 // that was in none gets FullAWSAccess attached; one that was elsewhere in it
-// keeps what is. Errors: ErrNotFound, ErrExists if it is in another organization.
+// keeps what is. Errors: ErrNotFound, ErrExists if it is in another
+// organization, ErrLimit.
 func (d *Directory) PlaceAccount(ctx context.Context, account, organization, parent string) error {
 	return d.retry(ctx, func() error {
 		o, orgRec, err := d.loadOrganization(ctx, organization)
@@ -677,26 +752,27 @@ func (d *Directory) PlaceAccount(ctx context.Context, account, organization, par
 			return err
 		}
 		tx := d.rs.Begin()
-		tx.Check(orgRec)
-		if parent != o.Root {
-			_, at, err := d.loadUnit(ctx, o.ID, parent)
-			if err != nil {
-				return err
-			}
-			tx.Check(at)
-		}
 		next := *a
 		switch a.Organization {
 		case o.ID:
 			if a.Parent == parent {
 				return nil
 			}
+			next.Parent = parent
+			if err := d.hold(ctx, tx, o, orgRec, parent, false); err != nil {
+				return err
+			}
 		case "":
-			next.Organization, next.policies = o.ID, []string{FullAWSAccess}
+			if err := d.roomForMember(ctx, o); err != nil {
+				return err
+			}
+			next.join(o, parent, d.stamp())
+			if err := d.hold(ctx, tx, o, orgRec, parent, true); err != nil {
+				return err
+			}
 		default:
 			return &Error{ErrExists, "Account " + account + " is in another organization."}
 		}
-		next.Parent = parent
 		tx.Put(rec, next.encode())
 		return d.commit(ctx, tx, "placing account "+account)
 	})

@@ -39,6 +39,11 @@ func organized(t *testing.T) *house {
 	return h
 }
 
+// text is an update of a policy's text.
+func text(content string) identity.OrganizationPolicyUpdate {
+	return identity.OrganizationPolicyUpdate{Content: &content}
+}
+
 func (h *house) control(id string, t identity.OrganizationPolicyType, content string) {
 	h.t.Helper()
 	_, err := h.CreateOrganizationPolicy(h.t.Context(), identity.OrganizationPolicy{Organization: org, ID: id, Type: t, Name: id, Content: content})
@@ -84,15 +89,15 @@ func TestOrganization(t *testing.T) {
 		h.ok(h.DetachOrganizationPolicy(ctx, org, identity.FullAWSAccess, target))
 		h.says("kms alone at "+target, "kms:Decrypt", "allowed")
 		h.says("kms alone at "+target, "iam:GetUser", "nothing")
-		h.ok(h.UpdateOrganizationPolicy(ctx, org, "p-kmsonly1", allow("iam:*")))
+		h.ok(h.UpdateOrganizationPolicy(ctx, org, "p-kmsonly1", text(allow("iam:*"))))
 		h.says("iam alone at "+target, "kms:Decrypt", "nothing")
-		h.ok(h.UpdateOrganizationPolicy(ctx, org, "p-kmsonly1", allow("kms:*")))
+		h.ok(h.UpdateOrganizationPolicy(ctx, org, "p-kmsonly1", text(allow("kms:*"))))
 		h.ok(h.AttachOrganizationPolicy(ctx, org, identity.FullAWSAccess, target))
 		h.ok(h.DetachOrganizationPolicy(ctx, org, "p-kmsonly1", target))
 	}
 	h.wants("not attached", h.DetachOrganizationPolicy(ctx, org, "p-kmsonly1", root), identity.ErrNotFound)
 	h.wants("RCPFullAWSAccess", h.DetachOrganizationPolicy(ctx, org, identity.RCPFullAWSAccess, root), identity.ErrConflict)
-	h.wants("AWS's", h.UpdateOrganizationPolicy(ctx, org, identity.FullAWSAccess, allow("kms:*")), identity.ErrUnmodifiable)
+	h.wants("AWS's", h.UpdateOrganizationPolicy(ctx, org, identity.FullAWSAccess, text(allow("kms:*"))), identity.ErrUnmodifiable)
 	h.wants("an account that is not in it", h.AttachOrganizationPolicy(ctx, org, "p-denydecrypt", external), identity.ErrNotFound)
 	h.wants("no target", h.AttachOrganizationPolicy(ctx, org, "p-denydecrypt", "r-otherroot"), identity.ErrNotFound)
 	h.wants("no policy", h.AttachOrganizationPolicy(ctx, org, "p-unknown1", root), identity.ErrNotFound)
@@ -149,7 +154,7 @@ func TestOrganizationRefused(t *testing.T) {
 	}
 	parent := unitTwo
 	for i := range 4 {
-		u, err := h.CreateUnit(ctx, identity.Unit{Organization: org, Name: "deep", Parent: parent})
+		u, err := h.CreateUnit(ctx, identity.Unit{Organization: org, Name: "deep", Parent: parent, Tags: []identity.Tag{{Name: "depth", Value: fmt.Sprint(i)}}})
 		if i < 3 {
 			h.ok(err)
 			parent = u.ID
@@ -178,7 +183,7 @@ func TestOrganizationRefused(t *testing.T) {
 	}
 	h.wants("a type that is not enabled", h.AttachOrganizationPolicy(ctx, "o-0123456789", p.ID, external), identity.ErrInvalid)
 	h.ok(h.EnablePolicyType(ctx, "o-0123456789", identity.ServiceControlPolicy))
-	h.ok(h.EnablePolicyType(ctx, "o-0123456789", identity.ServiceControlPolicy))
+	h.wants("enabled twice", h.EnablePolicyType(ctx, "o-0123456789", identity.ServiceControlPolicy), identity.ErrExists)
 	h.ok(h.AttachOrganizationPolicy(ctx, "o-0123456789", p.ID, external))
 	if o, err := h.OrganizationByID(ctx, "o-0123456789"); err != nil || len(o.Types) != 1 {
 		t.Errorf("organization %+v, %v", o, err)

@@ -75,14 +75,19 @@ func (d *Directory) Role(ctx context.Context, account, name string) (Role, error
 
 // RoleByARN returns the role with this very ARN, and its trust policy, in which
 // principals are bound to their unique ids. The policy is shared; it is nil if
-// it cannot be read any more. Errors: ErrNotFound.
+// it cannot be read any more. Errors: ErrNotFound, also if the role's account is
+// closed.
 func (d *Directory) RoleByARN(ctx context.Context, text string) (Role, *policy.Policy, error) {
 	account, name, ok := roleARN(text)
 	if !ok {
 		return Role{}, nil, &Error{ErrNotFound, "The role " + text + " cannot be found."}
 	}
 	e, rec, err := d.entity(ctx, Entity{RoleEntity, account, name})
-	if err == nil && e.arn() != text {
+	if err == nil {
+		// Sessions of it would be refused.
+		_, err = d.cachedAccount(ctx, account)
+	}
+	if errors.Is(err, record.ErrNotFound) || err == nil && e.arn() != text {
 		err = &Error{ErrNotFound, "The role " + text + " cannot be found."}
 	}
 	if err != nil {

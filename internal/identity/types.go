@@ -2,6 +2,7 @@ package identity
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -27,6 +28,8 @@ var (
 	ErrUnmodifiable = errors.New("identity: cannot be changed")
 	// ErrConcurrent: others kept changing the same thing (ConcurrentModification).
 	ErrConcurrent = errors.New("identity: changed by others meanwhile")
+	// ErrDepth is an ErrLimit: units would be too deep in each other.
+	ErrDepth = fmt.Errorf("%w: depth", ErrLimit)
 	// ErrPacked: what goes into a session token is too large (PackedPolicyTooLarge).
 	ErrPacked = errors.New("identity: packed policy too large")
 )
@@ -78,6 +81,15 @@ type Account struct {
 	// Organization is the id of its organization (o-…), and Parent that of the
 	// root or unit that it is in (r-…, ou-…); empty if it is in none.
 	Organization, Parent string
+	// Joined is when it came into its organization, which has made it if Made.
+	Joined time.Time
+	Made   bool
+
+	Email string // no other account has it; empty if it is not known
+	// Closed is when it was closed: nobody in it can do anything from then on.
+	// The zero time if it is not.
+	Closed time.Time
+	Tags   []Tag
 }
 
 // User is a user of an account.
@@ -255,6 +267,7 @@ type Organization struct {
 	Created time.Time
 	// Policies are the ids of those attached to the root.
 	Policies []string
+	Tags     []Tag // of the root
 }
 
 // Unit is an organizational unit.
@@ -265,6 +278,7 @@ type Unit struct {
 	Parent       string // id of the root or of a unit
 	Policies     []string
 	Created      time.Time
+	Tags         []Tag
 }
 
 // OrganizationPolicy is a service or resource control policy.
@@ -277,4 +291,5 @@ type OrganizationPolicy struct {
 	Content      string // up to 5,120 characters
 	AWSManaged   bool
 	ARN          string
+	Tags         []Tag
 }

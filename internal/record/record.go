@@ -83,6 +83,17 @@ const (
 	KindOrganization Kind = 24 // v1/org/<organizationId>
 	KindUnit         Kind = 25 // v1/ou/<organizationId>/<unitId>
 	KindOrgPolicy    Kind = 26 // v1/orgpolicy/<organizationId>/<policyId>
+	// KindAccountRequest is an account that an organization is to get, or got.
+	KindAccountRequest Kind = 27 // v1/newacct/<organizationId>/<requestId>
+	// KindAccountDue lists the requests that are still to be done.
+	KindAccountDue Kind = 28 // v1/newacctdue/<organizationId>/<requestId>
+	// KindEmail finds an account by its e-mail address.
+	KindEmail Kind = 29 // v1/email/<hash of the address>
+
+	KindOIDCProvider Kind = 40 // v1/oidc/<account>/<host and path>
+	KindMFADevice    Kind = 41 // v1/mfa/<account>/<hash of the serial number>
+	// KindMFAOwner lists the devices of a user.
+	KindMFAOwner Kind = 42 // v1/mfaof/<uniqueId>
 )
 
 // Errors. Those of the store below come through, wrapped.
@@ -103,6 +114,7 @@ var (
 type Box interface {
 	Seal(p seal.Purpose, aad, plaintext []byte) ([]byte, error)
 	Open(p seal.Purpose, aad, sealed []byte) ([]byte, error)
+	SealedUntil(domainKey uint32) (time.Time, bool)
 }
 
 // Options are the options of a Store. The zero value is usable.
