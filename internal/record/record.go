@@ -91,7 +91,7 @@ const (
 	KindEmail Kind = 29 // v1/email/<hash of the address>
 
 	KindOIDCProvider Kind = 40 // v1/oidc/<account>/<host and path>
-	KindMFADevice    Kind = 41 // v1/mfa/<account>/<hash of the serial number>
+	KindMFADevice    Kind = 41 // v1/mfa/<account>/<path and name, shortened>
 	// KindMFAOwner lists the devices of a user.
 	KindMFAOwner Kind = 42 // v1/mfaof/<uniqueId>
 )
