@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -36,6 +37,9 @@ const (
 const (
 	// tokenPrefix begins every session token: what follows is base64.
 	tokenPrefix = "KRS1"
+	// sealSlack is how long a node may go on sealing with a domain key that
+	// another one has replaced, and how far their clocks may be apart.
+	sealSlack = time.Hour
 	// maxToken bounds the tokens that are looked at.
 	maxToken = 16 << 10
 	// maxPacked is the room in a token for policies and tags, in bytes.
@@ -85,10 +89,10 @@ func (t *ticket) encode() []byte {
 	return t.encodePacked(b)
 }
 
-// encodePacked appends what the caller chose the size of: session policy,
-// managed session policies (pairs), tags (pairs), transitive keys.
+// encodePacked appends what the caller chose the size of: session policy (see
+// pack), managed session policies (pairs), tags (pairs), transitive keys.
 func (t *ticket) encodePacked(b []byte) []byte {
-	b = appendString(b, t.policy)
+	b = appendString(b, pack(t.policy))
 	b = appendPairs(b, t.managed)
 	b = appendPairs(b, t.tags)
 	return appendStrings(b, t.transitive)
@@ -114,11 +118,12 @@ func decodeTicket(b []byte) (*ticket, error) {
 	t.secret = secret.New(slices.Clone(r.bytes()))
 	t.sourceIdentity = r.string()
 	t.mfa = r.time()
-	t.policy = r.string()
+	policy, err := unpack(r.string())
+	t.policy = policy
 	t.managed = r.pairs()
 	t.tags = r.pairs()
 	t.transitive = r.strings()
-	return t, r.end()
+	return t, cmp.Or(r.end(), err)
 }
 
 // limited reports whether the session has policies of its own. A federated
@@ -399,11 +404,28 @@ func (d *Directory) openToken(accessKeyID, token string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a session token: %w", err)
 	}
+	if !d.sealedInTime(t, sealed) {
+		t.secret.Wipe()
+		return nil, sigv4.ErrUnrecognizedClient
+	}
 	s := &session{ticket: t, accessKeyID: strings.Clone(accessKeyID), token: strings.Clone(token), signs: sigv4.NewKey(t.secret)}
 	if t.policy != "" {
 		s.policies = []call.Attached{d.attached("", "session policy", t.policy, policy.Identity)}
 	}
 	return s, nil
+}
+
+// sealedInTime reports whether a token was sealed while its domain key was the
+// one that seals. Whoever has an old domain key (of a backup, say) could make
+// tokens with it otherwise, for as long as the installation lives; so what they
+// can make is over some time after the key was replaced.
+func (d *Directory) sealedInTime(t *ticket, sealed []byte) bool {
+	id, ok := seal.DomainKey(sealed)
+	if !ok || t.expires.Sub(t.issued) > maxSession {
+		return false
+	}
+	until, ok := d.rs.Box().SealedUntil(id)
+	return ok && (until.IsZero() || t.issued.Before(until.Add(sealSlack)))
 }
 
 // composeSession composes the principal of a session from what its user or role

@@ -11,9 +11,11 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
+	"github.com/keyreeve/keyreeve/internal/store"
 )
 
 // assume makes a session of a role for alice.
@@ -418,5 +420,77 @@ func TestSealed(t *testing.T) {
 	}
 	if _, err := h.NewSession(t.Context(), identity.SessionParams{Kind: identity.UserSession, Caller: caller}); !errors.Is(err, seal.ErrSealed) {
 		t.Errorf("NewSession while sealed: %v", err)
+	}
+}
+
+// TestOldDomainKey: whoever has a domain key of the past makes no tokens with it,
+// whatever they write into them.
+func TestOldDomainKey(t *testing.T) {
+	h := newHouse(t)
+	clock := &clock{t: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
+	st, provider := store.NewMem(), seal.Memory()
+	node := func() (*seal.Box, *identity.Directory) {
+		box, err := seal.Open(t.Context(), st, seal.Options{Provider: provider, Now: clock.now})
+		h.ok(err)
+		rs, err := record.Open(t.Context(), st, box, record.Options{Heartbeat: time.Hour})
+		h.ok(err)
+		t.Cleanup(func() { rs.Close() })
+		return box, identity.Open(rs, identity.Options{Now: clock.now})
+	}
+	_, thief := node()
+	in, err := thief.Bootstrap(t.Context(), identity.Bootstrap{Account: ours})
+	h.ok(err)
+	caller, _, err := thief.Credential(t.Context(), in.AccessKeyID, "")
+	h.ok(err)
+	session := func(d *identity.Directory) identity.Session {
+		return h.session(d.NewSession(t.Context(), identity.SessionParams{Kind: identity.UserSession, Caller: caller, Duration: 36 * time.Hour}))
+	}
+	before := session(thief)
+
+	box, d := node()
+	clock.advance(time.Minute)
+	h.ok(box.Rotate(t.Context()))
+	use := func(s identity.Session) error {
+		_, _, err := d.Credential(t.Context(), s.AccessKeyID, s.Token)
+		return err
+	}
+	if err := use(before); err != nil {
+		t.Errorf("a session from before the rotation: %v", err)
+	}
+	clock.advance(59 * time.Minute)
+	if err := use(session(thief)); err != nil { // a node that has not noticed
+		t.Errorf("a session sealed with the old key within the hour: %v", err)
+	}
+	clock.advance(time.Minute)
+	if err := use(session(thief)); !errors.Is(err, sigv4.ErrUnrecognizedClient) {
+		t.Errorf("a session sealed with the old key after an hour: %v", err)
+	}
+	if err := use(session(d)); err != nil {
+		t.Errorf("a session sealed with the new key: %v", err)
+	}
+	clock.advance(35 * time.Hour)
+	if err := use(before); !errors.Is(err, sigv4.ErrExpiredToken) {
+		t.Errorf("the session from before the rotation, 36 hours later: %v", err)
+	}
+}
+
+// A long session policy makes no long token, and comes back as it was.
+func TestSessionPolicyIsPacked(t *testing.T) {
+	h := newHouse(t)
+	role := h.role("worker", trusting(ours))
+	var statements []string
+	for i := range 10 {
+		statements = append(statements, fmt.Sprintf(`{"Effect":"Allow","Action":["kms:Encrypt","kms:Decrypt"],"Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"%d"}}}`, i))
+	}
+	text := `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	plain := h.session(h.assume(role, nil))
+	s := h.session(h.assume(role, func(p *identity.SessionParams) { p.Policy = text }))
+	if more := len(s.Token) - len(plain.Token); more > len(text)/4 {
+		t.Errorf("a policy of %d bytes makes the token %d bytes longer", len(text), more)
+	}
+	p, _, err := h.Credential(t.Context(), s.AccessKeyID, s.Token)
+	h.ok(err)
+	if len(p.Policies.Session) != 1 || p.Policies.Session[0].Policy.Text() != text {
+		t.Errorf("the session's policies are %v", p.Policies.Session)
 	}
 }

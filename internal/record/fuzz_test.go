@@ -24,6 +24,8 @@ func (b plainBox) Seal(p seal.Purpose, aad, plaintext []byte) ([]byte, error) {
 	return append(b.head(p, aad), plaintext...), nil
 }
 
+func (plainBox) SealedUntil(uint32) (time.Time, bool) { return time.Time{}, true }
+
 func (b plainBox) Open(p seal.Purpose, aad, sealed []byte) ([]byte, error) {
 	plaintext, ok := bytes.CutPrefix(sealed, b.head(p, aad))
 	if !ok {

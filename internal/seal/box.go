@@ -809,6 +809,28 @@ func DomainKey(sealed []byte) (uint32, bool) {
 	return binary.BigEndian.Uint32(sealed[1:]), true
 }
 
+// SealedUntil returns when the domain key with this id ceased to seal, which is
+// when the next one was made; the zero time while it seals. It is false for a
+// key that the box does not have.
+func (b *Box) SealedUntil(id uint32) (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == nil {
+		return time.Time{}, false
+	}
+	var until time.Time
+	found := false
+	for _, e := range b.state.domains {
+		switch {
+		case e.id == id:
+			found = true
+		case e.id > id && (until.IsZero() || e.created.Before(until)):
+			until = e.created
+		}
+	}
+	return until, found
+}
+
 // lookFor reads the seal state for a domain key that another node may have made.
 func (b *Box) lookFor(id uint32) (*domain, error) {
 	now, last := b.now().UnixNano(), b.reloaded.Load()
