@@ -12,6 +12,9 @@ import (
 // the policy that is being evaluated may see it. Sources: "AWS global condition
 // context keys" in the IAM User Guide; the tables behind actions.
 func (d *decider) Value(k *policy.Key) policy.Value {
+	if d.simulated != nil {
+		return d.simulatedValue(k)
+	}
 	bit, global := keyOf(k.Name)
 	if global {
 		return d.global(k)

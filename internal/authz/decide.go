@@ -33,6 +33,8 @@ type decider struct {
 	forbidden bool
 	record    *Decision // nil: the reasons are not wanted
 
+	simulated *Simulation // nil for a call that is made
+
 	// What the policy that is being evaluated may see.
 	layer        LayerType
 	keys         keyset
@@ -71,14 +73,14 @@ func (a *Authorizer) newDecider(c *call.Call, name string, r *Resource, q *Reque
 	d.retire = name == actionRetire
 	var ok bool
 	if d.act, ok = actions[name]; !ok {
-		d.act.on = user | role | iamPolicy
+		d.act.on = tagged
 	}
 	switch d.kind & d.act.on {
 	case key:
 		d.resourceKeys = ofKey
 	case user, role:
 		d.resourceKeys = ofEntity
-	case iamPolicy:
+	case iamPolicy, organizational:
 		d.resourceKeys = keyResourceTag
 	}
 	d.request.Action, d.request.Resource, d.request.Context = name, r.ARN, d
@@ -103,11 +105,19 @@ func kindOf(s string) kind {
 	// arn:partition:service:region:account:resource
 	_, rest, _ := strings.Cut(s[len("arn:"):], ":")
 	service, rest, _ := strings.Cut(rest, ":")
-	if service != "kms" && service != "iam" {
+	if service != "kms" && service != "iam" && service != "organizations" {
 		return other
 	}
 	_, rest, _ = strings.Cut(rest, ":")
 	_, rest, _ = strings.Cut(rest, ":")
+	if service == "organizations" {
+		for _, prefix := range [...]string{"account/", "ou/", "root/", "policy/"} {
+			if strings.HasPrefix(rest, prefix) {
+				return organizational
+			}
+		}
+		return other
+	}
 	if service == "kms" {
 		switch {
 		case rest == "key/*":
@@ -138,13 +148,25 @@ type verdict struct {
 }
 
 // foreign reports whether the resource is another account's than the caller's.
-// A service is of no account.
-func (d *decider) foreign() bool { return d.p.Account == "" || d.p.Account != d.r.Account }
+// A service is of no account. A resource of which a simulation does not know the
+// policy counts as the caller's own, if it can be shared at all.
+func (d *decider) foreign() bool {
+	if d.simulated != nil && d.act.shared && !d.simulatesPolicy() {
+		return false
+	}
+	return d.elsewhere()
+}
+
+// elsewhere is foreign by the accounts alone.
+func (d *decider) elsewhere() bool { return d.p.Account == "" || d.p.Account != d.r.Account }
 
 // hasPolicy reports whether the resource has a policy that is asked: a key its
 // key policy, except about the retiring of grants; a role its trust policy, but
 // only about who may take the role on.
 func (d *decider) hasPolicy() bool {
+	if d.simulated != nil {
+		return d.simulatesPolicy()
+	}
 	switch d.kind {
 	case key:
 		return !d.retire
@@ -218,6 +240,7 @@ func (d *decider) decide(ctx context.Context) (outcome, error) {
 // findOwner finds the organization of the resource's account.
 func (d *decider) findOwner(ctx context.Context) error {
 	switch {
+	case d.simulated != nil && d.elsewhere():
 	case !d.foreign():
 		d.owner = d.p.Organization
 	case d.a.organizations != nil && d.r.Account != "":
@@ -505,7 +528,7 @@ func (d *decider) combine(ctx context.Context) (outcome, error) {
 func (d *decider) ways(ctx context.Context, shares bool) (outcome, error) {
 	var o outcome
 	switch {
-	case d.retire:
+	case d.retire && d.simulated == nil:
 		o = d.retireWays()
 	case !d.hasPolicy():
 		if o = d.limited(true, byIdentity); o.why == byIdentity && d.p.Kind == call.Root {
@@ -515,6 +538,13 @@ func (d *decider) ways(ctx context.Context, shares bool) (outcome, error) {
 		o = outcome{why: hidden}
 	default:
 		o = d.policyWays()
+		if d.kind == other && !d.foreign() && !o.allowed() {
+			// In a simulation: unlike keys and roles, other resources of one's own
+			// account need not let anybody in themselves.
+			if own := d.limited(true, byIdentity); own.allowed() {
+				o = own
+			}
+		}
 	}
 	if o.allowed() || d.forbidden && d.record == nil {
 		return o, nil
