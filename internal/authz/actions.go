@@ -63,6 +63,8 @@ const (
 	keyRoleSessionName
 	keySourceIdentity
 	keyTransitiveTagKeys
+
+	keyPolicyType
 )
 
 // Sets that go together.
@@ -184,23 +186,30 @@ func keyOfService(name string) keyset {
 		return keySourceIdentity
 	case "sts:transitivetagkeys":
 		return keyTransitiveTagKeys
+	case "organizations:policytype":
+		return keyPolicyType
 	}
 	return 0
 }
 
 // kind is what a resource is.
-type kind uint8
+type kind uint16
 
 const (
-	other     kind = 1 << iota // its policy, if it has one, is not for us
-	anything                   // "*": an action on no one resource
-	key                        // a KMS key, which has a key policy
-	newKey                     // a KMS key that is about to be made
-	alias                      // a KMS alias
-	role                       // an IAM role, which has a trust policy
-	user                       // an IAM user
-	iamPolicy                  // a managed policy
+	other          kind = 1 << iota // its policy, if it has one, is not for us
+	anything                        // "*": an action on no one resource
+	key                             // a KMS key, which has a key policy
+	newKey                          // a KMS key that is about to be made
+	alias                           // a KMS alias
+	role                            // an IAM role, which has a trust policy
+	user                            // an IAM user
+	iamPolicy                       // a managed policy
+	organizational                  // an account, unit, root or policy of an organization
 )
+
+// tagged is what has tags, of which an action on it that is not in the table
+// has the condition keys.
+const tagged = user | role | iamPolicy | organizational
 
 // An action is what authorization knows of one.
 type action struct {
@@ -321,6 +330,25 @@ var actions = map[string]action{
 	"iam:UpdateAssumeRolePolicy":        {on: role, keys: ofBoundary},
 	"iam:UpdateRole":                    {on: role, keys: ofBoundary},
 	"iam:UpdateRoleDescription":         {on: role, keys: ofBoundary},
+
+	// Organizations: likewise. What is about to be made has no tags yet.
+	"organizations:AttachPolicy":             {on: organizational, keys: keyPolicyType},
+	"organizations:CreateAccount":            {on: anything, keys: ofTagging},
+	"organizations:CreateOrganizationalUnit": {on: organizational, keys: ofTagging},
+	"organizations:CreatePolicy":             {on: anything, keys: keyPolicyType | ofTagging},
+	"organizations:DeletePolicy":             {on: organizational, keys: keyPolicyType},
+	"organizations:DescribeEffectivePolicy":  {on: organizational, keys: keyPolicyType},
+	"organizations:DescribePolicy":           {on: organizational, keys: keyPolicyType},
+	"organizations:DetachPolicy":             {on: organizational, keys: keyPolicyType},
+	"organizations:DisablePolicyType":        {on: organizational, keys: keyPolicyType},
+	"organizations:EnablePolicyType":         {on: organizational, keys: keyPolicyType},
+	"organizations:ListPolicies":             {on: anything, keys: keyPolicyType},
+	"organizations:ListPoliciesForTarget":    {on: organizational, keys: keyPolicyType},
+	"organizations:ListTagsForResource":      {on: organizational, keys: keyPolicyType},
+	"organizations:ListTargetsForPolicy":     {on: organizational, keys: keyPolicyType},
+	"organizations:TagResource":              {on: organizational, keys: keyPolicyType | ofTagging},
+	"organizations:UntagResource":            {on: organizational, keys: keyPolicyType | keyTagKeys},
+	"organizations:UpdatePolicy":             {on: organizational, keys: keyPolicyType},
 }
 
 // ofNewGrant is what a grant that is asked for populates.
@@ -339,7 +367,7 @@ func Known(name string) bool {
 func Populates(name string, k *policy.Key) bool {
 	a, ok := actions[name]
 	if !ok {
-		a.on = user | role | iamPolicy
+		a.on = tagged
 	}
 	keys := a.keys
 	if a.on&(key|newKey) != 0 {
@@ -347,6 +375,9 @@ func Populates(name string, k *policy.Key) bool {
 	}
 	if a.on&(user|role|iamPolicy) != 0 {
 		keys |= ofEntity
+	}
+	if a.on&organizational != 0 {
+		keys |= keyResourceTag
 	}
 	bit, global := keyOf(k.Name)
 	return global || keys&bit != 0

@@ -32,6 +32,7 @@ var conditions = strings.Fields(`
 	aws:RequestTag/ aws:TagKeys aws:ResourceTag/
 	iam:ResourceTag/ iam:PermissionsBoundary iam:PolicyARN
 	sts:ExternalId sts:RoleSessionName sts:SourceIdentity sts:TransitiveTagKeys
+	organizations:PolicyType
 `)
 
 // ofResources is the condition keys that describe a kind of resource. Source:
@@ -42,6 +43,8 @@ var ofResources = map[string][]string{
 	"role":   {"aws:ResourceTag/", "iam:ResourceTag/"},
 	"user":   {"aws:ResourceTag/", "iam:ResourceTag/"},
 	"policy": {"aws:ResourceTag/"},
+
+	"organizational": {"aws:ResourceTag/"},
 }
 
 // Every condition key is there for exactly the actions that AWS lists for it.
@@ -59,6 +62,7 @@ func TestConditionKeysOfActions(t *testing.T) {
 		"*": "*", "key": key, "alias": alias,
 		"role": roleARN(owner, "R"), "user": userARN(owner, "U"), "group": "arn:aws:iam::" + owner + ":group/G",
 		"policy": "arn:aws:iam::" + owner + ":policy/P", "federated-user": federatedARN(owner, "F"),
+		"organizational": "arn:aws:organizations::" + owner + ":ou/o-x/ou-x-12345678",
 	}
 	type probe struct{ name, statement string }
 	var probes []probe
