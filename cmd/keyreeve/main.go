@@ -20,14 +20,15 @@ import (
 
 // commands are the commands of the binary; kong reads the tags.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the service."`
-	Env     envCommand     `cmd:"" help:"Print what AWS clients need to reach the running service."`
-	Seal    sealCommand    `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
-	Clock   clockCommand   `cmd:"" help:"Accept a clock that has jumped ahead."`
-	Config  configCommand  `cmd:"" help:"Check a configuration file."`
-	Explain explainCommand `cmd:"" help:"Decide cases of policies without a server, and say why."`
-	Bench   benchCommand   `cmd:"" help:"Measure a service under load."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the service."`
+	Env      envCommand      `cmd:"" help:"Print what AWS clients need to reach the running service."`
+	Seal     sealCommand     `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
+	Clock    clockCommand    `cmd:"" help:"Accept a clock that has jumped ahead."`
+	Config   configCommand   `cmd:"" help:"Check a configuration file."`
+	Explain  explainCommand  `cmd:"" help:"Decide cases of policies without a server, and say why."`
+	Sessions sessionsCommand `cmd:"" help:"Revoke temporary credentials."`
+	Bench    benchCommand    `cmd:"" help:"Measure a service under load."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // env is what a command may use of the process around it.

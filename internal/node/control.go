@@ -10,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/hint"
+	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -34,11 +35,11 @@ func (n *Node) openControl() (*operator.Control, error) {
 
 // operatorService is the service by which the operator steers the node over
 // the main listener.
-func (n *Node) operatorService(az *authz.Authorizer, account string) server.Service {
+func (n *Node) operatorService(az *authz.Authorizer, directory *identity.Directory, account string) server.Service {
 	c := &n.c
 	o := operator.Options{
 		Account: account, Box: n.box, Store: n.store, Engine: "bbolt", Arena: n.arena, KeyFile: c.Seal.File,
-		Cost: c.PassphraseCost, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
+		Cost: c.PassphraseCost, Sessions: directory, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
 	}
 	if c.Ephemeral {
 		o.Engine, o.KeyFile = "memory", ""

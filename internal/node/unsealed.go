@@ -103,7 +103,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			Name: stsapi.SigningName, Protocol: server.Query, Version: stsapi.Version, Namespace: stsapi.Namespace,
 			Operations: stsapi.Operations(tokens), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
 		},
-		n.operatorService(az, installation.Account),
+		n.operatorService(az, u.directory, installation.Account),
 	}
 	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: n.audit}); err != nil {
 		return fmt.Errorf("beginning to serve: %w", err)

@@ -92,6 +92,12 @@ func (r *Remote) RekeyRoot(ctx context.Context, in *keyreeveapi.RekeyRootInput) 
 	return out, r.call(ctx, "RekeyRoot", body, out)
 }
 
+// RevokeSessions refuses temporary credentials of a principal or account.
+func (r *Remote) RevokeSessions(ctx context.Context, in *keyreeveapi.RevokeSessionsInput) (*keyreeveapi.RevokeSessionsOutput, error) {
+	out := new(keyreeveapi.RevokeSessionsOutput)
+	return out, r.call(ctx, "RevokeSessions", in.AppendJSON(nil), out)
+}
+
 // call calls an operation. An answer that it failed is a *RemoteError.
 func (r *Remote) call(ctx context.Context, operation string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint+"/", bytes.NewReader(body))

@@ -22,6 +22,8 @@ type Options struct {
 	Arena   *seal.Arena // nil if there is none
 	KeyFile string      // where a new key file goes; "" allows none
 	Cost    seal.Cost   // of new passphrases; the zero value means seal.DefaultCost
+	// Sessions ends temporary credentials.
+	Sessions Sessions
 
 	// What DescribeNode tells.
 	Version string

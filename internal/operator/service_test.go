@@ -38,17 +38,19 @@ type plane struct {
 	box     *seal.Box
 	ops     map[string]*call.Operation
 	keyFile string
+
+	sessions sessions
 }
 
 func newPlane(t *testing.T) plane {
 	t.Helper()
-	p := plane{st: &brokenStore{Store: store.NewMem()}, keyFile: filepath.Join(t.TempDir(), "root.key")}
+	p := plane{st: &brokenStore{Store: store.NewMem()}, keyFile: filepath.Join(t.TempDir(), "root.key"), sessions: make(sessions)}
 	var err error
 	if p.box, err = seal.Open(t.Context(), p.st, seal.Options{Provider: seal.KeyFile(p.keyFile)}); err != nil {
 		t.Fatal(err)
 	}
 	p.ops = keyreeveapi.Operations(operator.NewService(authz.New(nil), operator.Options{
-		Account: management, Box: p.box, Store: p.st, Engine: "memory", KeyFile: p.keyFile, Cost: cheap,
+		Account: management, Box: p.box, Store: p.st, Engine: "memory", KeyFile: p.keyFile, Cost: cheap, Sessions: p.sessions,
 		Version: "1.2.3", Started: time.Unix(1e9, 0), Region: "us-east-1", Regions: []string{"us-east-1", "eu-central-1"},
 	}))
 	return p
@@ -142,8 +144,13 @@ func TestServiceAuthorizes(t *testing.T) {
 	} {
 		for op := range p.ops {
 			body := "{}"
-			if op == "RekeyRoot" {
+			switch op {
+			case "RekeyRoot":
 				body = `{"Provider":"file"}`
+			case "RevokeSessions":
+				body = `{"Account":"111122223333"}`
+			case "Explain":
+				continue // it is of the caller's own account
 			}
 			got, _ := p.invoke(t, who, op, body)
 			if !strings.HasPrefix(got, "AccessDeniedException: ") || !strings.Contains(got, "keyreeve:"+op) {
