@@ -41,7 +41,7 @@ const (
 // its administrator bob.
 type env struct {
 	t       testing.TB
-	store   store.Store
+	store   *meddled
 	dir     *identity.Directory
 	box     *seal.Box
 	service *iam.Service
@@ -59,7 +59,7 @@ func newEnv(t testing.TB) *env {
 	ctx := context.Background()
 	e := &env{t: t, keys: make(map[string]string), now: time.Date(2026, 11, 21, 9, 30, 0, 123e6, time.UTC)}
 	log := slog.New(slog.NewTextHandler(&e.log, nil))
-	st := store.NewMem()
+	st := &meddled{Store: store.NewMem()}
 	e.store = st
 	box, err := seal.Open(ctx, st, seal.Options{Provider: seal.Memory(), Now: e.clock})
 	if err != nil {

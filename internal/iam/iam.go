@@ -17,6 +17,9 @@ package iam
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
@@ -45,7 +48,28 @@ func New(dir *identity.Directory, az *authz.Authorizer, o Options) *Service {
 	return &Service{dir: dir, az: az, box: o.Box}
 }
 
-// serve runs an operation and puts its error into the API's terms.
+// attempts is how often an operation is tried while others change what it is
+// about.
+const attempts = 12
+
+// serve runs an operation and puts its error into the API's terms. What was
+// decided on and what is changed are one revision of it: if others change it in
+// between, all is done again.
 func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *O, operation func(*Service, context.Context, *call.Call, *I, *O) error) error {
-	return answer(operation(s, ctx, c, in, out))
+	for try := 1; ; try++ {
+		view := *s
+		view.dir = s.dir.View()
+		err := operation(&view, ctx, c, in, out)
+		if !errors.Is(err, identity.ErrStale) || try == attempts {
+			return answer(err)
+		}
+		*out = *new(O)
+		var b [1]byte // for a random time, so that they do not meet again
+		rand.Read(b[:])
+		select {
+		case <-time.After(time.Duration(b[0]) * (time.Millisecond << min(try, 6)) >> 8):
+		case <-ctx.Done():
+			return answer(err)
+		}
+	}
 }

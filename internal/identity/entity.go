@@ -147,7 +147,7 @@ func (d *Directory) entity(ctx context.Context, e Entity) (*entity, record.Recor
 		return nil, record.Record{}, e.notFound()
 	}
 	k := &kinds[e.Kind]
-	found, rec, err := load(ctx, d.rs, k.record, named(k.prefix, e.Account, e.Name), e.String(), decodeEntity(e.Kind))
+	found, rec, err := read(ctx, d, k.record, named(k.prefix, e.Account, e.Name), e.String(), decodeEntity(e.Kind))
 	if errors.Is(err, ErrNotFound) {
 		err = e.notFound()
 	}
@@ -333,7 +333,13 @@ func (d *Directory) rename(ctx context.Context, e Entity, newName, newPath strin
 			} else if !errors.Is(err, ErrNotFound) {
 				return err
 			}
-			_, at, err := load(ctx, d.rs, record.KindUnique, uniqueKey(found.id), "unique id "+found.id, decodeUnique)
+			_, at, err := read(ctx, d, record.KindUnique, uniqueKey(found.id), "unique id "+found.id, decodeUnique)
+			if errors.Is(err, ErrNotFound) {
+				// It may have been deleted meanwhile, with the entity.
+				if _, now, err := d.entity(ctx, e); err != nil || now.Rev != rec.Rev {
+					return record.ErrConflict
+				}
+			}
 			if err != nil {
 				return takenAway(err)
 			}

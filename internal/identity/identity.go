@@ -68,8 +68,14 @@ type Options struct {
 }
 
 // Directory is the accounts of an installation and what is in them. Its methods
-// may be called concurrently.
+// may be called concurrently, unless it is a [Directory.View].
 type Directory struct {
+	*shared
+	seen seen // nil if it is no view
+}
+
+// shared is what a directory and its views have in common.
+type shared struct {
 	rs     *record.Store
 	now    func() time.Time
 	behind func() bool
@@ -107,12 +113,12 @@ func Open(rs *record.Store, o Options) *Directory {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	d := &Directory{
+	d := &Directory{shared: &shared{
 		rs: rs, now: o.Now, behind: o.Behind, log: o.Log,
 		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards},
 		aws:      make(map[string]call.Attached),
 		full:     make(map[string]*cachedControl),
-	}
+	}}
 	for arn, p := range awsManaged {
 		d.aws[arn] = d.attached(arn, p.name, p.document(), policy.Identity)
 	}
@@ -188,7 +194,7 @@ func (d *Directory) loadAccount(ctx context.Context, id string) (*account, recor
 	if !arn.IsAccount(id) {
 		return nil, record.Record{}, fmt.Errorf("%w: account %q", ErrNotFound, id)
 	}
-	return load(ctx, d.rs, record.KindAccount, accountKey(id), "account "+id, decodeAccount)
+	return read(ctx, d, record.KindAccount, accountKey(id), "account "+id, decodeAccount)
 }
 
 // RevokeAccountSessions refuses the sessions of an account's users, roles and

@@ -181,7 +181,7 @@ func (d *Directory) managedPolicy(ctx context.Context, account, text string) (*m
 	if owner != account {
 		return nil, record.Record{}, policyNotFound(text)
 	}
-	p, rec, err := load(ctx, d.rs, record.KindPolicy, named(policyPrefix, account, name), "policy "+text, decodeManaged)
+	p, rec, err := read(ctx, d, record.KindPolicy, named(policyPrefix, account, name), "policy "+text, decodeManaged)
 	if errors.Is(err, ErrNotFound) || err == nil && p.arn() != text {
 		return nil, record.Record{}, policyNotFound(text)
 	}

@@ -131,7 +131,7 @@ func (d *Directory) unique(ctx context.Context, id string) (unique, error) {
 	if uniqueKind(id) == 0 {
 		return unique{}, idNotFound(id)
 	}
-	u, _, err := load(ctx, d.rs, record.KindUnique, uniqueKey(id), "unique id "+id, decodeUnique)
+	u, _, err := read(ctx, d, record.KindUnique, uniqueKey(id), "unique id "+id, decodeUnique)
 	if errors.Is(err, ErrNotFound) {
 		err = idNotFound(id)
 	}

@@ -305,7 +305,7 @@ func (d *Directory) loadAccessKey(ctx context.Context, id string) (*AccessKey, r
 	if !isAccessKeyID(id) {
 		return nil, record.Record{}, fmt.Errorf("%w: an access key with such an id", ErrNotFound)
 	}
-	k, rec, err := load(ctx, d.rs, record.KindAccessKey, accessKeyKey(id), "access key "+id, decodeAccessKey)
+	k, rec, err := read(ctx, d, record.KindAccessKey, accessKeyKey(id), "access key "+id, decodeAccessKey)
 	if errors.Is(err, ErrNotFound) {
 		err = &Error{ErrNotFound, "The Access Key with id " + id + " cannot be found."}
 	}
