@@ -118,7 +118,7 @@ func CheckTags(tags []Tag) error {
 		switch key, value := utf8.RuneCountInString(t.Name), utf8.RuneCountInString(t.Value); {
 		case key < 1 || key > 128 || value > 256 || !tagText.MatchString(t.Name) || !tagText.MatchString(t.Value):
 			return &Error{ErrInvalid, "A tag has a key of 1 to 128 and a value of up to 256 letters, digits, spaces and _.:/=+-@"}
-		case len(t.Name) >= 4 && strings.EqualFold(t.Name[:4], "aws:"):
+		case reserved(t.Name):
 			return &Error{ErrInvalid, "Tag keys that begin with aws: cannot be used."}
 		}
 		if _, twice := find(tags[:i], t.Name); twice {
@@ -126,4 +126,11 @@ func CheckTags(tags []Tag) error {
 		}
 	}
 	return nil
+}
+
+// reserved reports whether a tag key is AWS's own: look-ups fold case as Unicode
+// does, so the letters may be others.
+func reserved(key string) bool {
+	prefix, _, ok := strings.Cut(key, ":")
+	return ok && strings.EqualFold(prefix, "aws")
 }

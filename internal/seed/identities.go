@@ -206,7 +206,8 @@ func (a *applier) checkPrincipals(ctx context.Context, d document) (wrong []erro
 // names so.
 func (f *File) makes(principal string) bool {
 	for i := range f.accounts {
-		if id := f.accounts[i].id; principal == id || principal == arn.Root("aws", id) {
+		id := f.accounts[i].id
+		if principal == id || principal == arn.Root("aws", id) || strings.HasPrefix(principal, "arn:aws:sts::"+id+":federated-user/") {
 			return true
 		}
 	}
@@ -216,7 +217,9 @@ func (f *File) makes(principal string) bool {
 		}
 	}
 	for i := range f.roles {
-		if r := &f.roles[i]; arn.Role("aws", r.account, r.path, r.name) == principal {
+		r := &f.roles[i]
+		if principal == arn.Role("aws", r.account, r.path, r.name) ||
+			strings.HasPrefix(principal, "arn:aws:sts::"+r.account+":assumed-role/"+r.name+"/") {
 			return true
 		}
 	}

@@ -45,7 +45,7 @@ users:
       own: {Version: "2012-10-17", Statement: [{Effect: Deny, Action: "kms:*", Resource: "*", Condition: {StringNotEquals: {"aws:username": "${aws:username}"}}}]}
     access_keys: [{id: AKIABOBBOBBOBBOBBOBB, secret: s}]
 roles:
-  - {account: "111122223333", name: first, path: /x/, max_session: 2h, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: ["arn:aws:iam::111122223333:role/second", "arn:aws:iam::111122223333:user/bob"]}}]}}
+  - {account: "111122223333", name: first, path: /x/, max_session: 2h, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: ["arn:aws:iam::111122223333:role/second", "arn:aws:iam::111122223333:user/bob", "arn:aws:sts::111122223333:assumed-role/second/one"]}}]}}
   - {account: "111122223333", name: second, boundary: limits, trust: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "sts:AssumeRole", Principal: {AWS: ["arn:aws:iam::111122223333:role/x/first", "444455556666", "arn:aws:iam::111122223333:root"]}}]}}
 keys:
   - {account: "111122223333", region: eu-central-1, id: ` + first + `, policy: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {AWS: ["arn:aws:iam::111122223333:role/x/first", "arn:aws:iam::444455556666:root"]}, Action: "kms:*", Resource: "*"}]}}
@@ -111,7 +111,7 @@ func checkFull(t *testing.T, h house) {
 		t.Errorf("root: %+v, %v", root, err)
 	}
 	_, trust, err := h.dir.RoleByARN(ctx, "arn:aws:iam::111122223333:role/x/first")
-	if err != nil || len(trust.Principals()) != 2 {
+	if err != nil || len(trust.Principals()) != 3 {
 		t.Errorf("the trust policy of first: %v, %v", trust, err)
 	}
 	k := h.key(t, first, "kms:GetKeyPolicy")
