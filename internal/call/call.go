@@ -173,6 +173,8 @@ type Principal struct {
 	Session      *Session      // nil for long-term credentials
 	Policies     Policies      //
 	Organization *Organization // of Account; nil if it is in none
+	// Closed are the Regions that Account has not enabled.
+	Closed []string
 
 	// Names is what Principal elements are matched against, made once.
 	Names policy.Principal

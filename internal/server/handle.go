@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ const contentType = "application/x-amz-json-1.1"
 var (
 	headerContentType  = []string{contentType}
 	headerXML          = []string{"text/xml"}
+	headerREST         = []string{typeREST}
 	headerCacheControl = []string{"no-cache, no-store, must-revalidate, private"}
 	headerExpires      = []string{"0"}
 	headerPragma       = []string{"no-cache"}
@@ -91,7 +93,8 @@ type answer struct {
 	err    *wire.Error // nil if it is a success
 	route  *route      // nil if the request was refused at the door, and is no call
 	unread bool        // the rest of the request is not read
-	query  bool        // it is one of the query protocol
+	// protocol is how the client speaks, as far as that is known.
+	protocol Protocol
 }
 
 // handle does all but the writing.
@@ -102,18 +105,19 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request, c *call.Call) (a
 	var id identity
 	e := s.receive(w, r, c, &id, in)
 	a.unread = in.unread
-	a.query = id.protocol == Query
+	a.protocol = id.protocol
 	a.out = outputs.Get().(*output)
 	if e == nil {
 		a.body, a.route, e = s.serve(c, r, &id, in, a.out)
 	}
-	if a.query {
-		e = inQuery(e)
-	}
-	if a.err = e; e != nil {
-		if a.query {
+	if a.err = id.inTerms(e); a.err != nil {
+		e = a.err
+		switch {
+		case a.protocol == Query:
 			a.body = wire.AppendXMLError(a.out.b[:0], e, id.space(), c.ID)
-		} else {
+		case id.service != nil && id.service.capital:
+			a.body = wire.AppendErrorCapital(a.out.b[:0], e)
+		default:
 			a.body = wire.AppendError(a.out.b[:0], e)
 		}
 		a.out.grew(a.body)
@@ -201,9 +205,12 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	c.Caller = id.caller
 	back, svc := id.backend, id.service
 	var prefix, name string
-	if svc.protocol == Query {
+	switch svc.protocol {
+	case Query:
 		name, prefix = wire.QueryAction(in.b)
-	} else {
+	case REST:
+		name = svc.paths[r.URL.Path]
+	default:
 		prefix, name = target(r)
 	}
 	c.Target = name
@@ -237,9 +244,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	default:
 		e = wire.UnknownOperation()
 	}
-	if svc.protocol == Query {
-		e = inQuery(e) // as it will be on record
-	}
+	e = id.inTerms(e) // as it will be on record
 	if e != nil {
 		body = nil
 		c.Failure = call.Failure{Code: e.Code, Message: e.Message}
@@ -295,11 +300,9 @@ type identity struct {
 // identify checks all of a request but its signature and body.
 func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Error {
 	id.backend = s.backend.Load()
-	known := isJSON(r)
-	if !known && isForm(r) && (id.backend == nil || id.backend.speaks(Query)) {
-		id.protocol, known = Query, true
-	}
-	if r.Method != http.MethodPost || r.URL.Path != "/" || !known {
+	var known bool
+	id.protocol, known = id.backend.protocol(r)
+	if r.Method != http.MethodPost || !known {
 		return s.refuse(notAPI)
 	}
 	if r.ProtoMajor >= 2 && !oneHost(r) {
@@ -312,8 +315,7 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	if err != nil {
 		return s.unauthenticated(c, &a, err)
 	}
-	prefix, _ := target(r)
-	id.service = id.backend.service(id.protocol, a.Service, prefix)
+	id.service = id.backend.service(id.protocol, a.Service, r)
 	if id.service == nil {
 		return s.refuse(notAPI)
 	}
@@ -327,6 +329,10 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	id.caller, id.key, err = id.backend.credentials.Credential(s.ctx, a.AccessKeyID, a.Token)
 	if err != nil {
 		return s.unauthenticated(c, &a, err)
+	}
+	if slices.Contains(id.caller.Closed, c.Region) {
+		// AWS's Regions do not know the credentials of such an account.
+		return s.unauthenticated(c, &a, sigv4.ErrUnrecognizedClient)
 	}
 	id.authorization = a
 	return nil
@@ -353,18 +359,41 @@ func (b *backend) speaks(p Protocol) bool {
 	return false
 }
 
+// protocol returns how a request speaks, by its content type, and whether it is
+// sent to where that is spoken. Without a backend the paths of REST are not
+// known.
+func (b *backend) protocol(r *http.Request) (Protocol, bool) {
+	root := r.URL.Path == "/"
+	switch {
+	case isJSON(r):
+		return JSON, root
+	case isForm(r) && (b == nil || b.speaks(Query)):
+		return Query, root
+	case isREST(r) && !root && (b == nil || b.service(REST, "", r) != nil):
+		return REST, true
+	}
+	return JSON, false
+}
+
 // service returns the service of a protocol that a request is for: the one its
-// target names, or else the one it is signed for, or else the first. If the
-// signature is for another, that is for sigv4 to say. It is nil if no service
-// speaks the protocol.
-func (b *backend) service(p Protocol, name, prefix string) *service {
+// target or path names, or else the one it is signed for, or else the first. If
+// the signature is for another, that is for sigv4 to say. It is nil if no service
+// speaks the protocol, or has the path.
+func (b *backend) service(p Protocol, name string, r *http.Request) *service {
 	var first, signed *service
+	prefix, _ := target(r)
 	for _, svc := range b.services {
 		if svc.protocol != p {
 			continue
 		}
 		if p == JSON && svc.prefix == prefix {
 			return svc
+		}
+		if p == REST {
+			if _, ok := svc.paths[r.URL.Path]; ok {
+				return svc
+			}
+			continue
 		}
 		if svc.name == name {
 			signed = svc
@@ -514,8 +543,14 @@ func (s *Server) logCall(c *call.Call, took time.Duration) {
 func (s *Server) write(w http.ResponseWriter, r *http.Request, id string, a *answer, now time.Time) {
 	h := w.Header()
 	h["Content-Type"] = headerContentType
-	if a.query {
+	switch a.protocol {
+	case Query:
 		h["Content-Type"] = headerXML
+	case REST:
+		h["Content-Type"] = headerREST
+		if a.err != nil {
+			h["x-amzn-ErrorType"] = []string{a.err.Code} // spelled as AWS does
+		}
 	}
 	h["Cache-Control"] = headerCacheControl
 	h["Expires"] = headerExpires

@@ -7,8 +7,10 @@
 // log. One request takes this path:
 //
 //	POST /, awsJson1_1 or a form    else UnknownOperationException, 404
+//	(or another path: restJson1)
 //	signature read, scope, clock    else as package sigv4 says
 //	credential looked up            else UnrecognizedClientException
+//	Region enabled by the account   else UnrecognizedClientException
 //	body read, at most MaxBody      else RequestEntityTooLargeException, 413
 //	let in, of Limits.Requests      else ServiceUnavailableException, 503
 //	signature verified              else InvalidSignatureException
@@ -20,7 +22,8 @@
 //
 // A form is a request of the query protocol, and is answered with XML and the
 // codes and statuses of that protocol: InvalidClientTokenId, 403, in the place of
-// UnrecognizedClientException, and so on.
+// UnrecognizedClientException, and so on. A request of restJson1 is one to a path
+// that a service has.
 //
 // Until the body is in, the request has cost a buffer that grew with it, and a
 // place in the lobby, which it loses to others if it takes long. See [Limits].
@@ -70,6 +73,7 @@ type Protocol uint8
 const (
 	JSON  Protocol = iota // awsJson1_1
 	Query                 // awsQuery: a form, answered with XML
+	REST                  // restJson1: the path names the operation
 )
 
 // globalRegion is the Region in which the services of the query protocol have
@@ -78,18 +82,27 @@ const globalRegion = "us-east-1"
 
 // A Service is one API that the server carries. Which one a request is for is
 // what its credential scope and its X-Amz-Target agree on; the scope alone in
-// the query protocol.
+// the query protocol, and the scope and the path where those name operations.
 type Service struct {
 	Name       string // signing name, such as "kms"
 	Protocol   Protocol
 	Operations map[string]*call.Operation
 
 	TargetPrefix string // JSON: of X-Amz-Target, such as "TrentService"
-	Version      string // Query: of the API, such as "2011-06-15"
-	Namespace    string // Query: of answers, such as "https://sts.amazonaws.com/doc/2011-06-15/"
+	// CapitalErrors says that errors spell their members "Message" and "Reason",
+	// as those of AWS Organizations do. JSON.
+	CapitalErrors bool
+	// Fault is the code of errors that are the server's fault; empty means
+	// KMSInternalException, and InternalFailure in the query protocol.
+	Fault string
+	// Paths are the names of the operations by path, such as "/enableRegion".
+	// REST. No two services have one in common.
+	Paths     map[string]string
+	Version   string // Query: of the API, such as "2011-06-15"
+	Namespace string // Query: of answers, such as "https://sts.amazonaws.com/doc/2011-06-15/"
 	// Global says that the service is one for all Regions, as IAM is: its calls
-	// are in us-east-1. Requests of the query protocol may be signed for that
-	// Region in any case.
+	// are in us-east-1, for which requests may be signed whatever Regions there
+	// are. Those of the query protocol may in any case.
 	Global bool
 
 	Skew    time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
@@ -294,6 +307,9 @@ type service struct {
 	name     string
 	protocol Protocol
 	prefix   string // of X-Amz-Target, or the version
+	capital  bool
+	fault    string
+	paths    map[string]string
 	space    string
 	global   bool
 	region   func(name string) bool
@@ -323,18 +339,26 @@ func (s *Server) Unseal(b Backend) error {
 		set(&svc.Skew, DefaultSkew)
 		set(&svc.MaxBody, DefaultMaxBody)
 		for _, other := range resolved.services {
-			if other.name == svc.Name || svc.Protocol == JSON && other.protocol == JSON && other.prefix == svc.TargetPrefix {
+			collide := other.name == svc.Name || svc.Protocol == JSON && other.protocol == JSON && other.prefix == svc.TargetPrefix
+			for path := range svc.Paths {
+				_, taken := other.paths[path]
+				collide = collide || taken
+			}
+			if collide {
 				return fmt.Errorf("server: services %s and %s collide", other.name, svc.Name)
 			}
 		}
 		r := &service{
-			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, space: svc.Namespace, global: svc.Global,
+			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, capital: svc.CapitalErrors, fault: svc.Fault,
+			paths: svc.Paths, space: svc.Namespace, global: svc.Global,
 			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, admit: svc.Admit, readOnly: svc.ReadOnly,
 			routes:  make(map[string]*route, len(svc.Operations)),
 			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
 		if svc.Protocol == Query {
 			r.prefix = svc.Version
+		}
+		if svc.Protocol == Query || svc.Global {
 			r.region = func(name string) bool { return name == globalRegion || s.region(name) }
 		}
 		for name, op := range svc.Operations {
