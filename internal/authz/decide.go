@@ -60,7 +60,7 @@ var deciders = sync.Pool{New: func() any {
 	d.visit = d.try
 	d.anyGrant = func(*Grant) bool {
 		d.hasGrant = true
-		return false
+		return true // stopping at a grant says that it is relied on
 	}
 	return d
 }}

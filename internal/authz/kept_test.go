@@ -1,6 +1,7 @@
 package authz_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
@@ -97,5 +98,42 @@ func TestKeptIsExplained(t *testing.T) {
 	}
 	if !layers[authz.ResourceBased] || !layers[authz.Identity] {
 		t.Errorf("layers %v", layers)
+	}
+}
+
+// relying notes which grants a search ended at: those must be there by
+// themselves, so a decision may end one only at what it relies on.
+type relying struct {
+	grants
+	at []string
+}
+
+func (r *relying) Of(ctx context.Context, grantee string, use func(*authz.Grant) bool) error {
+	return r.grants.Of(ctx, grantee, func(g *authz.Grant) bool {
+		on := use(g)
+		if !on {
+			r.at = append(r.at, g.ID)
+		}
+		return on
+	})
+}
+
+func TestKeptReliesOnNoOtherGrant(t *testing.T) {
+	unfit, fit := grant("AIDAbob", "Encrypt"), grant("AIDAbob", "Decrypt")
+	unfit.ID = "unfit"
+	for name, tt := range map[string]struct {
+		all []*authz.Grant
+		at  int
+	}{
+		"unusable":              {[]*authz.Grant{unfit}, 0},
+		"unusable, then usable": {[]*authz.Grant{unfit, fit}, 1},
+	} {
+		r := resource(t, keyForOwner)
+		of := &relying{grants: grants{all: tt.all}}
+		r.Grants = of
+		_, err := authz.New(nil).Decide(t.Context(), user(t, other, "bob").call(), decrypt, r, nil)
+		if len(of.at) != tt.at || (err == nil) != (tt.at > 0) || tt.at > 0 && of.at[0] != fit.ID {
+			t.Errorf("%s: ended at %v, %v", name, of.at, err)
+		}
 	}
 }
