@@ -373,6 +373,14 @@ func (d *Directory) remove(ctx context.Context, e Entity, check func(*entity) er
 			return err
 		}
 		tx := d.rs.Begin()
+		if e.Kind == UserEntity {
+			if list, _, err := d.mfaOwner(ctx, found.id); err != nil {
+				return err
+			} else if len(list) > 0 {
+				return &Error{ErrConflict, "Cannot delete entity, must delete MFA device first."}
+			}
+			tx.Absent(mfaOwnerKey(found.id))
+		}
 		if found.boundary.Name != "" {
 			refs := d.references(tx)
 			if err := refs.unbound(ctx, found.clone()); err != nil {
