@@ -389,6 +389,11 @@ func (d *Directory) remove(ctx context.Context, e Entity, check func(*entity) er
 			refs.done()
 		}
 		tx.Delete(rec)
+		if found.kind == RoleEntity {
+			if err := d.dropUse(ctx, tx, found.account, found.id); err != nil {
+				return err
+			}
+		}
 		// Nothing but finding by unique id depends on it: it may be missing.
 		at, err := d.rs.Get(ctx, record.KindUnique, uniqueKey(found.id))
 		switch {

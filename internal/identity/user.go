@@ -349,6 +349,9 @@ func (d *Directory) DeleteAccessKey(ctx context.Context, id string) error {
 		k.Secret.Wipe()
 		tx := d.rs.Begin()
 		tx.Delete(rec)
+		if err := d.dropUse(ctx, tx, k.Account, k.ID); err != nil {
+			return err
+		}
 		switch err := d.owned(ctx, k); {
 		case err == nil:
 			err = d.changeKeys(ctx, tx, k, k.User, func(ids []string) ([]string, error) {

@@ -94,6 +94,9 @@ const (
 	KindMFADevice    Kind = 41 // v1/mfa/<account>/<path and name, shortened>
 	// KindMFAOwner lists the devices of a user.
 	KindMFAOwner Kind = 42 // v1/mfaof/<uniqueId>
+
+	// KindLastUse is when an access key or role was last used.
+	KindLastUse Kind = 50 // v1/used/<account>/<AccessKeyId or uniqueId>
 )
 
 // Errors. Those of the store below come through, wrapped.
