@@ -54,11 +54,12 @@ var floors = map[string]int{
 	"internal/keyring":  4,
 	"internal/server":   4,
 
-	"internal/iam":      5,
-	"internal/explain":  5,
-	"internal/kms":      5,
-	"internal/operator": 5,
-	"internal/sts":      5,
+	"internal/iam":           5,
+	"internal/organizations": 5,
+	"internal/explain":       5,
+	"internal/kms":           5,
+	"internal/operator":      5,
+	"internal/sts":           5,
 
 	"internal/seed": 6,
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/api/organizationsapi"
 	"github.com/keyreeve/keyreeve/internal/api/stsapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -17,6 +18,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/kms"
+	"github.com/keyreeve/keyreeve/internal/organizations"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/seed"
@@ -93,6 +95,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az)
+	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
 		{
@@ -103,6 +106,10 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			Name: stsapi.SigningName, Protocol: server.Query, Version: stsapi.Version, Namespace: stsapi.Namespace,
 			Operations: stsapi.Operations(tokens), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
 		},
+		{
+			Name: organizationsapi.SigningName, TargetPrefix: organizationsapi.TargetPrefix, Global: true, CapitalErrors: true, Fault: "ServiceException",
+			Operations: organizationsapi.Operations(organization), ReadOnly: organizationsapi.ReadOnly,
+		},
 		n.operatorService(az, u.directory, installation.Account),
 	}
 	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: n.audit}); err != nil {
@@ -111,6 +118,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	var jobs context.Context
 	jobs, u.stop = context.WithCancel(context.Background())
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
+	u.jobs.Go(func() { organization.Run(jobs) })
 	n.open.Store(u)
 	return nil
 }
