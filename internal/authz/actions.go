@@ -65,6 +65,8 @@ const (
 	keyTransitiveTagKeys
 
 	keyPolicyType
+
+	keyTargetRegion
 )
 
 // Sets that go together.
@@ -188,6 +190,8 @@ func keyOfService(name string) keyset {
 		return keyTransitiveTagKeys
 	case "organizations:policytype":
 		return keyPolicyType
+	case "account:targetregion":
+		return keyTargetRegion
 	}
 	return 0
 }
@@ -349,6 +353,12 @@ var actions = map[string]action{
 	"organizations:TagResource":              {on: organizational, keys: keyPolicyType | ofTagging},
 	"organizations:UntagResource":            {on: organizational, keys: keyPolicyType | keyTagKeys},
 	"organizations:UpdatePolicy":             {on: organizational, keys: keyPolicyType},
+
+	// Account Management.
+	"account:DisableRegion":      {on: other, keys: keyTargetRegion},
+	"account:EnableRegion":       {on: other, keys: keyTargetRegion},
+	"account:GetRegionOptStatus": {on: other, keys: keyTargetRegion},
+	"account:ListRegions":        {on: other},
 }
 
 // ofNewGrant is what a grant that is asked for populates.

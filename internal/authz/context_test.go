@@ -33,6 +33,7 @@ var conditions = strings.Fields(`
 	iam:ResourceTag/ iam:PermissionsBoundary iam:PolicyARN
 	sts:ExternalId sts:RoleSessionName sts:SourceIdentity sts:TransitiveTagKeys
 	organizations:PolicyType
+	account:TargetRegion
 `)
 
 // ofResources is the condition keys that describe a kind of resource. Source:
@@ -62,6 +63,7 @@ func TestConditionKeysOfActions(t *testing.T) {
 		"*": "*", "key": key, "alias": alias,
 		"role": roleARN(owner, "R"), "user": userARN(owner, "U"), "group": "arn:aws:iam::" + owner + ":group/G",
 		"policy": "arn:aws:iam::" + owner + ":policy/P", "federated-user": federatedARN(owner, "F"),
+		"account":        "arn:aws:account::" + owner + ":account",
 		"organizational": "arn:aws:organizations::" + owner + ":ou/o-x/ou-x-12345678",
 	}
 	type probe struct{ name, statement string }

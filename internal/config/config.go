@@ -60,6 +60,12 @@ type Config struct {
 	// commercial Regions, and the one above.
 	Regions []string `yaml:"regions"`
 
+	// The Regions among those that an account must enable before its principals
+	// can call a service there, as account:EnableRegion does; the management
+	// account has the one above in any case. [] for none. Default: those that
+	// AWS has so.
+	OptInRegions []string `yaml:"opt_in_regions"`
+
 	// The largest number of requests that are served at once; more wait at
 	// their connections. Default: 10000.
 	MaxRequests int `yaml:"max_requests"`
@@ -249,6 +255,14 @@ var standardRegions = []string{
 
 var regionName = regexp.MustCompile(`^[a-z]{2,5}(-[a-z]{2,10}){1,2}-[0-9]{1,2}$`)
 
+// optInRegions are those of the standard ones that need opt-in. Source: as
+// above.
+var optInRegions = []string{
+	"af-south-1", "ap-east-1", "ap-east-2", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6",
+	"ap-southeast-7", "ca-west-1", "eu-central-2", "eu-south-1", "eu-south-2", "il-central-1", "me-central-1", "me-south-1",
+	"mx-central-1",
+}
+
 // SetDefaults fills in what was left out.
 func (c *Config) SetDefaults() {
 	set := func(s *string, v string) {
@@ -268,6 +282,13 @@ func (c *Config) SetDefaults() {
 	}
 	if !slices.Contains(c.Regions, c.Region) {
 		c.Regions = append(c.Regions, c.Region)
+	}
+	if c.OptInRegions == nil {
+		for _, r := range optInRegions {
+			if slices.Contains(c.Regions, r) {
+				c.OptInRegions = append(c.OptInRegions, r)
+			}
+		}
 	}
 	if c.MaxRequests == 0 {
 		c.MaxRequests = 10000
@@ -340,6 +361,11 @@ func (c *Config) Check() error {
 	for _, r := range c.Regions {
 		if !regionName.MatchString(r) {
 			wrong("regions: %q is not the name of a Region", r)
+		}
+	}
+	for _, r := range c.OptInRegions {
+		if !slices.Contains(c.Regions, r) {
+			wrong("opt_in_regions: %q is not one of the regions", r)
 		}
 	}
 	if c.MaxRequests < 1 {

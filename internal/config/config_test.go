@@ -139,3 +139,31 @@ func TestManualIsCurrent(t *testing.T) {
 		t.Error("docs/configuration.md is not what the comments say; run make gen")
 	}
 }
+
+func TestOptInRegions(t *testing.T) {
+	for _, test := range []struct{ text, want, wrong string }{
+		{"regions: [eu-central-1, ap-east-1, af-south-1]\n", "af-south-1 ap-east-1", ""},
+		{"regions: [eu-central-1]\n", "", ""},
+		{"region: me-south-1\nregions: [eu-central-1]\n", "me-south-1", ""},
+		{"opt_in_regions: []\n", "", ""},
+		{"regions: [eu-central-1, eu-west-1]\nopt_in_regions: [eu-west-1]\n", "eu-west-1", ""},
+		{"regions: [eu-central-1]\nopt_in_regions: [eu-west-1]\n", "eu-west-1", `opt_in_regions: "eu-west-1"`},
+	} {
+		c, err := config.Parse([]byte(test.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDefaults()
+		if got := strings.Join(c.OptInRegions, " "); got != test.want {
+			t.Errorf("%q: %s, want %s", test.text, got, test.want)
+		}
+		if err := c.Check(); (err == nil) != (test.wrong == "") || err != nil && !strings.Contains(err.Error(), test.wrong) {
+			t.Errorf("%q: %v", test.text, err)
+		}
+	}
+	var c config.Config
+	c.SetDefaults()
+	if len(c.OptInRegions) != 17 || len(c.Regions) != 34 {
+		t.Errorf("%d of %d Regions need opt-in by default", len(c.OptInRegions), len(c.Regions))
+	}
+}

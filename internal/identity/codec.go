@@ -49,6 +49,7 @@ func named(prefix, account, name string) string {
 //	account 3   the same, then e-mail address, flags (1: made by its
 //	            organization), when it joined that, when it was closed, tags
 //	            (pairs)
+//	account 4   the same, then the Regions that it has enabled
 //	user 1      name, path, id, list of policies, list of access keys, created
 //	user 2      see entity.encode, as for groups and roles
 //	access key  flags (1: active), account, user name, user id, created, secret
@@ -59,7 +60,7 @@ func named(prefix, account, name string) string {
 // The others are described where they are encoded. All are of version 1 if
 // nothing else is said.
 const (
-	accountVersion   = 3
+	accountVersion   = 4
 	entityVersion    = 2
 	accessKeyVersion = 1
 	identityVersion  = 2
@@ -78,7 +79,8 @@ func (a *account) encode() []byte {
 	b = append(b, flag(a.Made))
 	b = appendTime(b, a.Joined)
 	b = appendTime(b, a.Closed)
-	return appendPairs(b, a.Tags)
+	b = appendPairs(b, a.Tags)
+	return appendStrings(b, a.Regions)
 }
 
 func decodeAccount(rec record.Record) (*account, error) {
@@ -101,6 +103,9 @@ func decodeAccount(rec record.Record) (*account, error) {
 		a.Joined = r.time()
 		a.Closed = r.time()
 		a.Tags = r.pairs()
+	}
+	if r.version >= 4 {
+		a.Regions = r.strings()
 	}
 	return a, r.end()
 }

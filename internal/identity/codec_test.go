@@ -22,7 +22,7 @@ func FuzzRecords(f *testing.F) {
 		version byte
 		seed    []byte
 	}{
-		{record.KindAccount, "v1/acct/111122223333", 3, nil},
+		{record.KindAccount, "v1/acct/111122223333", 4, nil},
 		{record.KindUser, "v1/user/111122223333/alice", 2, nil},
 		{record.KindGroup, "v1/group/111122223333/staff", 2, nil},
 		{record.KindRole, "v1/role/111122223333/worker", 2, nil},

@@ -102,7 +102,8 @@ func cacheAccessKey(rec record.Record) (*accessKey, error) {
 type (
 	cachedAccount struct {
 		*account
-		place atomic.Pointer[placed]
+		closed []string // Regions that it has not enabled
+		place  atomic.Pointer[placed]
 	}
 	cachedEntity struct {
 		*entity
@@ -122,7 +123,10 @@ type placed struct {
 
 func (d *Directory) cacheAccount(rec record.Record) (*cachedAccount, error) {
 	a, err := decodeAccount(rec)
-	return &cachedAccount{account: a}, err
+	if err != nil {
+		return nil, err
+	}
+	return &cachedAccount{account: a, closed: d.closed(&a.Account)}, nil
 }
 
 func (d *Directory) cacheEntity(kind EntityKind) func(record.Record) (*cachedEntity, error) {
@@ -285,7 +289,7 @@ func (d *Directory) composeRoot(ctx context.Context, a *cachedAccount) (*call.Pr
 	root := arn.Root(partition, a.ID)
 	org, err := d.place(ctx, a)
 	return &call.Principal{
-		Kind: call.Root, Account: a.ID, ARN: root, ID: a.ID, EntityARN: root, Organization: org,
+		Kind: call.Root, Account: a.ID, ARN: root, ID: a.ID, EntityARN: root, Organization: org, Closed: a.closed,
 		Names: policy.Principal{Account: a.ID, Root: true, ARN: root},
 	}, err
 }
@@ -293,7 +297,7 @@ func (d *Directory) composeRoot(ctx context.Context, a *cachedAccount) (*call.Pr
 func (d *Directory) composeUser(ctx context.Context, a *cachedAccount, u *cachedEntity) (*call.Principal, error) {
 	user := u.arn()
 	p := &call.Principal{
-		Kind: call.User, Account: u.account, ARN: user, ID: u.id, Name: u.name, EntityARN: user, EntityID: u.id, Tags: u.tags,
+		Kind: call.User, Account: u.account, ARN: user, ID: u.id, Name: u.name, EntityARN: user, EntityID: u.id, Tags: u.tags, Closed: a.closed,
 		Names: policy.Principal{Account: u.account, ARN: user, ID: u.id},
 	}
 	return p, d.inherit(ctx, p, a, u)

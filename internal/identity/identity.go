@@ -63,6 +63,12 @@ type Options struct {
 	// passed: sessions are refused then, for they could outlive their end. Nil
 	// if it never is.
 	Behind func() bool
+	// OptIn are the Regions that an account must enable before somebody in it
+	// can call a service there.
+	OptIn []string
+	// Home is the Region that the management account can call whether or not it
+	// is one of those; none if empty.
+	Home string
 	// Log gets what is wrong with records; slog.Default() if nil.
 	Log *slog.Logger
 }
@@ -79,6 +85,8 @@ type shared struct {
 	rs     *record.Store
 	now    func() time.Time
 	behind func() bool
+	optIn  []string
+	home   string
 	log    *slog.Logger
 
 	accounts *record.Cache[*cachedAccount]
@@ -95,7 +103,6 @@ type shared struct {
 	full     map[string]*cachedControl // those of every organization by id
 	compiled compiled
 	sessions sessions
-	uses     *uses
 	moments
 }
 
@@ -115,9 +122,8 @@ func Open(rs *record.Store, o Options) *Directory {
 		o.Log = slog.Default()
 	}
 	d := &Directory{shared: &shared{
-		rs: rs, now: o.Now, behind: o.Behind, log: o.Log,
+		rs: rs, now: o.Now, behind: o.Behind, optIn: o.OptIn, home: o.Home, log: o.Log,
 		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards},
-		uses:     newUses(),
 		aws:      make(map[string]call.Attached),
 		full:     make(map[string]*cachedControl),
 	}}

@@ -497,7 +497,7 @@ func (d *Directory) composeIssuer(ctx context.Context, s *session, a *cachedAcco
 		role, this := e.arn(), sessionARN(s.account, e.name, s.name)
 		p := &call.Principal{
 			Kind: call.RoleSession, Account: s.account, ARN: this, ID: e.id + ":" + s.name, EntityARN: role, EntityID: e.id,
-			Tags:  mergeTags(e.tags, s.tags),
+			Tags: mergeTags(e.tags, s.tags), Closed: a.closed,
 			Names: policy.Principal{Account: s.account, ARN: this, Role: role, ID: e.id},
 		}
 		return p, d.inherit(ctx, p, a, e)
@@ -508,7 +508,7 @@ func (d *Directory) composeIssuer(ctx context.Context, s *session, a *cachedAcco
 	}
 	this := federatedARN(s.account, s.name)
 	p := &call.Principal{
-		Kind: call.FederatedUser, Account: s.account, ARN: this, ID: s.account + ":" + s.name, EntityARN: this,
+		Kind: call.FederatedUser, Account: s.account, ARN: this, ID: s.account + ":" + s.name, EntityARN: this, Closed: a.closed,
 		Names: policy.Principal{Account: s.account, ARN: this},
 	}
 	if s.root {

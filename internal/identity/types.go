@@ -90,6 +90,8 @@ type Account struct {
 	// The zero time if it is not.
 	Closed time.Time
 	Tags   []Tag
+	// Regions are those that it has enabled of the ones that need it, in order.
+	Regions []string
 }
 
 // User is a user of an account.
