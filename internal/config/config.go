@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -70,12 +71,13 @@ type Config struct {
 	// their connections. Default: 10000.
 	MaxRequests int `yaml:"max_requests"`
 
-	TLS    TLS    `yaml:"tls"`
-	Seal   Seal   `yaml:"seal"`
-	Memory Memory `yaml:"memory"`
-	Grants Grants `yaml:"grants"`
-	Audit  Audit  `yaml:"audit"`
-	Log    Log    `yaml:"log"`
+	TLS      TLS      `yaml:"tls"`
+	Seal     Seal     `yaml:"seal"`
+	Memory   Memory   `yaml:"memory"`
+	Grants   Grants   `yaml:"grants"`
+	Audit    Audit    `yaml:"audit"`
+	Outbound Outbound `yaml:"outbound"`
+	Log      Log      `yaml:"log"`
 }
 
 // TLS is the server's certificate. Without one given, the first start makes a
@@ -160,6 +162,78 @@ type Audit struct {
 	// moments after. Default: false.
 	Sync bool `yaml:"sync"`
 }
+
+// Outbound is where the node may connect to when somebody other than the
+// operator says so: to the OpenID Connect issuers that accounts name. There are
+// no redirects, and no proxies.
+type Outbound struct {
+	// The hosts, such as token.actions.githubusercontent.com, "*.example.com"
+	// for all below a domain, or idp.example.com:8443 for another port than
+	// 443. Default: none, so that web identity tokens are not accepted.
+	Allow []string `yaml:"allow"`
+
+	// Networks of loopback, link-local, private and other special addresses
+	// that allowed hosts may be in, such as 10.1.0.0/16. Default: none.
+	Networks []string `yaml:"networks"`
+
+	// Addresses of allowed hosts that are not to be looked up, such as
+	// idp.example.com:443=127.0.0.1:8443. They may be special ones.
+	Resolve []string `yaml:"resolve"`
+
+	// A PEM file with the certificate authorities that hosts may have their
+	// certificates from, in the place of the system's. Default: the system's.
+	TrustedCA string `yaml:"trusted_ca"`
+}
+
+// A Resolved is a host, and where it is.
+type Resolved struct {
+	Host string // with its port, such as "idp.example.com:443"
+	At   netip.AddrPort
+}
+
+// Resolved returns what resolve says.
+func (o *Outbound) Resolved() ([]Resolved, error) {
+	var list []Resolved
+	for _, text := range o.Resolve {
+		host, at, _ := strings.Cut(text, "=")
+		name, _, err := net.SplitHostPort(host)
+		target, bad := netip.ParseAddrPort(at)
+		if err != nil || name == "" || bad != nil {
+			return nil, fmt.Errorf("%q is not host:port=address:port", text)
+		}
+		list = append(list, Resolved{strings.ToLower(host), target})
+	}
+	return list, nil
+}
+
+// Prefixes returns what networks says.
+func (o *Outbound) Prefixes() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, text := range o.Networks {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a network such as 10.1.0.0/16", text)
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
+}
+
+// isAllowed reports whether s is a host as outbound.allow has them.
+func isAllowed(s string) bool {
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if s = host; err != nil || n == 0 {
+			return false
+		}
+	}
+	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return true
+	}
+	return hostName.MatchString(strings.TrimPrefix(s, "*."))
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$`)
 
 // Log is the node's own log, on standard error.
 type Log struct {
@@ -390,6 +464,17 @@ func (c *Config) Check() error {
 	}
 	if c.Grants.Delay < 0 || c.Grants.Delay > maxGrantDelay {
 		wrong("grants.delay: must be 0 to 5m")
+	}
+	for _, host := range c.Outbound.Allow {
+		if !isAllowed(host) {
+			wrong("outbound.allow: %q is not a host, *.domain or host:port", host)
+		}
+	}
+	if _, err := c.Outbound.Prefixes(); err != nil {
+		wrong("outbound.networks: %w", err)
+	}
+	if _, err := c.Outbound.Resolved(); err != nil {
+		wrong("outbound.resolve: %w", err)
 	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
