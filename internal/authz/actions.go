@@ -209,11 +209,13 @@ const (
 	user                            // an IAM user
 	iamPolicy                       // a managed policy
 	organizational                  // an account, unit, root or policy of an organization
+	mfaDevice                       // a virtual MFA device
+	oidcProvider                    // an identity provider
 )
 
 // tagged is what has tags, of which an action on it that is not in the table
 // has the condition keys.
-const tagged = user | role | iamPolicy | organizational
+const tagged = user | role | iamPolicy | organizational | mfaDevice | oidcProvider
 
 // An action is what authorization knows of one.
 type action struct {
@@ -309,9 +311,11 @@ var actions = map[string]action{
 	"iam:AttachGroupPolicy":             {on: other, keys: keyPolicyARN},
 	"iam:AttachRolePolicy":              {on: role, keys: keyPolicyARN | ofBoundary},
 	"iam:AttachUserPolicy":              {on: user, keys: keyPolicyARN | ofBoundary},
+	"iam:CreateOpenIDConnectProvider":   {on: oidcProvider, keys: ofTagging},
 	"iam:CreatePolicy":                  {on: iamPolicy, keys: ofTagging},
 	"iam:CreateRole":                    {on: role, keys: ofTagging | ofBoundary},
 	"iam:CreateUser":                    {on: user, keys: ofTagging | ofBoundary},
+	"iam:CreateVirtualMFADevice":        {on: mfaDevice, keys: ofTagging},
 	"iam:DeleteRole":                    {on: role, keys: ofBoundary},
 	"iam:DeleteRolePermissionsBoundary": {on: role, keys: ofBoundary},
 	"iam:DeleteRolePolicy":              {on: role, keys: ofBoundary},
@@ -325,9 +329,13 @@ var actions = map[string]action{
 	"iam:PutRolePolicy":                 {on: role, keys: ofBoundary},
 	"iam:PutUserPermissionsBoundary":    {on: user, keys: ofBoundary},
 	"iam:PutUserPolicy":                 {on: user, keys: ofBoundary},
+	"iam:TagMFADevice":                  {on: mfaDevice, keys: ofTagging},
+	"iam:TagOpenIDConnectProvider":      {on: oidcProvider, keys: ofTagging},
 	"iam:TagPolicy":                     {on: iamPolicy, keys: ofTagging},
 	"iam:TagRole":                       {on: role, keys: ofTagging},
 	"iam:TagUser":                       {on: user, keys: ofTagging},
+	"iam:UntagMFADevice":                {on: mfaDevice, keys: keyTagKeys},
+	"iam:UntagOpenIDConnectProvider":    {on: oidcProvider, keys: keyTagKeys},
 	"iam:UntagPolicy":                   {on: iamPolicy, keys: keyTagKeys},
 	"iam:UntagRole":                     {on: role, keys: keyTagKeys},
 	"iam:UntagUser":                     {on: user, keys: keyTagKeys},
@@ -386,7 +394,7 @@ func Populates(name string, k *policy.Key) bool {
 	if a.on&(user|role|iamPolicy) != 0 {
 		keys |= ofEntity
 	}
-	if a.on&organizational != 0 {
+	if a.on&(organizational|mfaDevice|oidcProvider) != 0 {
 		keys |= keyResourceTag
 	}
 	bit, global := keyOf(k.Name)

@@ -165,10 +165,16 @@ func (d *decider) global(k *policy.Key) policy.Value {
 			return policy.Time(p.Session.Issued)
 		}
 	case "aws:multifactorauthpresent":
+		if !c.MFA.IsZero() {
+			return policy.Bool(true)
+		}
 		if p.Session != nil {
 			return policy.Bool(p.Session.MFA)
 		}
 	case "aws:multifactorauthage":
+		if !c.MFA.IsZero() {
+			return policy.Number(float64(c.Time.Sub(c.MFA) / time.Second))
+		}
 		if p.Session != nil && p.Session.MFA && !p.Session.MFATime.IsZero() {
 			return policy.Number(float64(c.Time.Sub(p.Session.MFATime) / time.Second))
 		}

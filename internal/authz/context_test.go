@@ -44,7 +44,9 @@ var ofResources = map[string][]string{
 	"role":   {"aws:ResourceTag/", "iam:ResourceTag/"},
 	"user":   {"aws:ResourceTag/", "iam:ResourceTag/"},
 	"policy": {"aws:ResourceTag/"},
+	"mfa":    {"aws:ResourceTag/"},
 
+	"oidc-provider":  {"aws:ResourceTag/"},
 	"organizational": {"aws:ResourceTag/"},
 }
 
@@ -63,6 +65,7 @@ func TestConditionKeysOfActions(t *testing.T) {
 		"*": "*", "key": key, "alias": alias,
 		"role": roleARN(owner, "R"), "user": userARN(owner, "U"), "group": "arn:aws:iam::" + owner + ":group/G",
 		"policy": "arn:aws:iam::" + owner + ":policy/P", "federated-user": federatedARN(owner, "F"),
+		"mfa": "arn:aws:iam::" + owner + ":mfa/M", "oidc-provider": "arn:aws:iam::" + owner + ":oidc-provider/issuer.example/x",
 		"account":        "arn:aws:account::" + owner + ":account",
 		"organizational": "arn:aws:organizations::" + owner + ":ou/o-x/ou-x-12345678",
 	}
@@ -220,6 +223,9 @@ func TestGlobalConditionKeys(t *testing.T) {
 		{"user with MFA", withMFA, nil, keys{
 			"DateEquals aws:TokenIssueTime": "2026-11-22T11:00:00Z", "Bool aws:MultiFactorAuthPresent": "true", "NumericEquals aws:MultiFactorAuthAge": "90",
 			"StringEquals aws:username": "alice", "StringEquals aws:SourceIdentity": "alice@example.com",
+		}},
+		{"user who presents MFA in this call", alice, func(c *call.Call) { c.MFA = c.Time }, keys{
+			"DateEquals aws:TokenIssueTime": "", "Bool aws:MultiFactorAuthPresent": "true", "NumericEquals aws:MultiFactorAuthAge": "0",
 		}},
 		{"role session", reader, nil, keys{
 			"ArnEquals aws:PrincipalArn": roleARN(owner, "Reader"), "StringEquals aws:PrincipalType": "AssumedRole", "StringEquals aws:userid": "AROAReader:s",

@@ -80,7 +80,7 @@ func (a *Authorizer) newDecider(c *call.Call, name string, r *Resource, q *Reque
 		d.resourceKeys = ofKey
 	case user, role:
 		d.resourceKeys = ofEntity
-	case iamPolicy, organizational:
+	case iamPolicy, organizational, mfaDevice, oidcProvider:
 		d.resourceKeys = keyResourceTag
 	}
 	d.request.Action, d.request.Resource, d.request.Context = name, r.ARN, d
@@ -136,6 +136,10 @@ func kindOf(s string) kind {
 		return user
 	case strings.HasPrefix(rest, "policy/"):
 		return iamPolicy
+	case strings.HasPrefix(rest, "mfa/"):
+		return mfaDevice
+	case strings.HasPrefix(rest, "oidc-provider/"):
+		return oidcProvider
 	}
 	return other
 }

@@ -59,7 +59,7 @@ func (a *Authorizer) simulate(s *Simulation) *decider {
 		if d.act.on&(user|role) != 0 {
 			d.resourceKeys |= ofEntity
 		}
-		if d.act.on&iamPolicy != 0 {
+		if d.act.on&(iamPolicy|mfaDevice|oidcProvider) != 0 {
 			d.resourceKeys |= keyResourceTag
 		}
 	}

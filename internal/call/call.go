@@ -62,6 +62,10 @@ type Call struct {
 	Additional []Pair
 	additional [2]Pair
 
+	// MFA is when the caller presented a code of an MFA device in this very
+	// call; the zero time if not. Session.MFATime is of the session.
+	MFA time.Time
+
 	// DecisionText says in one line why authorization ended as it did.
 	DecisionText string
 	// Denial is what authorization was asked last, if it denied that.
