@@ -31,7 +31,7 @@ func (a *action) match(name string) bool {
 	case everything:
 		return true
 	}
-	return a.any.match(name, nil)
+	return a.any.match(name, new(evaluation))
 }
 
 // An actionCache remembers which statements are about an action. A policy is

@@ -186,13 +186,15 @@ func (c *condition) patterns() int {
 
 // holds reports whether the condition holds for a request.
 func (c *condition) holds(e *evaluation) bool {
-	ctx := e.context
+	if e.excessive() {
+		return false
+	}
 	var v Value
-	if ctx != nil {
-		v = ctx.Value(&c.key)
+	if e.context != nil {
+		v = e.context.Value(&c.key)
 	}
 	if v.kind == textual && c.test <= stringLike { // most conditions
-		return c.matchesText(v.text, ctx) != c.negated
+		return c.matchesText(v.text, e) != c.negated
 	}
 	if c.test == null {
 		there := v.kind > listed || v.kind == textual && v.text != ""
@@ -212,15 +214,15 @@ func (c *condition) holds(e *evaluation) bool {
 	}
 	if v.kind != listed {
 		// Of one value, all set operators say the same.
-		return c.matches(&v, ctx) != c.negated
+		return c.matches(&v, e) != c.negated
 	}
-	if e.work += len(v.list) * c.patterns(); e.work > maxComparisons {
+	if e.work += workComparison * len(v.list) * c.patterns(); e.excessive() {
 		return false
 	}
 	one := Value{kind: textual}
 	for _, s := range v.list {
 		one.text = s
-		ok := c.matches(&one, ctx)
+		ok := c.matches(&one, e)
 		switch c.set {
 		case plain:
 			if ok {
@@ -245,24 +247,30 @@ func (c *condition) holds(e *evaluation) bool {
 	return c.negated
 }
 
+// maxAddr is more than the length of any IP address with its zone, in bytes.
+const maxAddr = 128
+
 // matches reports whether one value of the request matches one of the
 // condition's, whatever Not says.
-func (c *condition) matches(v *Value, ctx Context) bool {
+func (c *condition) matches(v *Value, e *evaluation) bool {
 	switch {
 	case c.test <= stringLike:
 		if v.kind == textual {
-			return c.matchesText(v.text, ctx)
+			return c.matchesText(v.text, e)
 		}
 		var buf [48]byte
-		return c.matchesText(string(v.appendText(buf[:0])), ctx)
+		return c.matchesText(string(v.appendText(buf[:0])), e)
 	case c.test == arnLike:
 		if v.kind != textual || !strings.HasPrefix(v.text, "arn:") {
 			return false
 		}
 		a := arn{text: v.text}
 		for i := range c.arns {
-			if c.arns[i].match(&a, ctx) {
+			if c.arns[i].match(&a, e) {
 				return true
+			}
+			if e.excessive() {
+				break
 			}
 		}
 		return false
@@ -291,10 +299,13 @@ func (c *condition) matches(v *Value, ctx Context) bool {
 	case c.test == boolean:
 		return v.kind == textual && (c.yes && equalFoldASCII(v.text, "true") || c.no && equalFoldASCII(v.text, "false"))
 	case c.test == binaryEquals:
-		return v.kind == textual && c.matchesBytes(v.text)
+		return v.kind == textual && c.matchesBytes(v.text, e)
 	case c.test == ipAddress:
 		have := *v
 		if v.kind == textual {
+			if len(v.text) > maxAddr {
+				return false
+			}
 			a, err := netip.ParseAddr(v.text)
 			if err != nil {
 				return false
@@ -313,7 +324,7 @@ func (c *condition) matches(v *Value, ctx Context) bool {
 	return false
 }
 
-func (c *condition) matchesText(s string, ctx Context) bool {
+func (c *condition) matchesText(s string, e *evaluation) bool {
 	if c.exact != nil {
 		if _, ok := c.exact[s]; ok {
 			return true
@@ -323,21 +334,25 @@ func (c *condition) matchesText(s string, ctx Context) bool {
 		p := &c.texts[i]
 		switch {
 		case c.test == stringEqualsIgnoreCase:
-			if p.equalFold(s, ctx) {
+			if p.equalFold(s, e) {
 				return true
 			}
 		case p.kind == exact:
 			if s == p.text {
 				return true
 			}
-		case p.match(s, ctx):
+		case p.match(s, e):
 			return true
+		}
+		if e.excessive() {
+			break
 		}
 	}
 	return false
 }
 
-func (c *condition) matchesBytes(s string) bool {
+func (c *condition) matchesBytes(s string, e *evaluation) bool {
+	e.work += len(s) / bytesSearched
 	var buf [128]byte
 	b, err := base64.StdEncoding.AppendDecode(buf[:0], []byte(s))
 	if err != nil {

@@ -68,7 +68,7 @@
 //
 // Documents come from those whom they govern, so none may cost much. Texts are
 // limited to [MaxBytes] and [MaxNesting]; parsing takes time and memory linear in
-// the text. No pattern is tried twice at one place: see [Wildcard]. A multivalued
-// key under many patterns takes the product of both, so that is limited, and
-// beyond it a policy denies: see [Result].
+// the text. No pattern is tried twice at one place: see [Wildcard]. Multivalued
+// keys and long values under many patterns take the product of both, so that is
+// limited, and beyond it a policy denies: see [Result].
 package policy

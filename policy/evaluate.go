@@ -15,17 +15,29 @@ type statement struct {
 	conditions []condition
 }
 
-// maxComparisons bounds the comparisons of values of multivalued keys with
-// patterns in one evaluation. They are the one thing that takes the product of
-// what a document and what a request has. Texts without wildcards are looked up
-// and do not count, so that no policy that is meant well comes near.
-const maxComparisons = 100_000
+// maxWork bounds what takes the product of what a document and what a request
+// has: the values of multivalued keys under many patterns, and long values
+// under many patterns with wildcards that are not at an end. Its unit is
+// some nanoseconds. Texts without wildcards are looked up and do not count, so
+// that no policy that is meant well comes near.
+const maxWork = 200_000
+
+// Units of work.
+const (
+	workComparison = 2 // a value of a multivalued key is held against one of the policy
+	workVariable   = 5 // a policy variable is looked up
+	bytesSearched  = 6 // so many bytes are searched for a text in one unit
+)
 
 // An evaluation is one policy being asked.
 type evaluation struct {
 	context Context
-	work    int // comparisons that were needed
+	work    int // that was needed
 }
+
+// excessive reports whether it was too much. What is found from then on does
+// not matter.
+func (e *evaluation) excessive() bool { return e.work > maxWork }
 
 // Evaluate evaluates the whole policy, and appends to buf what became of each
 // statement. It allocates nothing if buf has room and the request's Context
@@ -48,7 +60,7 @@ func (p *Policy) Evaluate(r *Request, buf []Outcome) Result {
 				o.Mismatch = OfPrincipal
 			} else if !hits.has(i) {
 				o.Mismatch = OfAction
-			} else if !s.matchResource(&resource, r.Context) {
+			} else if !s.matchResource(&resource, &e) {
 				o.Mismatch = OfResource
 			} else if failed := s.failed(&e); failed >= 0 {
 				o.Mismatch, o.Condition = OfCondition, failed
@@ -75,7 +87,7 @@ func (p *Policy) Verdict(r *Request) Result {
 		if s.inert {
 			continue
 		}
-		if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, r.Context) && s.failed(&e) < 0 {
+		if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, &e) && s.failed(&e) < 0 {
 			result.count(s, by)
 		}
 	}
@@ -97,7 +109,7 @@ func (r *Result) count(s *statement, by Match) {
 
 // bound denies what was too much to find out.
 func (r *Result) bound(e *evaluation) {
-	if e.work > maxComparisons {
+	if e.excessive() {
 		r.Deny, r.Excessive = true, true
 	}
 }
@@ -113,13 +125,16 @@ func (s *statement) matchAction(name string) bool {
 }
 
 // matchResource reports whether the statement is about a resource.
-func (s *statement) matchResource(a *arn, c Context) bool {
+func (s *statement) matchResource(a *arn, e *evaluation) bool {
 	if s.resources == nil {
 		return true
 	}
 	for i := range s.resources {
-		if s.resources[i].match(a, c) {
+		if s.resources[i].match(a, e) {
 			return !s.notResource
+		}
+		if e.excessive() {
+			break
 		}
 	}
 	return s.notResource

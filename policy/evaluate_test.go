@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -861,6 +862,71 @@ func TestExcessive(t *testing.T) {
 		}
 		if allow := !tt.excessive && name != "of another call"; name != "in two" && v.Allow != allow {
 			t.Errorf("%s: verdict %+v", name, v)
+		}
+	}
+}
+
+// TestExcessiveValue holds that one long value under many patterns does not take
+// their product either, whatever the patterns are made of.
+func TestExcessiveValue(t *testing.T) {
+	const size = 32 << 10
+	repeat := strings.Repeat
+	long := map[string]string{"a": repeat("a", 8100)}
+	two := map[string]string{"a": repeat("a", 4050), "b": repeat("a", 3990)}
+	var runes []rune
+	for i := range 1000 {
+		runes = append(runes, rune(0x4e00+i))
+	}
+	others := map[string]string{"a": string(runes) + string(runes[:800]), "b": string(runes)}
+	inARN := map[string]string{"a": "arn:" + repeat("a", 8000) + ":a:a:a:" + repeat("a", 50)}
+	tests := map[string]struct {
+		operator, form string
+		context        map[string]string
+	}{
+		"short":             {"StringLike", "*a?b*", long},
+		"one and a letter":  {"StringLike", "*?b*", long},
+		"to be tried":       {"StringLike", "*" + repeat("a?", 7) + "b*", long},
+		"many ones":         {"StringLike", "*" + repeat("?", 62) + "b*", long},
+		"by bits":           {"StringLike", "*" + repeat("a?", 33) + "b*", long},
+		"all in one":        {"StringLike", "*" + repeat("a?", 4000) + "b*", long},
+		"literal":           {"StringLike", "*" + repeat("a", 62) + "b*", long},
+		"variable":          {"StringLike", "*${x:b}b*", two},
+		"variable and one":  {"StringLike", "*${x:b}?b*", two},
+		"of many letters":   {"StringLike", "*${x:b}?b*", others},
+		"part of an ARN":    {"ArnLike", "arn:*a?b*:::*:*", inARN},
+		"many of a context": {"StringNotLike", "*${x:b}${x:b}${x:b}*", map[string]string{"a": repeat("a", 8000), "b": repeat("a", 10)}},
+	}
+	for name, tt := range tests {
+		var patterns []string
+		for n := 0; n+len(tt.form)+3 < size || n == 0; n += len(tt.form) + 3 {
+			patterns = append(patterns, strconv.Quote(tt.form))
+		}
+		p := parse(t, document(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"`+tt.operator+`":{"x:a":[`+strings.Join(patterns, ",")+`]}}}`), policy.Identity)
+		values := policy.Values{}
+		for k, v := range tt.context {
+			values["x:"+k] = policy.String(v)
+		}
+		r := app()
+		r.Context = values
+		best := time.Hour
+		for range 5 {
+			start := time.Now()
+			v := p.Verdict(r)
+			best = min(best, time.Since(start))
+			if name != "many of a context" && (!v.Excessive || !v.Deny) {
+				t.Errorf("%s: verdict %+v", name, v)
+				break
+			}
+		}
+		// It is about a millisecond; without a bound it would be seconds, and
+		// longer on a machine with other work and the race detector.
+		if best > 250*time.Millisecond {
+			t.Errorf("%s: a verdict takes %v", name, best)
+		}
+		// One such pattern is no matter.
+		p = parse(t, document(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"`+tt.operator+`":{"x:a":[`+patterns[0]+`]}}}`), policy.Identity)
+		if v := p.Verdict(r); v.Excessive && name != "all in one" {
+			t.Errorf("%s: one pattern is too much: %+v", name, v)
 		}
 	}
 }

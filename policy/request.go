@@ -83,6 +83,7 @@ type Result struct {
 	AllowedBy  Match     // the ways in which the allowing statements name the principal
 	Statements []Outcome // one a statement, in the document's order, after what was in buf
 	// Excessive says that the evaluation was cut short, and denies: it needs
-	// more than 100,000 comparisons of values of multivalued keys with patterns.
+	// more than 100,000 comparisons of values of multivalued keys with patterns,
+	// or as much work to find what stands between wildcards in long values.
 	Excessive bool
 }

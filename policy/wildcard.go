@@ -12,7 +12,7 @@ import (
 // two stars, that for each 64 of them.
 func Wildcard(pattern, s string) bool {
 	p := compilePattern(pattern, true, false)
-	return p.match(s, nil)
+	return p.match(s, new(evaluation))
 }
 
 // ARNLike reports whether an ARN matches a pattern as ArnLike does: each of the
@@ -20,7 +20,7 @@ func Wildcard(pattern, s string) bool {
 // its part. A pattern or ARN with fewer parts matches nothing.
 func ARNLike(pattern, arn string) bool {
 	p := compileARN(pattern, false, false)
-	return p.matchText(arn, nil)
+	return p.matchText(arn, new(evaluation))
 }
 
 // A pattern is text with wildcards and policy variables, compiled: segments
@@ -194,9 +194,9 @@ func (v *variable) text(c Context) (string, bool) {
 	return v.fallback, v.hasDefault
 }
 
-// match reports whether the whole of s matches. The context gives the values of
-// variables.
-func (p *pattern) match(s string, c Context) bool {
+// match reports whether the whole of s matches. The evaluation gives the values
+// of variables, and counts the work.
+func (p *pattern) match(s string, e *evaluation) bool {
 	switch p.kind {
 	case exact:
 		return s == p.text
@@ -205,19 +205,19 @@ func (p *pattern) match(s string, c Context) bool {
 	case everything:
 		return true
 	}
-	return p.matchSegments(s, c, false)
+	return p.matchSegments(s, e, false)
 }
 
 // equalFold reports whether s equals a pattern without wildcards, but for the
 // case of ASCII letters.
-func (p *pattern) equalFold(s string, c Context) bool {
+func (p *pattern) equalFold(s string, e *evaluation) bool {
 	if p.kind == exact {
 		return equalFoldASCII(s, p.text)
 	}
-	return p.matchSegments(s, c, true)
+	return p.matchSegments(s, e, true)
 }
 
-func (p *pattern) matchSegments(s string, c Context, fold bool) bool {
+func (p *pattern) matchSegments(s string, e *evaluation, fold bool) bool {
 	// A variable without a value makes a pattern that matches nothing, so all
 	// of them are looked at first.
 	var few [4]string
@@ -227,7 +227,8 @@ func (p *pattern) matchSegments(s string, c Context, fold bool) bool {
 			if q.variable == nil {
 				continue
 			}
-			text, ok := q.variable.text(c)
+			e.work += workVariable
+			text, ok := q.variable.text(e.context)
 			if !ok {
 				return false
 			}
@@ -238,7 +239,7 @@ func (p *pattern) matchSegments(s string, c Context, fold bool) bool {
 	if !p.open {
 		seg := &p.segments[0]
 		n := seg.variables()
-		rest, ok := seg.front(s, values[:n], fold)
+		rest, _, ok := seg.front(s, values[:n], fold)
 		if !ok {
 			return false
 		}
@@ -261,7 +262,7 @@ func (p *pattern) matchSegments(s string, c Context, fold bool) bool {
 	for i := first; i < last; i++ {
 		seg := &p.segments[i]
 		n := seg.variables()
-		end := seg.find(s, values[:n])
+		end := seg.find(s, values[:n], e)
 		if end < 0 {
 			return false
 		}
@@ -282,14 +283,15 @@ func (s *segment) variables() int {
 }
 
 // front takes the segment from the start of s, with the values of its variables.
-func (s *segment) front(t string, values []string, fold bool) (rest string, ok bool) {
+// It also returns how many of its parts it looked at.
+func (s *segment) front(t string, values []string, fold bool) (rest string, n int, ok bool) {
 	for i := range s.parts {
 		q := &s.parts[i]
 		literal := q.literal
 		switch {
 		case q.one:
 			if t == "" {
-				return "", false
+				return "", i + 1, false
 			}
 			_, n := utf8.DecodeRuneInString(t)
 			t = t[n:]
@@ -298,11 +300,11 @@ func (s *segment) front(t string, values []string, fold bool) (rest string, ok b
 			literal, values = values[0], values[1:]
 		}
 		if len(t) < len(literal) || t[:len(literal)] != literal && !(fold && equalFoldASCII(t[:len(literal)], literal)) {
-			return "", false
+			return "", i + 1, false
 		}
 		t = t[len(literal):]
 	}
-	return t, true
+	return t, len(s.parts), true
 }
 
 // back takes the segment from the end of s.
@@ -330,22 +332,26 @@ func (s *segment) back(t string, values []string) (rest string, ok bool) {
 }
 
 // find returns where the first place of the segment in s ends; -1 for none.
-func (s *segment) find(t string, values []string) int {
+func (s *segment) find(t string, values []string, e *evaluation) int {
 	if s.finder != nil {
-		return s.finder.find(t)
+		return s.finder.find(t, e)
 	}
 	if len(s.parts) == 1 && s.parts[0].literal != "" {
 		i := strings.Index(t, s.parts[0].literal)
 		if i < 0 {
+			e.work += len(t) / bytesSearched
 			return -1
 		}
+		e.work += i / bytesSearched
 		return i + len(s.parts[0].literal)
 	}
 	if len(values) > 0 {
-		return s.resolve(t, values)
+		return s.resolve(t, values, e)
 	}
 	for i := 0; ; {
-		if rest, ok := s.front(t[i:], nil, false); ok {
+		rest, looked, ok := s.front(t[i:], nil, false)
+		e.work += looked
+		if ok {
 			return len(t) - len(rest)
 		}
 		if i == len(t) {
@@ -357,7 +363,7 @@ func (s *segment) find(t string, values []string) int {
 }
 
 // resolve finds the segment with the values of its variables put in.
-func (s *segment) resolve(t string, values []string) int {
+func (s *segment) resolve(t string, values []string, e *evaluation) int {
 	length := 0
 	for _, q := range s.parts {
 		length += len(q.literal)
@@ -368,6 +374,7 @@ func (s *segment) resolve(t string, values []string) int {
 	if length > len(t) {
 		return -1
 	}
+	e.work += length
 	var r segment
 	literal := make([]byte, 0, length)
 	end := func() {
@@ -389,8 +396,10 @@ func (s *segment) resolve(t string, values []string) int {
 		}
 	}
 	end()
-	r.finder = newFinder(r.parts)
-	return r.find(t, nil)
+	if r.finder = newFinder(r.parts); r.finder != nil {
+		e.work += 4 * length // its characters are sorted
+	}
+	return r.find(t, nil, e)
 }
 
 // A finder finds a long segment with single wildcards in time linear in the text
@@ -414,7 +423,7 @@ type place64 struct {
 // shortSegment is the length of a segment, in characters, up to which it is
 // tried everywhere. Since each place in a text is tried for one segment alone,
 // that takes linear time, too, and no memory.
-const shortSegment = 64
+const shortSegment = 16
 
 // newFinder returns a finder for a long segment without variables, else nil.
 func newFinder(parts []part) *finder {
@@ -467,16 +476,21 @@ func newFinder(parts []part) *finder {
 	return &f
 }
 
-func (f *finder) find(s string) int {
+func (f *finder) find(s string, e *evaluation) int {
+	if f.length > len(s) {
+		return -1
+	}
 	var few [2][16]uint64
 	state, shifted := few[0][:], few[1][:]
 	if len(f.any) > len(state) {
 		state, shifted = make([]uint64, len(f.any)), make([]uint64, len(f.any))
 	}
 	last := f.length - 1
+	each := 4 + len(f.any)/2 // work
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		i += n
+		e.work += each
 		carry := uint64(1)
 		for w, any := range f.any {
 			shifted[w] = state[w]<<1 | carry
@@ -611,13 +625,13 @@ func (a *arn) split() bool {
 }
 
 // matchText reports whether a text matches.
-func (p *arnPattern) matchText(s string, c Context) bool {
+func (p *arnPattern) matchText(s string, e *evaluation) bool {
 	a := arn{text: s}
-	return p.match(&a, c)
+	return p.match(&a, e)
 }
 
 // match reports whether the ARN matches.
-func (p *arnPattern) match(a *arn, c Context) bool {
+func (p *arnPattern) match(a *arn, e *evaluation) bool {
 	switch p.kind {
 	case arnAnything:
 		return true
@@ -640,19 +654,19 @@ func (p *arnPattern) match(a *arn, c Context) bool {
 		case prefix:
 			return true
 		}
-		return p.rest.match(s, c)
+		return p.rest.match(s, e)
 	case arnApart:
 		if !a.split() {
 			return false
 		}
 		start := 0
 		for i := range p.parts {
-			if !p.parts[i].match(a.text[start:a.ends[i]], c) {
+			if !p.parts[i].match(a.text[start:a.ends[i]], e) {
 				return false
 			}
 			start = a.ends[i] + 1
 		}
-		return p.rest.match(a.text[start:], c)
+		return p.rest.match(a.text[start:], e)
 	}
 	return false
 }
