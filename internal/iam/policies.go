@@ -146,7 +146,7 @@ func (s *Service) listPolicies(ctx context.Context, c *call.Call, in *iamapi.Lis
 	}
 	scope := identity.PolicyScope{
 		AWS:          in.Scope != iamapi.PolicyScopeTypeLocal,
-		Local:        in.Scope != iamapi.PolicyScopeTypeAWS,
+		Local:        in.Scope != iamapi.PolicyScopeTypeAws,
 		OnlyAttached: in.OnlyAttached,
 	}
 	filter := string(in.Scope) + "\x00" + string(in.PolicyUsageFilter)

@@ -131,14 +131,14 @@ func (v *visit) account(a *identity.Account) *api.Account {
 		joined = v.o.Created // of one that came before that was noted
 	}
 	out := &api.Account{
-		ID: a.ID, ARN: v.arn("account", a.ID), Email: a.Email, Name: a.Name, Status: api.AccountStatusACTIVE, State: api.AccountStateACTIVE,
-		JoinedMethod: api.AccountJoinedMethodINVITED, JoinedTimestamp: joined,
+		ID: a.ID, ARN: v.arn("account", a.ID), Email: a.Email, Name: a.Name, Status: api.AccountStatusActive, State: api.AccountStateActive,
+		JoinedMethod: api.AccountJoinedMethodInvited, JoinedTimestamp: joined,
 	}
 	if a.Made {
-		out.JoinedMethod = api.AccountJoinedMethodCREATED
+		out.JoinedMethod = api.AccountJoinedMethodCreated
 	}
 	if !a.Closed.IsZero() {
-		out.Status, out.State = api.AccountStatusSUSPENDED, api.AccountStateSUSPENDED
+		out.Status, out.State = api.AccountStatusSuspended, api.AccountStateSuspended
 	}
 	return out
 }

@@ -25,7 +25,7 @@ func (v *visit) createOrganization(ctx context.Context, in *api.CreateOrganizati
 	if v.o != nil {
 		return api.AlreadyInOrganizationException("The provided account is already a member of an organization.")
 	}
-	if in.FeatureSet == api.OrganizationFeatureSetCONSOLIDATED_BILLING {
+	if in.FeatureSet == api.OrganizationFeatureSetConsolidatedBilling {
 		return invalid("INVALID_ENUM", "You specified an invalid value.")
 	}
 	o, err := v.s.dir.CreateOrganization(ctx, identity.Organization{Master: v.c.Caller.Account})
@@ -56,10 +56,10 @@ func (v *visit) organization(ctx context.Context) (*api.Organization, error) {
 		return nil, err
 	}
 	return &api.Organization{
-		ID: v.o.ID, ARN: v.arn("organization", ""), FeatureSet: api.OrganizationFeatureSetALL,
+		ID: v.o.ID, ARN: v.arn("organization", ""), FeatureSet: api.OrganizationFeatureSetAll,
 		MasterAccountARN: v.arn("account", v.o.Master), MasterAccountID: v.o.Master, MasterAccountEmail: master.Email,
 		// AWS says this of every organization: what is enabled, its root tells.
-		AvailablePolicyTypes: []api.PolicyTypeSummary{{Type: api.PolicyTypeSERVICE_CONTROL_POLICY, Status: api.PolicyTypeStatusENABLED}},
+		AvailablePolicyTypes: []api.PolicyTypeSummary{{Type: api.PolicyTypeServiceControlPolicy, Status: api.PolicyTypeStatusEnabled}},
 	}, nil
 }
 
@@ -93,7 +93,7 @@ func (v *visit) listRoots(ctx context.Context, in *api.ListRootsInput, out *api.
 func (v *visit) root() *api.Root {
 	types := []api.PolicyTypeSummary{}
 	for _, t := range v.o.Types {
-		types = append(types, api.PolicyTypeSummary{Type: api.PolicyType(t), Status: api.PolicyTypeStatusENABLED})
+		types = append(types, api.PolicyTypeSummary{Type: api.PolicyType(t), Status: api.PolicyTypeStatusEnabled})
 	}
 	return &api.Root{ID: v.o.Root, ARN: v.arn("root", v.o.Root), Name: rootName, PolicyTypes: types}
 }

@@ -277,12 +277,12 @@ func (v *visit) listTargetsForPolicy(ctx context.Context, in *api.ListTargetsFor
 	targets, out.NextToken, err = page(v, p.ID, in.NextToken, in.MaxResults, targets, func(t identity.OrganizationTarget) string { return t.ID })
 	out.Targets = make([]api.PolicyTargetSummary, len(targets))
 	for i, t := range targets {
-		one := api.PolicyTargetSummary{TargetID: t.ID, ARN: v.arn("root", t.ID), Name: rootName, Type: api.TargetTypeROOT}
+		one := api.PolicyTargetSummary{TargetID: t.ID, ARN: v.arn("root", t.ID), Name: rootName, Type: api.TargetTypeRoot}
 		switch {
 		case t.Unit != nil:
-			one.ARN, one.Name, one.Type = v.arn("ou", t.ID), t.Unit.Name, api.TargetTypeORGANIZATIONAL_UNIT
+			one.ARN, one.Name, one.Type = v.arn("ou", t.ID), t.Unit.Name, api.TargetTypeOrganizationalUnit
 		case t.Account != nil:
-			one.ARN, one.Name, one.Type = v.arn("account", t.ID), t.Account.Name, api.TargetTypeACCOUNT
+			one.ARN, one.Name, one.Type = v.arn("account", t.ID), t.Account.Name, api.TargetTypeAccount
 		}
 		out.Targets[i] = one
 	}

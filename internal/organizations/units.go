@@ -170,7 +170,7 @@ func (v *visit) listChildren(ctx context.Context, in *api.ListChildrenInput, out
 		return err
 	}
 	out.Children = []api.Child{}
-	if in.ChildType == api.ChildTypeORGANIZATIONAL_UNIT {
+	if in.ChildType == api.ChildTypeOrganizationalUnit {
 		units, next, err := v.units(ctx, in.ParentID, in.NextToken, in.MaxResults)
 		for i := range units {
 			out.Children = append(out.Children, api.Child{ID: units[i].ID, Type: in.ChildType})
@@ -199,7 +199,7 @@ func (v *visit) listParents(ctx context.Context, in *api.ListParentsInput, out *
 	if err := v.allow(ctx, conditions{}, t); err != nil {
 		return err
 	}
-	p := api.Parent{Type: api.ParentTypeORGANIZATIONAL_UNIT}
+	p := api.Parent{Type: api.ParentTypeOrganizationalUnit}
 	switch {
 	case t.unit != nil:
 		p.ID = t.unit.Parent
@@ -209,7 +209,7 @@ func (v *visit) listParents(ctx context.Context, in *api.ListParentsInput, out *
 		return api.ChildNotFoundException("You specified a child that doesn't exist.")
 	}
 	if p.ID == v.o.Root {
-		p.Type = api.ParentTypeROOT
+		p.Type = api.ParentTypeRoot
 	}
 	parents, next, err := page(v, in.ChildID, in.NextToken, in.MaxResults, []api.Parent{p}, func(p api.Parent) string { return p.ID })
 	out.Parents, out.NextToken = parents, next

@@ -71,6 +71,17 @@ func TestGoName(t *testing.T) {
 	}
 }
 
+func TestConstantName(t *testing.T) {
+	for value, want := range map[string]string{
+		"ENABLED_BY_DEFAULT": "EnabledByDefault", "text/csv": "TextCsv", "user-managed": "UserManaged", "Active": "Active",
+		"LocalManagedPolicy": "LocalManagedPolicy", "DECLARATIVE_POLICY_EC2": "DeclarativePolicyEc2", "stringList": "StringList",
+	} {
+		if got := constantName(value); got != want {
+			t.Errorf("constantName(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
 func TestNoDocumentationIsCopied(t *testing.T) {
 	files, err := generate()
 	if err != nil {

@@ -350,11 +350,15 @@ const maxString = 1 << 20
 // upperFirst is a name as Go exports it.
 func upperFirst(name string) string { return strings.ToUpper(name[:1]) + name[1:] }
 
-// constantName is an enum's value as a part of a constant's name: TextCsv for
-// text/csv.
+// constantName is an enum's value as a part of a constant's name, as the SDK for
+// Go has it: TextCsv for text/csv, EnabledByDefault for ENABLED_BY_DEFAULT.
 func constantName(value string) string {
+	separator := func(r rune) bool { return strings.ContainsRune("/-._", r) }
 	var name strings.Builder
-	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == '/' || r == '-' || r == '.' }) {
+	for _, word := range strings.FieldsFunc(value, separator) {
+		if strings.ToUpper(value) == value {
+			word = strings.ToLower(word)
+		}
 		name.WriteString(upperFirst(word))
 	}
 	return name.String()

@@ -7,21 +7,21 @@ type RegionOptStatus string
 
 // The values of [RegionOptStatus].
 const (
-	RegionOptStatusENABLED            RegionOptStatus = "ENABLED"
-	RegionOptStatusENABLING           RegionOptStatus = "ENABLING"
-	RegionOptStatusDISABLING          RegionOptStatus = "DISABLING"
-	RegionOptStatusDISABLED           RegionOptStatus = "DISABLED"
-	RegionOptStatusENABLED_BY_DEFAULT RegionOptStatus = "ENABLED_BY_DEFAULT"
+	RegionOptStatusEnabled          RegionOptStatus = "ENABLED"
+	RegionOptStatusEnabling         RegionOptStatus = "ENABLING"
+	RegionOptStatusDisabling        RegionOptStatus = "DISABLING"
+	RegionOptStatusDisabled         RegionOptStatus = "DISABLED"
+	RegionOptStatusEnabledByDefault RegionOptStatus = "ENABLED_BY_DEFAULT"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v RegionOptStatus) Valid() bool {
 	switch v {
-	case RegionOptStatusENABLED,
-		RegionOptStatusENABLING,
-		RegionOptStatusDISABLING,
-		RegionOptStatusDISABLED,
-		RegionOptStatusENABLED_BY_DEFAULT:
+	case RegionOptStatusEnabled,
+		RegionOptStatusEnabling,
+		RegionOptStatusDisabling,
+		RegionOptStatusDisabled,
+		RegionOptStatusEnabledByDefault:
 		return true
 	}
 	return false
@@ -31,15 +31,15 @@ func (v RegionOptStatus) Valid() bool {
 func internRegionOptStatus(b []byte) RegionOptStatus {
 	switch string(b) {
 	case "ENABLED":
-		return RegionOptStatusENABLED
+		return RegionOptStatusEnabled
 	case "ENABLING":
-		return RegionOptStatusENABLING
+		return RegionOptStatusEnabling
 	case "DISABLING":
-		return RegionOptStatusDISABLING
+		return RegionOptStatusDisabling
 	case "DISABLED":
-		return RegionOptStatusDISABLED
+		return RegionOptStatusDisabled
 	case "ENABLED_BY_DEFAULT":
-		return RegionOptStatusENABLED_BY_DEFAULT
+		return RegionOptStatusEnabledByDefault
 	}
 	return RegionOptStatus(b)
 }

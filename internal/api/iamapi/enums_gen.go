@@ -41,7 +41,7 @@ type PolicyScopeType string
 // The values of [PolicyScopeType].
 const (
 	PolicyScopeTypeAll   PolicyScopeType = "All"
-	PolicyScopeTypeAWS   PolicyScopeType = "AWS"
+	PolicyScopeTypeAws   PolicyScopeType = "AWS"
 	PolicyScopeTypeLocal PolicyScopeType = "Local"
 )
 
@@ -49,7 +49,7 @@ const (
 func (v PolicyScopeType) Valid() bool {
 	switch v {
 	case PolicyScopeTypeAll,
-		PolicyScopeTypeAWS,
+		PolicyScopeTypeAws,
 		PolicyScopeTypeLocal:
 		return true
 	}

@@ -7,15 +7,15 @@ type AccountJoinedMethod string
 
 // The values of [AccountJoinedMethod].
 const (
-	AccountJoinedMethodINVITED AccountJoinedMethod = "INVITED"
-	AccountJoinedMethodCREATED AccountJoinedMethod = "CREATED"
+	AccountJoinedMethodInvited AccountJoinedMethod = "INVITED"
+	AccountJoinedMethodCreated AccountJoinedMethod = "CREATED"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v AccountJoinedMethod) Valid() bool {
 	switch v {
-	case AccountJoinedMethodINVITED,
-		AccountJoinedMethodCREATED:
+	case AccountJoinedMethodInvited,
+		AccountJoinedMethodCreated:
 		return true
 	}
 	return false
@@ -25,9 +25,9 @@ func (v AccountJoinedMethod) Valid() bool {
 func internAccountJoinedMethod(b []byte) AccountJoinedMethod {
 	switch string(b) {
 	case "INVITED":
-		return AccountJoinedMethodINVITED
+		return AccountJoinedMethodInvited
 	case "CREATED":
-		return AccountJoinedMethodCREATED
+		return AccountJoinedMethodCreated
 	}
 	return AccountJoinedMethod(b)
 }
@@ -37,21 +37,21 @@ type AccountState string
 
 // The values of [AccountState].
 const (
-	AccountStatePENDING_ACTIVATION AccountState = "PENDING_ACTIVATION"
-	AccountStateACTIVE             AccountState = "ACTIVE"
-	AccountStateSUSPENDED          AccountState = "SUSPENDED"
-	AccountStatePENDING_CLOSURE    AccountState = "PENDING_CLOSURE"
-	AccountStateCLOSED             AccountState = "CLOSED"
+	AccountStatePendingActivation AccountState = "PENDING_ACTIVATION"
+	AccountStateActive            AccountState = "ACTIVE"
+	AccountStateSuspended         AccountState = "SUSPENDED"
+	AccountStatePendingClosure    AccountState = "PENDING_CLOSURE"
+	AccountStateClosed            AccountState = "CLOSED"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v AccountState) Valid() bool {
 	switch v {
-	case AccountStatePENDING_ACTIVATION,
-		AccountStateACTIVE,
-		AccountStateSUSPENDED,
-		AccountStatePENDING_CLOSURE,
-		AccountStateCLOSED:
+	case AccountStatePendingActivation,
+		AccountStateActive,
+		AccountStateSuspended,
+		AccountStatePendingClosure,
+		AccountStateClosed:
 		return true
 	}
 	return false
@@ -61,15 +61,15 @@ func (v AccountState) Valid() bool {
 func internAccountState(b []byte) AccountState {
 	switch string(b) {
 	case "PENDING_ACTIVATION":
-		return AccountStatePENDING_ACTIVATION
+		return AccountStatePendingActivation
 	case "ACTIVE":
-		return AccountStateACTIVE
+		return AccountStateActive
 	case "SUSPENDED":
-		return AccountStateSUSPENDED
+		return AccountStateSuspended
 	case "PENDING_CLOSURE":
-		return AccountStatePENDING_CLOSURE
+		return AccountStatePendingClosure
 	case "CLOSED":
-		return AccountStateCLOSED
+		return AccountStateClosed
 	}
 	return AccountState(b)
 }
@@ -79,17 +79,17 @@ type AccountStatus string
 
 // The values of [AccountStatus].
 const (
-	AccountStatusACTIVE          AccountStatus = "ACTIVE"
-	AccountStatusSUSPENDED       AccountStatus = "SUSPENDED"
-	AccountStatusPENDING_CLOSURE AccountStatus = "PENDING_CLOSURE"
+	AccountStatusActive         AccountStatus = "ACTIVE"
+	AccountStatusSuspended      AccountStatus = "SUSPENDED"
+	AccountStatusPendingClosure AccountStatus = "PENDING_CLOSURE"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v AccountStatus) Valid() bool {
 	switch v {
-	case AccountStatusACTIVE,
-		AccountStatusSUSPENDED,
-		AccountStatusPENDING_CLOSURE:
+	case AccountStatusActive,
+		AccountStatusSuspended,
+		AccountStatusPendingClosure:
 		return true
 	}
 	return false
@@ -99,11 +99,11 @@ func (v AccountStatus) Valid() bool {
 func internAccountStatus(b []byte) AccountStatus {
 	switch string(b) {
 	case "ACTIVE":
-		return AccountStatusACTIVE
+		return AccountStatusActive
 	case "SUSPENDED":
-		return AccountStatusSUSPENDED
+		return AccountStatusSuspended
 	case "PENDING_CLOSURE":
-		return AccountStatusPENDING_CLOSURE
+		return AccountStatusPendingClosure
 	}
 	return AccountStatus(b)
 }
@@ -113,15 +113,15 @@ type ChildType string
 
 // The values of [ChildType].
 const (
-	ChildTypeACCOUNT             ChildType = "ACCOUNT"
-	ChildTypeORGANIZATIONAL_UNIT ChildType = "ORGANIZATIONAL_UNIT"
+	ChildTypeAccount            ChildType = "ACCOUNT"
+	ChildTypeOrganizationalUnit ChildType = "ORGANIZATIONAL_UNIT"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v ChildType) Valid() bool {
 	switch v {
-	case ChildTypeACCOUNT,
-		ChildTypeORGANIZATIONAL_UNIT:
+	case ChildTypeAccount,
+		ChildTypeOrganizationalUnit:
 		return true
 	}
 	return false
@@ -131,9 +131,9 @@ func (v ChildType) Valid() bool {
 func internChildType(b []byte) ChildType {
 	switch string(b) {
 	case "ACCOUNT":
-		return ChildTypeACCOUNT
+		return ChildTypeAccount
 	case "ORGANIZATIONAL_UNIT":
-		return ChildTypeORGANIZATIONAL_UNIT
+		return ChildTypeOrganizationalUnit
 	}
 	return ChildType(b)
 }
@@ -143,41 +143,41 @@ type CreateAccountFailureReason string
 
 // The values of [CreateAccountFailureReason].
 const (
-	CreateAccountFailureReasonACCOUNT_LIMIT_EXCEEDED                                  CreateAccountFailureReason = "ACCOUNT_LIMIT_EXCEEDED"
-	CreateAccountFailureReasonEMAIL_ALREADY_EXISTS                                    CreateAccountFailureReason = "EMAIL_ALREADY_EXISTS"
-	CreateAccountFailureReasonINVALID_ADDRESS                                         CreateAccountFailureReason = "INVALID_ADDRESS"
-	CreateAccountFailureReasonINVALID_EMAIL                                           CreateAccountFailureReason = "INVALID_EMAIL"
-	CreateAccountFailureReasonCONCURRENT_ACCOUNT_MODIFICATION                         CreateAccountFailureReason = "CONCURRENT_ACCOUNT_MODIFICATION"
-	CreateAccountFailureReasonINTERNAL_FAILURE                                        CreateAccountFailureReason = "INTERNAL_FAILURE"
-	CreateAccountFailureReasonGOVCLOUD_ACCOUNT_ALREADY_EXISTS                         CreateAccountFailureReason = "GOVCLOUD_ACCOUNT_ALREADY_EXISTS"
-	CreateAccountFailureReasonMISSING_BUSINESS_VALIDATION                             CreateAccountFailureReason = "MISSING_BUSINESS_VALIDATION"
-	CreateAccountFailureReasonFAILED_BUSINESS_VALIDATION                              CreateAccountFailureReason = "FAILED_BUSINESS_VALIDATION"
-	CreateAccountFailureReasonPENDING_BUSINESS_VALIDATION                             CreateAccountFailureReason = "PENDING_BUSINESS_VALIDATION"
-	CreateAccountFailureReasonINVALID_IDENTITY_FOR_BUSINESS_VALIDATION                CreateAccountFailureReason = "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION"
-	CreateAccountFailureReasonUNKNOWN_BUSINESS_VALIDATION                             CreateAccountFailureReason = "UNKNOWN_BUSINESS_VALIDATION"
-	CreateAccountFailureReasonMISSING_PAYMENT_INSTRUMENT                              CreateAccountFailureReason = "MISSING_PAYMENT_INSTRUMENT"
-	CreateAccountFailureReasonINVALID_PAYMENT_INSTRUMENT                              CreateAccountFailureReason = "INVALID_PAYMENT_INSTRUMENT"
-	CreateAccountFailureReasonUPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED CreateAccountFailureReason = "UPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED"
+	CreateAccountFailureReasonAccountLimitExceeded                             CreateAccountFailureReason = "ACCOUNT_LIMIT_EXCEEDED"
+	CreateAccountFailureReasonEmailAlreadyExists                               CreateAccountFailureReason = "EMAIL_ALREADY_EXISTS"
+	CreateAccountFailureReasonInvalidAddress                                   CreateAccountFailureReason = "INVALID_ADDRESS"
+	CreateAccountFailureReasonInvalidEmail                                     CreateAccountFailureReason = "INVALID_EMAIL"
+	CreateAccountFailureReasonConcurrentAccountModification                    CreateAccountFailureReason = "CONCURRENT_ACCOUNT_MODIFICATION"
+	CreateAccountFailureReasonInternalFailure                                  CreateAccountFailureReason = "INTERNAL_FAILURE"
+	CreateAccountFailureReasonGovcloudAccountAlreadyExists                     CreateAccountFailureReason = "GOVCLOUD_ACCOUNT_ALREADY_EXISTS"
+	CreateAccountFailureReasonMissingBusinessValidation                        CreateAccountFailureReason = "MISSING_BUSINESS_VALIDATION"
+	CreateAccountFailureReasonFailedBusinessValidation                         CreateAccountFailureReason = "FAILED_BUSINESS_VALIDATION"
+	CreateAccountFailureReasonPendingBusinessValidation                        CreateAccountFailureReason = "PENDING_BUSINESS_VALIDATION"
+	CreateAccountFailureReasonInvalidIdentityForBusinessValidation             CreateAccountFailureReason = "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION"
+	CreateAccountFailureReasonUnknownBusinessValidation                        CreateAccountFailureReason = "UNKNOWN_BUSINESS_VALIDATION"
+	CreateAccountFailureReasonMissingPaymentInstrument                         CreateAccountFailureReason = "MISSING_PAYMENT_INSTRUMENT"
+	CreateAccountFailureReasonInvalidPaymentInstrument                         CreateAccountFailureReason = "INVALID_PAYMENT_INSTRUMENT"
+	CreateAccountFailureReasonUpdateExistingResourcePolicyWithTagsNotSupported CreateAccountFailureReason = "UPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v CreateAccountFailureReason) Valid() bool {
 	switch v {
-	case CreateAccountFailureReasonACCOUNT_LIMIT_EXCEEDED,
-		CreateAccountFailureReasonEMAIL_ALREADY_EXISTS,
-		CreateAccountFailureReasonINVALID_ADDRESS,
-		CreateAccountFailureReasonINVALID_EMAIL,
-		CreateAccountFailureReasonCONCURRENT_ACCOUNT_MODIFICATION,
-		CreateAccountFailureReasonINTERNAL_FAILURE,
-		CreateAccountFailureReasonGOVCLOUD_ACCOUNT_ALREADY_EXISTS,
-		CreateAccountFailureReasonMISSING_BUSINESS_VALIDATION,
-		CreateAccountFailureReasonFAILED_BUSINESS_VALIDATION,
-		CreateAccountFailureReasonPENDING_BUSINESS_VALIDATION,
-		CreateAccountFailureReasonINVALID_IDENTITY_FOR_BUSINESS_VALIDATION,
-		CreateAccountFailureReasonUNKNOWN_BUSINESS_VALIDATION,
-		CreateAccountFailureReasonMISSING_PAYMENT_INSTRUMENT,
-		CreateAccountFailureReasonINVALID_PAYMENT_INSTRUMENT,
-		CreateAccountFailureReasonUPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED:
+	case CreateAccountFailureReasonAccountLimitExceeded,
+		CreateAccountFailureReasonEmailAlreadyExists,
+		CreateAccountFailureReasonInvalidAddress,
+		CreateAccountFailureReasonInvalidEmail,
+		CreateAccountFailureReasonConcurrentAccountModification,
+		CreateAccountFailureReasonInternalFailure,
+		CreateAccountFailureReasonGovcloudAccountAlreadyExists,
+		CreateAccountFailureReasonMissingBusinessValidation,
+		CreateAccountFailureReasonFailedBusinessValidation,
+		CreateAccountFailureReasonPendingBusinessValidation,
+		CreateAccountFailureReasonInvalidIdentityForBusinessValidation,
+		CreateAccountFailureReasonUnknownBusinessValidation,
+		CreateAccountFailureReasonMissingPaymentInstrument,
+		CreateAccountFailureReasonInvalidPaymentInstrument,
+		CreateAccountFailureReasonUpdateExistingResourcePolicyWithTagsNotSupported:
 		return true
 	}
 	return false
@@ -187,35 +187,35 @@ func (v CreateAccountFailureReason) Valid() bool {
 func internCreateAccountFailureReason(b []byte) CreateAccountFailureReason {
 	switch string(b) {
 	case "ACCOUNT_LIMIT_EXCEEDED":
-		return CreateAccountFailureReasonACCOUNT_LIMIT_EXCEEDED
+		return CreateAccountFailureReasonAccountLimitExceeded
 	case "EMAIL_ALREADY_EXISTS":
-		return CreateAccountFailureReasonEMAIL_ALREADY_EXISTS
+		return CreateAccountFailureReasonEmailAlreadyExists
 	case "INVALID_ADDRESS":
-		return CreateAccountFailureReasonINVALID_ADDRESS
+		return CreateAccountFailureReasonInvalidAddress
 	case "INVALID_EMAIL":
-		return CreateAccountFailureReasonINVALID_EMAIL
+		return CreateAccountFailureReasonInvalidEmail
 	case "CONCURRENT_ACCOUNT_MODIFICATION":
-		return CreateAccountFailureReasonCONCURRENT_ACCOUNT_MODIFICATION
+		return CreateAccountFailureReasonConcurrentAccountModification
 	case "INTERNAL_FAILURE":
-		return CreateAccountFailureReasonINTERNAL_FAILURE
+		return CreateAccountFailureReasonInternalFailure
 	case "GOVCLOUD_ACCOUNT_ALREADY_EXISTS":
-		return CreateAccountFailureReasonGOVCLOUD_ACCOUNT_ALREADY_EXISTS
+		return CreateAccountFailureReasonGovcloudAccountAlreadyExists
 	case "MISSING_BUSINESS_VALIDATION":
-		return CreateAccountFailureReasonMISSING_BUSINESS_VALIDATION
+		return CreateAccountFailureReasonMissingBusinessValidation
 	case "FAILED_BUSINESS_VALIDATION":
-		return CreateAccountFailureReasonFAILED_BUSINESS_VALIDATION
+		return CreateAccountFailureReasonFailedBusinessValidation
 	case "PENDING_BUSINESS_VALIDATION":
-		return CreateAccountFailureReasonPENDING_BUSINESS_VALIDATION
+		return CreateAccountFailureReasonPendingBusinessValidation
 	case "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION":
-		return CreateAccountFailureReasonINVALID_IDENTITY_FOR_BUSINESS_VALIDATION
+		return CreateAccountFailureReasonInvalidIdentityForBusinessValidation
 	case "UNKNOWN_BUSINESS_VALIDATION":
-		return CreateAccountFailureReasonUNKNOWN_BUSINESS_VALIDATION
+		return CreateAccountFailureReasonUnknownBusinessValidation
 	case "MISSING_PAYMENT_INSTRUMENT":
-		return CreateAccountFailureReasonMISSING_PAYMENT_INSTRUMENT
+		return CreateAccountFailureReasonMissingPaymentInstrument
 	case "INVALID_PAYMENT_INSTRUMENT":
-		return CreateAccountFailureReasonINVALID_PAYMENT_INSTRUMENT
+		return CreateAccountFailureReasonInvalidPaymentInstrument
 	case "UPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED":
-		return CreateAccountFailureReasonUPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED
+		return CreateAccountFailureReasonUpdateExistingResourcePolicyWithTagsNotSupported
 	}
 	return CreateAccountFailureReason(b)
 }
@@ -225,17 +225,17 @@ type CreateAccountState string
 
 // The values of [CreateAccountState].
 const (
-	CreateAccountStateIN_PROGRESS CreateAccountState = "IN_PROGRESS"
-	CreateAccountStateSUCCEEDED   CreateAccountState = "SUCCEEDED"
-	CreateAccountStateFAILED      CreateAccountState = "FAILED"
+	CreateAccountStateInProgress CreateAccountState = "IN_PROGRESS"
+	CreateAccountStateSucceeded  CreateAccountState = "SUCCEEDED"
+	CreateAccountStateFailed     CreateAccountState = "FAILED"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v CreateAccountState) Valid() bool {
 	switch v {
-	case CreateAccountStateIN_PROGRESS,
-		CreateAccountStateSUCCEEDED,
-		CreateAccountStateFAILED:
+	case CreateAccountStateInProgress,
+		CreateAccountStateSucceeded,
+		CreateAccountStateFailed:
 		return true
 	}
 	return false
@@ -245,11 +245,11 @@ func (v CreateAccountState) Valid() bool {
 func internCreateAccountState(b []byte) CreateAccountState {
 	switch string(b) {
 	case "IN_PROGRESS":
-		return CreateAccountStateIN_PROGRESS
+		return CreateAccountStateInProgress
 	case "SUCCEEDED":
-		return CreateAccountStateSUCCEEDED
+		return CreateAccountStateSucceeded
 	case "FAILED":
-		return CreateAccountStateFAILED
+		return CreateAccountStateFailed
 	}
 	return CreateAccountState(b)
 }
@@ -259,33 +259,33 @@ type EffectivePolicyType string
 
 // The values of [EffectivePolicyType].
 const (
-	EffectivePolicyTypeTAG_POLICY                       EffectivePolicyType = "TAG_POLICY"
-	EffectivePolicyTypeBACKUP_POLICY                    EffectivePolicyType = "BACKUP_POLICY"
-	EffectivePolicyTypeAISERVICES_OPT_OUT_POLICY        EffectivePolicyType = "AISERVICES_OPT_OUT_POLICY"
-	EffectivePolicyTypeCHATBOT_POLICY                   EffectivePolicyType = "CHATBOT_POLICY"
-	EffectivePolicyTypeDECLARATIVE_POLICY_EC2           EffectivePolicyType = "DECLARATIVE_POLICY_EC2"
-	EffectivePolicyTypeSECURITYHUB_POLICY               EffectivePolicyType = "SECURITYHUB_POLICY"
-	EffectivePolicyTypeINSPECTOR_POLICY                 EffectivePolicyType = "INSPECTOR_POLICY"
-	EffectivePolicyTypeUPGRADE_ROLLOUT_POLICY           EffectivePolicyType = "UPGRADE_ROLLOUT_POLICY"
-	EffectivePolicyTypeBEDROCK_POLICY                   EffectivePolicyType = "BEDROCK_POLICY"
-	EffectivePolicyTypeS3_POLICY                        EffectivePolicyType = "S3_POLICY"
-	EffectivePolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY EffectivePolicyType = "NETWORK_SECURITY_DIRECTOR_POLICY"
+	EffectivePolicyTypeTagPolicy                     EffectivePolicyType = "TAG_POLICY"
+	EffectivePolicyTypeBackupPolicy                  EffectivePolicyType = "BACKUP_POLICY"
+	EffectivePolicyTypeAiservicesOptOutPolicy        EffectivePolicyType = "AISERVICES_OPT_OUT_POLICY"
+	EffectivePolicyTypeChatbotPolicy                 EffectivePolicyType = "CHATBOT_POLICY"
+	EffectivePolicyTypeDeclarativePolicyEc2          EffectivePolicyType = "DECLARATIVE_POLICY_EC2"
+	EffectivePolicyTypeSecurityhubPolicy             EffectivePolicyType = "SECURITYHUB_POLICY"
+	EffectivePolicyTypeInspectorPolicy               EffectivePolicyType = "INSPECTOR_POLICY"
+	EffectivePolicyTypeUpgradeRolloutPolicy          EffectivePolicyType = "UPGRADE_ROLLOUT_POLICY"
+	EffectivePolicyTypeBedrockPolicy                 EffectivePolicyType = "BEDROCK_POLICY"
+	EffectivePolicyTypeS3Policy                      EffectivePolicyType = "S3_POLICY"
+	EffectivePolicyTypeNetworkSecurityDirectorPolicy EffectivePolicyType = "NETWORK_SECURITY_DIRECTOR_POLICY"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v EffectivePolicyType) Valid() bool {
 	switch v {
-	case EffectivePolicyTypeTAG_POLICY,
-		EffectivePolicyTypeBACKUP_POLICY,
-		EffectivePolicyTypeAISERVICES_OPT_OUT_POLICY,
-		EffectivePolicyTypeCHATBOT_POLICY,
-		EffectivePolicyTypeDECLARATIVE_POLICY_EC2,
-		EffectivePolicyTypeSECURITYHUB_POLICY,
-		EffectivePolicyTypeINSPECTOR_POLICY,
-		EffectivePolicyTypeUPGRADE_ROLLOUT_POLICY,
-		EffectivePolicyTypeBEDROCK_POLICY,
-		EffectivePolicyTypeS3_POLICY,
-		EffectivePolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY:
+	case EffectivePolicyTypeTagPolicy,
+		EffectivePolicyTypeBackupPolicy,
+		EffectivePolicyTypeAiservicesOptOutPolicy,
+		EffectivePolicyTypeChatbotPolicy,
+		EffectivePolicyTypeDeclarativePolicyEc2,
+		EffectivePolicyTypeSecurityhubPolicy,
+		EffectivePolicyTypeInspectorPolicy,
+		EffectivePolicyTypeUpgradeRolloutPolicy,
+		EffectivePolicyTypeBedrockPolicy,
+		EffectivePolicyTypeS3Policy,
+		EffectivePolicyTypeNetworkSecurityDirectorPolicy:
 		return true
 	}
 	return false
@@ -295,27 +295,27 @@ func (v EffectivePolicyType) Valid() bool {
 func internEffectivePolicyType(b []byte) EffectivePolicyType {
 	switch string(b) {
 	case "TAG_POLICY":
-		return EffectivePolicyTypeTAG_POLICY
+		return EffectivePolicyTypeTagPolicy
 	case "BACKUP_POLICY":
-		return EffectivePolicyTypeBACKUP_POLICY
+		return EffectivePolicyTypeBackupPolicy
 	case "AISERVICES_OPT_OUT_POLICY":
-		return EffectivePolicyTypeAISERVICES_OPT_OUT_POLICY
+		return EffectivePolicyTypeAiservicesOptOutPolicy
 	case "CHATBOT_POLICY":
-		return EffectivePolicyTypeCHATBOT_POLICY
+		return EffectivePolicyTypeChatbotPolicy
 	case "DECLARATIVE_POLICY_EC2":
-		return EffectivePolicyTypeDECLARATIVE_POLICY_EC2
+		return EffectivePolicyTypeDeclarativePolicyEc2
 	case "SECURITYHUB_POLICY":
-		return EffectivePolicyTypeSECURITYHUB_POLICY
+		return EffectivePolicyTypeSecurityhubPolicy
 	case "INSPECTOR_POLICY":
-		return EffectivePolicyTypeINSPECTOR_POLICY
+		return EffectivePolicyTypeInspectorPolicy
 	case "UPGRADE_ROLLOUT_POLICY":
-		return EffectivePolicyTypeUPGRADE_ROLLOUT_POLICY
+		return EffectivePolicyTypeUpgradeRolloutPolicy
 	case "BEDROCK_POLICY":
-		return EffectivePolicyTypeBEDROCK_POLICY
+		return EffectivePolicyTypeBedrockPolicy
 	case "S3_POLICY":
-		return EffectivePolicyTypeS3_POLICY
+		return EffectivePolicyTypeS3Policy
 	case "NETWORK_SECURITY_DIRECTOR_POLICY":
-		return EffectivePolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY
+		return EffectivePolicyTypeNetworkSecurityDirectorPolicy
 	}
 	return EffectivePolicyType(b)
 }
@@ -325,15 +325,15 @@ type IAMUserAccessToBilling string
 
 // The values of [IAMUserAccessToBilling].
 const (
-	IAMUserAccessToBillingALLOW IAMUserAccessToBilling = "ALLOW"
-	IAMUserAccessToBillingDENY  IAMUserAccessToBilling = "DENY"
+	IAMUserAccessToBillingAllow IAMUserAccessToBilling = "ALLOW"
+	IAMUserAccessToBillingDeny  IAMUserAccessToBilling = "DENY"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v IAMUserAccessToBilling) Valid() bool {
 	switch v {
-	case IAMUserAccessToBillingALLOW,
-		IAMUserAccessToBillingDENY:
+	case IAMUserAccessToBillingAllow,
+		IAMUserAccessToBillingDeny:
 		return true
 	}
 	return false
@@ -343,9 +343,9 @@ func (v IAMUserAccessToBilling) Valid() bool {
 func internIAMUserAccessToBilling(b []byte) IAMUserAccessToBilling {
 	switch string(b) {
 	case "ALLOW":
-		return IAMUserAccessToBillingALLOW
+		return IAMUserAccessToBillingAllow
 	case "DENY":
-		return IAMUserAccessToBillingDENY
+		return IAMUserAccessToBillingDeny
 	}
 	return IAMUserAccessToBilling(b)
 }
@@ -355,15 +355,15 @@ type OrganizationFeatureSet string
 
 // The values of [OrganizationFeatureSet].
 const (
-	OrganizationFeatureSetALL                  OrganizationFeatureSet = "ALL"
-	OrganizationFeatureSetCONSOLIDATED_BILLING OrganizationFeatureSet = "CONSOLIDATED_BILLING"
+	OrganizationFeatureSetAll                 OrganizationFeatureSet = "ALL"
+	OrganizationFeatureSetConsolidatedBilling OrganizationFeatureSet = "CONSOLIDATED_BILLING"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v OrganizationFeatureSet) Valid() bool {
 	switch v {
-	case OrganizationFeatureSetALL,
-		OrganizationFeatureSetCONSOLIDATED_BILLING:
+	case OrganizationFeatureSetAll,
+		OrganizationFeatureSetConsolidatedBilling:
 		return true
 	}
 	return false
@@ -373,9 +373,9 @@ func (v OrganizationFeatureSet) Valid() bool {
 func internOrganizationFeatureSet(b []byte) OrganizationFeatureSet {
 	switch string(b) {
 	case "ALL":
-		return OrganizationFeatureSetALL
+		return OrganizationFeatureSetAll
 	case "CONSOLIDATED_BILLING":
-		return OrganizationFeatureSetCONSOLIDATED_BILLING
+		return OrganizationFeatureSetConsolidatedBilling
 	}
 	return OrganizationFeatureSet(b)
 }
@@ -385,15 +385,15 @@ type ParentType string
 
 // The values of [ParentType].
 const (
-	ParentTypeROOT                ParentType = "ROOT"
-	ParentTypeORGANIZATIONAL_UNIT ParentType = "ORGANIZATIONAL_UNIT"
+	ParentTypeRoot               ParentType = "ROOT"
+	ParentTypeOrganizationalUnit ParentType = "ORGANIZATIONAL_UNIT"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v ParentType) Valid() bool {
 	switch v {
-	case ParentTypeROOT,
-		ParentTypeORGANIZATIONAL_UNIT:
+	case ParentTypeRoot,
+		ParentTypeOrganizationalUnit:
 		return true
 	}
 	return false
@@ -403,9 +403,9 @@ func (v ParentType) Valid() bool {
 func internParentType(b []byte) ParentType {
 	switch string(b) {
 	case "ROOT":
-		return ParentTypeROOT
+		return ParentTypeRoot
 	case "ORGANIZATIONAL_UNIT":
-		return ParentTypeORGANIZATIONAL_UNIT
+		return ParentTypeOrganizationalUnit
 	}
 	return ParentType(b)
 }
@@ -415,37 +415,37 @@ type PolicyType string
 
 // The values of [PolicyType].
 const (
-	PolicyTypeSERVICE_CONTROL_POLICY           PolicyType = "SERVICE_CONTROL_POLICY"
-	PolicyTypeTAG_POLICY                       PolicyType = "TAG_POLICY"
-	PolicyTypeBACKUP_POLICY                    PolicyType = "BACKUP_POLICY"
-	PolicyTypeAISERVICES_OPT_OUT_POLICY        PolicyType = "AISERVICES_OPT_OUT_POLICY"
-	PolicyTypeRESOURCE_CONTROL_POLICY          PolicyType = "RESOURCE_CONTROL_POLICY"
-	PolicyTypeCHATBOT_POLICY                   PolicyType = "CHATBOT_POLICY"
-	PolicyTypeDECLARATIVE_POLICY_EC2           PolicyType = "DECLARATIVE_POLICY_EC2"
-	PolicyTypeSECURITYHUB_POLICY               PolicyType = "SECURITYHUB_POLICY"
-	PolicyTypeINSPECTOR_POLICY                 PolicyType = "INSPECTOR_POLICY"
-	PolicyTypeUPGRADE_ROLLOUT_POLICY           PolicyType = "UPGRADE_ROLLOUT_POLICY"
-	PolicyTypeBEDROCK_POLICY                   PolicyType = "BEDROCK_POLICY"
-	PolicyTypeS3_POLICY                        PolicyType = "S3_POLICY"
-	PolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY PolicyType = "NETWORK_SECURITY_DIRECTOR_POLICY"
+	PolicyTypeServiceControlPolicy          PolicyType = "SERVICE_CONTROL_POLICY"
+	PolicyTypeTagPolicy                     PolicyType = "TAG_POLICY"
+	PolicyTypeBackupPolicy                  PolicyType = "BACKUP_POLICY"
+	PolicyTypeAiservicesOptOutPolicy        PolicyType = "AISERVICES_OPT_OUT_POLICY"
+	PolicyTypeResourceControlPolicy         PolicyType = "RESOURCE_CONTROL_POLICY"
+	PolicyTypeChatbotPolicy                 PolicyType = "CHATBOT_POLICY"
+	PolicyTypeDeclarativePolicyEc2          PolicyType = "DECLARATIVE_POLICY_EC2"
+	PolicyTypeSecurityhubPolicy             PolicyType = "SECURITYHUB_POLICY"
+	PolicyTypeInspectorPolicy               PolicyType = "INSPECTOR_POLICY"
+	PolicyTypeUpgradeRolloutPolicy          PolicyType = "UPGRADE_ROLLOUT_POLICY"
+	PolicyTypeBedrockPolicy                 PolicyType = "BEDROCK_POLICY"
+	PolicyTypeS3Policy                      PolicyType = "S3_POLICY"
+	PolicyTypeNetworkSecurityDirectorPolicy PolicyType = "NETWORK_SECURITY_DIRECTOR_POLICY"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v PolicyType) Valid() bool {
 	switch v {
-	case PolicyTypeSERVICE_CONTROL_POLICY,
-		PolicyTypeTAG_POLICY,
-		PolicyTypeBACKUP_POLICY,
-		PolicyTypeAISERVICES_OPT_OUT_POLICY,
-		PolicyTypeRESOURCE_CONTROL_POLICY,
-		PolicyTypeCHATBOT_POLICY,
-		PolicyTypeDECLARATIVE_POLICY_EC2,
-		PolicyTypeSECURITYHUB_POLICY,
-		PolicyTypeINSPECTOR_POLICY,
-		PolicyTypeUPGRADE_ROLLOUT_POLICY,
-		PolicyTypeBEDROCK_POLICY,
-		PolicyTypeS3_POLICY,
-		PolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY:
+	case PolicyTypeServiceControlPolicy,
+		PolicyTypeTagPolicy,
+		PolicyTypeBackupPolicy,
+		PolicyTypeAiservicesOptOutPolicy,
+		PolicyTypeResourceControlPolicy,
+		PolicyTypeChatbotPolicy,
+		PolicyTypeDeclarativePolicyEc2,
+		PolicyTypeSecurityhubPolicy,
+		PolicyTypeInspectorPolicy,
+		PolicyTypeUpgradeRolloutPolicy,
+		PolicyTypeBedrockPolicy,
+		PolicyTypeS3Policy,
+		PolicyTypeNetworkSecurityDirectorPolicy:
 		return true
 	}
 	return false
@@ -455,31 +455,31 @@ func (v PolicyType) Valid() bool {
 func internPolicyType(b []byte) PolicyType {
 	switch string(b) {
 	case "SERVICE_CONTROL_POLICY":
-		return PolicyTypeSERVICE_CONTROL_POLICY
+		return PolicyTypeServiceControlPolicy
 	case "TAG_POLICY":
-		return PolicyTypeTAG_POLICY
+		return PolicyTypeTagPolicy
 	case "BACKUP_POLICY":
-		return PolicyTypeBACKUP_POLICY
+		return PolicyTypeBackupPolicy
 	case "AISERVICES_OPT_OUT_POLICY":
-		return PolicyTypeAISERVICES_OPT_OUT_POLICY
+		return PolicyTypeAiservicesOptOutPolicy
 	case "RESOURCE_CONTROL_POLICY":
-		return PolicyTypeRESOURCE_CONTROL_POLICY
+		return PolicyTypeResourceControlPolicy
 	case "CHATBOT_POLICY":
-		return PolicyTypeCHATBOT_POLICY
+		return PolicyTypeChatbotPolicy
 	case "DECLARATIVE_POLICY_EC2":
-		return PolicyTypeDECLARATIVE_POLICY_EC2
+		return PolicyTypeDeclarativePolicyEc2
 	case "SECURITYHUB_POLICY":
-		return PolicyTypeSECURITYHUB_POLICY
+		return PolicyTypeSecurityhubPolicy
 	case "INSPECTOR_POLICY":
-		return PolicyTypeINSPECTOR_POLICY
+		return PolicyTypeInspectorPolicy
 	case "UPGRADE_ROLLOUT_POLICY":
-		return PolicyTypeUPGRADE_ROLLOUT_POLICY
+		return PolicyTypeUpgradeRolloutPolicy
 	case "BEDROCK_POLICY":
-		return PolicyTypeBEDROCK_POLICY
+		return PolicyTypeBedrockPolicy
 	case "S3_POLICY":
-		return PolicyTypeS3_POLICY
+		return PolicyTypeS3Policy
 	case "NETWORK_SECURITY_DIRECTOR_POLICY":
-		return PolicyTypeNETWORK_SECURITY_DIRECTOR_POLICY
+		return PolicyTypeNetworkSecurityDirectorPolicy
 	}
 	return PolicyType(b)
 }
@@ -489,17 +489,17 @@ type PolicyTypeStatus string
 
 // The values of [PolicyTypeStatus].
 const (
-	PolicyTypeStatusENABLED         PolicyTypeStatus = "ENABLED"
-	PolicyTypeStatusPENDING_ENABLE  PolicyTypeStatus = "PENDING_ENABLE"
-	PolicyTypeStatusPENDING_DISABLE PolicyTypeStatus = "PENDING_DISABLE"
+	PolicyTypeStatusEnabled        PolicyTypeStatus = "ENABLED"
+	PolicyTypeStatusPendingEnable  PolicyTypeStatus = "PENDING_ENABLE"
+	PolicyTypeStatusPendingDisable PolicyTypeStatus = "PENDING_DISABLE"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v PolicyTypeStatus) Valid() bool {
 	switch v {
-	case PolicyTypeStatusENABLED,
-		PolicyTypeStatusPENDING_ENABLE,
-		PolicyTypeStatusPENDING_DISABLE:
+	case PolicyTypeStatusEnabled,
+		PolicyTypeStatusPendingEnable,
+		PolicyTypeStatusPendingDisable:
 		return true
 	}
 	return false
@@ -509,11 +509,11 @@ func (v PolicyTypeStatus) Valid() bool {
 func internPolicyTypeStatus(b []byte) PolicyTypeStatus {
 	switch string(b) {
 	case "ENABLED":
-		return PolicyTypeStatusENABLED
+		return PolicyTypeStatusEnabled
 	case "PENDING_ENABLE":
-		return PolicyTypeStatusPENDING_ENABLE
+		return PolicyTypeStatusPendingEnable
 	case "PENDING_DISABLE":
-		return PolicyTypeStatusPENDING_DISABLE
+		return PolicyTypeStatusPendingDisable
 	}
 	return PolicyTypeStatus(b)
 }
@@ -523,17 +523,17 @@ type TargetType string
 
 // The values of [TargetType].
 const (
-	TargetTypeACCOUNT             TargetType = "ACCOUNT"
-	TargetTypeORGANIZATIONAL_UNIT TargetType = "ORGANIZATIONAL_UNIT"
-	TargetTypeROOT                TargetType = "ROOT"
+	TargetTypeAccount            TargetType = "ACCOUNT"
+	TargetTypeOrganizationalUnit TargetType = "ORGANIZATIONAL_UNIT"
+	TargetTypeRoot               TargetType = "ROOT"
 )
 
 // Valid reports whether v is one of the enum's values.
 func (v TargetType) Valid() bool {
 	switch v {
-	case TargetTypeACCOUNT,
-		TargetTypeORGANIZATIONAL_UNIT,
-		TargetTypeROOT:
+	case TargetTypeAccount,
+		TargetTypeOrganizationalUnit,
+		TargetTypeRoot:
 		return true
 	}
 	return false
@@ -543,11 +543,11 @@ func (v TargetType) Valid() bool {
 func internTargetType(b []byte) TargetType {
 	switch string(b) {
 	case "ACCOUNT":
-		return TargetTypeACCOUNT
+		return TargetTypeAccount
 	case "ORGANIZATIONAL_UNIT":
-		return TargetTypeORGANIZATIONAL_UNIT
+		return TargetTypeOrganizationalUnit
 	case "ROOT":
-		return TargetTypeROOT
+		return TargetTypeRoot
 	}
 	return TargetType(b)
 }
