@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 
@@ -10,9 +11,13 @@ import (
 	"github.com/keyreeve/keyreeve/policy"
 )
 
+// among is how many keys and grants there are at most: with a million it takes
+// some minutes to make them, and 5 GB of memory.
+var among = flag.Int("among", 10_000, "most keys and grants of BenchmarkDecideAmong")
+
 // BenchmarkDecideAmong is Find and Decide, by policy, by a grant and against
-// somebody who has none, among n keys and n grants of others on the same key.
-// It costs the same for every n.
+// somebody who has none, among n keys and n grants of others: on the same key,
+// as many as it may have, and on the other keys. It costs the same for every n.
 func BenchmarkDecideAmong(b *testing.B) {
 	allow, err := policy.Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:*","Resource":"*"}}`, policy.Options{Type: policy.Identity})
 	if err != nil {
@@ -24,14 +29,17 @@ func BenchmarkDecideAmong(b *testing.B) {
 		p.Policies.Identity = policies
 		return &call.Call{Caller: p, Time: start, Region: region}
 	}
-	for _, n := range []int{1, 100, 10_000} {
+	for n := 1; n <= *among; n *= 100 {
 		g := newRig(b, nil, keyring.Options{})
 		id := g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt).ID
 		for i := range n {
-			g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+			on := g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt).ID
+			if i < keyring.MaxGrants-1 {
+				on = id
+			}
 			with := someGrant()
 			with.Grantee = fmt.Sprintf("AIDAOTHER%06d", i)
-			g.grant(b, id, with)
+			g.grant(b, on, with)
 		}
 		with := someGrant()
 		with.Grantee, with.Operations = "AIDACAROL", []string{"Decrypt"}
