@@ -62,13 +62,14 @@ func (s *scratch) canonical(r *http.Request, signedHeaders string) {
 
 // stringToSign replaces the canonical request in the buffer by
 //
-//	AWS4-HMAC-SHA256
+//	AWS4-HMAC-SHA256    or another algorithm
 //	20150830T123600Z
 //	20150830/eu-central-1/kms/aws4_request
 //	<hash of the canonical request>
-func (s *scratch) stringToSign(stamp, date, region, service string) {
+func (s *scratch) stringToSign(algorithm, stamp, date, region, service string) {
 	sum := sha256.Sum256(s.buf)
-	b := append(s.buf[:0], algorithm+"\n"...)
+	b := append(s.buf[:0], algorithm...)
+	b = append(b, '\n')
 	b = append(b, stamp...)
 	b = append(b, '\n')
 	b = append(b, date...)

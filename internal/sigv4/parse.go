@@ -12,40 +12,8 @@ import (
 // Parse reads what r says about its signature, and checks that it says all
 // that it must. Nothing is known to be true after it.
 func Parse(r *http.Request) (Authorization, error) {
-	values := r.Header[headerAuthorization]
-	switch {
-	case len(values) == 0 || values[0] == "":
-		return Authorization{}, ErrMissingToken
-	case len(values) > 1:
-		return Authorization{}, incomplete("The request has more than one Authorization header.")
-	case len(values[0]) > maxAuthorization:
-		return Authorization{}, incomplete("The Authorization header is too long.")
-	}
-	header := values[0]
-	scheme, rest, _ := strings.Cut(header, " ")
-	if scheme != algorithm {
-		if strings.HasPrefix(scheme, "AWS4-") {
-			return Authorization{}, incomplete("Unsupported AWS 'algorithm': '" + scheme + "'.")
-		}
-		return Authorization{}, ErrMissingToken
-	}
-
-	var a Authorization
-	credential, signature, err := a.parameters(header, rest)
+	a, _, signature, err := parse(r, func(scheme string) bool { return scheme == algorithm })
 	if err != nil {
-		return Authorization{}, err
-	}
-	date, dateHeader := requestDate(r)
-	if credential == "" || signature == "" || a.signedHeaders == "" || dateHeader == "" {
-		return Authorization{}, missing(header, credential, signature, a.signedHeaders, dateHeader)
-	}
-	if !a.credential(credential) {
-		return Authorization{}, invalid("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'")
-	}
-	if !a.date(date, dateHeader) {
-		return Authorization{}, incomplete("Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601")
-	}
-	if err := a.checkSignedHeaders(r, dateHeader); err != nil {
 		return Authorization{}, err
 	}
 	switch tokens := r.Header[headerToken]; {
@@ -56,6 +24,48 @@ func Parse(r *http.Request) (Authorization, error) {
 	}
 	a.malformed = !decodeSignature(&a.signature, signature)
 	return a, nil
+}
+
+// parse reads what all schemes have in common, if the request is of one that is
+// accepted: all but the token, and the signature undecoded.
+func parse(r *http.Request, accepts func(scheme string) bool) (a Authorization, scheme, signature string, err error) {
+	fail := func(err error) (Authorization, string, string, error) { return Authorization{}, "", "", err }
+	values := r.Header[headerAuthorization]
+	switch {
+	case len(values) == 0 || values[0] == "":
+		return fail(ErrMissingToken)
+	case len(values) > 1:
+		return fail(incomplete("The request has more than one Authorization header."))
+	case len(values[0]) > maxAuthorization:
+		return fail(incomplete("The Authorization header is too long."))
+	}
+	header := values[0]
+	scheme, rest, _ := strings.Cut(header, " ")
+	if !accepts(scheme) {
+		if strings.HasPrefix(scheme, "AWS4-") {
+			return fail(incomplete("Unsupported AWS 'algorithm': '" + scheme + "'."))
+		}
+		return fail(ErrMissingToken)
+	}
+
+	credential, signature, err := a.parameters(header, rest)
+	if err != nil {
+		return fail(err)
+	}
+	date, dateHeader := requestDate(r)
+	if credential == "" || signature == "" || a.signedHeaders == "" || dateHeader == "" {
+		return fail(missing(header, credential, signature, a.signedHeaders, dateHeader))
+	}
+	if !a.credential(credential) {
+		return fail(invalid("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '" + credential + "'"))
+	}
+	if !a.date(date, dateHeader) {
+		return fail(incomplete("Date must be in ISO-8601 'basic format'. Got '" + date + "'. See http://en.wikipedia.org/wiki/ISO_8601"))
+	}
+	if err := a.checkSignedHeaders(r, dateHeader); err != nil {
+		return fail(err)
+	}
+	return a, scheme, signature, nil
 }
 
 // parameters reads the list after the scheme. Parameters are separated by

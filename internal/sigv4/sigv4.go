@@ -26,6 +26,9 @@
 // Errors are *[Error]. Presigned queries, unsigned payloads, chunk-signed
 // payloads and the asymmetric AWS4-ECDSA-P256-SHA256 are refused.
 //
+// A request that is signed with the private key of a certificate is read by
+// [ParseX509] instead, and names no key that would have to be looked up.
+//
 // Source: "AWS Signature Version 4 for API requests" in the IAM User Guide;
 // texts of errors as AWS's JSON services answer them.
 package sigv4
@@ -123,7 +126,7 @@ func (k *Key) Verify(a *Authorization, r *http.Request, body []byte) error {
 		return ErrSignature
 	}
 	s.canonical(r, a.signedHeaders)
-	s.stringToSign(a.stamp, a.Date, a.Region, a.Service)
+	s.stringToSign(algorithm, a.stamp, a.Date, a.Region, a.Service)
 	if !k.check(a, s) {
 		return ErrSignature
 	}
@@ -157,7 +160,7 @@ func (c Credentials) Sign(r *http.Request, body []byte, region, service string, 
 	}
 	signedHeaders := headersToSign(r)
 	s.canonical(r, signedHeaders)
-	s.stringToSign(stamp, date, region, service)
+	s.stringToSign(algorithm, stamp, date, region, service)
 	d, kept := c.Key.signingKey(date, region, service)
 	d.sum(s)
 	if !kept {
