@@ -36,7 +36,7 @@ func (s *Service) AssumeRole(ctx context.Context, c *call.Call, in *stsapi.Assum
 	if err != nil {
 		return err
 	}
-	if err := checkMFA(c, in.SerialNumber, in.TokenCode); err != nil {
+	if err := s.presentMFA(ctx, c, in.SerialNumber, in.TokenCode); err != nil {
 		return err
 	}
 	role, err := s.assume(ctx, c, in.RoleARN, q)
@@ -52,6 +52,8 @@ func (s *Service) AssumeRole(ctx context.Context, c *call.Call, in *stsapi.Assum
 	case duration > max(role.MaxSession, defaultRoleSession):
 		return wire.QueryValidation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
+	// Without the MFA: the session of a role does not have it. Source: "Secure API
+	// access with MFA" in the IAM User Guide.
 	session, err := s.dir.NewSession(ctx, identity.SessionParams{
 		Kind: identity.RoleSession, Caller: c.Caller, Role: role, Name: in.RoleSessionName, Duration: duration,
 		Policy: in.Policy, PolicyARNs: policies, Tags: q.tags, Transitive: q.transitive, SourceIdentity: in.SourceIdentity,

@@ -43,6 +43,9 @@ type Directory interface {
 	RoleByARN(ctx context.Context, arn string) (identity.Role, *policy.Policy, error)
 	// NewSession makes temporary credentials.
 	NewSession(ctx context.Context, p identity.SessionParams) (identity.Session, error)
+	// VerifyMFA uses up a code of an MFA device of the caller; identity.ErrNotFound,
+	// identity.ErrCode, identity.ErrTries.
+	VerifyMFA(ctx context.Context, caller *call.Principal, serialNumber, code string) error
 	// AccountOfAccessKey returns the account to which an access key id belongs;
 	// identity.ErrNotFound.
 	AccountOfAccessKey(ctx context.Context, id string) (string, error)
@@ -103,19 +106,6 @@ func denied(c *call.Call, text string) error {
 
 // invalid is a parameter that makes no sense with others.
 func invalid(text string) error { return wire.NewError("InvalidParameterValue", text) }
-
-// checkMFA refuses what is said of MFA: there are no MFA devices here that
-// could have made a code.
-func checkMFA(c *call.Call, serialNumber, tokenCode string) error {
-	switch {
-	case serialNumber == "" && tokenCode == "":
-		return nil
-	case serialNumber == "" || tokenCode == "":
-		return denied(c, "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
-	}
-	return denied(c, "MultiFactorAuthentication failed, unable to validate MFA code.  "+
-		"Please verify your MFA serial number is valid and associated with this user.")
-}
 
 // answer puts an error of the directory into the API's terms.
 func answer(err error) error {

@@ -117,6 +117,20 @@ func (d *directory) NewSession(_ context.Context, p identity.SessionParams) (ide
 	return s, nil
 }
 
+func (d *directory) VerifyMFA(_ context.Context, caller *call.Principal, serial, code string) error {
+	switch {
+	case serial == "arn:aws:iam::111122223333:mfa/broken":
+		return errors.New("the store is on fire")
+	case serial == "arn:aws:iam::111122223333:mfa/tried":
+		return identity.ErrTries
+	case caller.Kind != call.User || serial != "arn:aws:iam::111122223333:mfa/phone":
+		return identity.ErrNotFound
+	case code != "123456":
+		return identity.ErrCode
+	}
+	return nil
+}
+
 func (d *directory) AccountOfAccessKey(_ context.Context, id string) (string, error) {
 	if id == "AKIAIOSFODNN7EXAMPLE" {
 		return theirs, nil

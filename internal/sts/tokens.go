@@ -24,12 +24,12 @@ func (s *Service) GetSessionToken(ctx context.Context, c *call.Call, in *stsapi.
 	if c.Caller.Session != nil {
 		return denied(c, "Cannot call GetSessionToken with session credentials")
 	}
-	if err := checkMFA(c, in.SerialNumber, in.TokenCode); err != nil {
+	if err := s.presentMFA(ctx, c, in.SerialNumber, in.TokenCode); err != nil {
 		return err
 	}
 	c.DecisionText = "allowed to everybody with long-term credentials"
 	session, err := s.dir.NewSession(ctx, identity.SessionParams{
-		Kind: identity.UserSession, Caller: c.Caller, Duration: userSession(c.Caller, in.DurationSeconds),
+		Kind: identity.UserSession, Caller: c.Caller, Duration: userSession(c.Caller, in.DurationSeconds), MFATime: c.MFA,
 	})
 	if err != nil {
 		return answer(err)
