@@ -103,6 +103,7 @@ type shared struct {
 	full     map[string]*cachedControl // those of every organization by id
 	compiled compiled
 	sessions sessions
+	uses     *uses
 	moments
 }
 
@@ -124,6 +125,7 @@ func Open(rs *record.Store, o Options) *Directory {
 	d := &Directory{shared: &shared{
 		rs: rs, now: o.Now, behind: o.Behind, optIn: o.OptIn, home: o.Home, log: o.Log,
 		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards},
+		uses:     newUses(),
 		aws:      make(map[string]call.Attached),
 		full:     make(map[string]*cachedControl),
 	}}
