@@ -453,6 +453,7 @@ var (
 	theSession = policy.Principal{
 		Account: accountA, ARN: "arn:aws:sts::111122223333:assumed-role/Reader/s", Role: "arn:aws:iam::111122223333:role/app/Reader", ID: "AROAREADER",
 	}
+	theStranger  = policy.Principal{Federated: "arn:aws:iam::111122223333:oidc-provider/idp.example.com"}
 	theFederated = policy.Principal{
 		Account: accountA, ARN: "arn:aws:sts::111122223333:federated-user/fed", Issuer: "arn:aws:iam::111122223333:user/div/Bob", ID: "AIDABOB",
 	}
@@ -497,6 +498,11 @@ func TestPrincipal(t *testing.T) {
 		{&theService, `{"AWS":"111122223333"}`, 0},
 		{&theUser, `{"Service":"cloudtrail.amazonaws.com"}`, 0},
 		{&theUser, `{"Federated":"arn:aws:iam::111122223333:user/div/Bob","CanonicalUser":"AIDABOB"}`, 0},
+		{&theStranger, `{"Federated":["accounts.google.com","arn:aws:iam::111122223333:oidc-provider/idp.example.com"]}`, policy.ByProvider},
+		{&theStranger, `{"Federated":"arn:aws:iam::111122223333:oidc-provider/idp.example.com/x"}`, 0},
+		{&theStranger, `{"Federated":"*"}`, 0},
+		{&theStranger, `{"AWS":"111122223333"}`, 0},
+		{&theStranger, `"*"`, policy.ByAnyone},
 	}
 	for _, tt := range tests {
 		r := app()

@@ -20,6 +20,7 @@ const (
 	ofFederation                      // ARN of a federated user's session
 	ofUniqueID                        // of a user or role
 	ofService                         // its name
+	ofProvider                        // ARN or name of an identity provider
 )
 
 // maxPrincipal is the length of the longest name of a principal, in bytes: an
@@ -175,6 +176,8 @@ func (p *parser) name(s *statement, kind string, v *node) {
 		q, ok = compileAWS(v.text)
 	case "Service":
 		q, ok = principal{ofService, v.text}, isService(v.text)
+	case "Federated":
+		q, ok = principal{ofProvider, v.text}, v.text != "" && len(v.text) <= maxPrincipal
 	default:
 		ok = v.text != "" && len(v.text) <= maxPrincipal
 	}
@@ -248,6 +251,10 @@ func (q *principal) match(p *Principal) Match {
 				return ByService
 			}
 		}
+	case ofProvider:
+		if p.Federated == q.name { // never empty
+			return ByProvider
+		}
 	}
 	return 0
 }
@@ -260,6 +267,8 @@ func (p *Principal) names() Match {
 	switch {
 	case p.Services != nil:
 		return ByService
+	case p.Federated != "":
+		return ByProvider
 	case p.Account == "":
 		return ByAnyone
 	case p.Root:

@@ -291,6 +291,11 @@ func (e slow) named(kind, name string) policy.Match {
 			return policy.ByService
 		}
 		return 0
+	case "Federated":
+		if p != nil && p.Federated != "" && p.Federated == name {
+			return policy.ByProvider
+		}
+		return 0
 	case "AWS":
 	default:
 		return 0 // nobody comes from elsewhere
@@ -348,6 +353,8 @@ func (e slow) exempt(element any) bool {
 		needed = policy.ByAnyone
 	case p.Services != nil:
 		needed = policy.ByService
+	case p.Federated != "":
+		needed = policy.ByProvider
 	case p.Root:
 		needed = policy.ByAccount
 	case strings.Contains(p.ARN, ":assumed-role/"):

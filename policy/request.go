@@ -10,6 +10,9 @@ type Principal struct {
 	Issuer   string   // ARN of the user who made a federated-user session
 	ID       string   // unique id (AIDA…, AROA…) of the user, role or issuer
 	Services []string // names of a service principal; nil for others
+	// Federated is the identity provider that vouches for somebody who is
+	// nothing else yet: its ARN. Empty for others.
+	Federated string
 }
 
 // Match is a set of ways in which a Principal element can mean a principal.
@@ -25,6 +28,7 @@ const (
 	ByFederatedUser                   // the federated-user session itself
 	ByIssuer                          // the user who made the federated-user session
 	ByService                         // the service principal
+	ByProvider                        // the identity provider that vouches for the caller
 )
 
 // Request is what a policy is asked. Evaluation does not change it.

@@ -301,10 +301,11 @@ var actions = map[string]action{
 	"kms:UpdateCustomKeyStore":     {on: anything, keys: keyCallerAccount},
 
 	// STS.
-	"sts:AssumeRole":         {on: role, shared: true, keys: ofTagging | keyExternalID | keyRoleSessionName | keySourceIdentity | keyTransitiveTagKeys},
-	"sts:SetSourceIdentity":  {on: role, shared: true, keys: keySourceIdentity},
-	"sts:TagSession":         {on: role, shared: true, keys: ofTagging | keyTransitiveTagKeys},
-	"sts:GetFederationToken": {on: other, keys: ofTagging},
+	"sts:AssumeRole":                {on: role, shared: true, keys: ofTagging | keyExternalID | keyRoleSessionName | keySourceIdentity | keyTransitiveTagKeys},
+	"sts:AssumeRoleWithWebIdentity": {on: role, shared: true, keys: ofTagging | keyRoleSessionName | keySourceIdentity | keyTransitiveTagKeys},
+	"sts:SetSourceIdentity":         {on: role, shared: true, keys: keySourceIdentity},
+	"sts:TagSession":                {on: role, shared: true, keys: ofTagging | keyTransitiveTagKeys},
+	"sts:GetFederationToken":        {on: other, keys: ofTagging},
 
 	// IAM: those that have condition keys of their own. What is done to a user,
 	// role or managed policy has its tags, too.

@@ -19,10 +19,45 @@ func (d *decider) Value(k *policy.Key) policy.Value {
 	if global {
 		return d.global(k)
 	}
+	if bit == 0 {
+		return d.claim(k)
+	}
 	if d.keys&bit == 0 {
 		return policy.Value{}
 	}
 	return d.value(k, bit)
+}
+
+// claim returns what the caller's identity provider has answered for. Its names
+// are no others' keys, whatever the provider is called: those have a bit.
+func (d *decider) claim(k *policy.Key) policy.Value {
+	if d.p.Session == nil || len(d.p.Session.Claims) == 0 {
+		return policy.Value{}
+	}
+	var first string
+	var all []string
+	n := 0
+	for i := range d.p.Session.Claims {
+		c := &d.p.Session.Claims[i]
+		if c.Name != k.String() {
+			continue
+		}
+		switch n++; n {
+		case 1:
+			first = c.Value
+		case 2:
+			all = []string{first, c.Value}
+		default:
+			all = append(all, c.Value)
+		}
+	}
+	switch n {
+	case 0:
+		return policy.Value{}
+	case 1:
+		return policy.String(first)
+	}
+	return policy.Strings(all)
 }
 
 // value returns the value of a condition key that the action populates.
@@ -151,7 +186,7 @@ func (d *decider) global(k *policy.Key) policy.Value {
 			return policy.Strings(p.Services)
 		}
 	case "aws:userid":
-		if p.Kind != call.Service {
+		if p.Kind != call.Service && p.Kind != call.WebIdentity {
 			return text(p.ID)
 		}
 	case "aws:username":
@@ -161,14 +196,14 @@ func (d *decider) global(k *policy.Key) policy.Value {
 
 	// The session.
 	case "aws:tokenissuetime":
-		if p.Session != nil {
+		if p.Session != nil && p.Kind != call.WebIdentity {
 			return policy.Time(p.Session.Issued)
 		}
 	case "aws:multifactorauthpresent":
 		if !c.MFA.IsZero() {
 			return policy.Bool(true)
 		}
-		if p.Session != nil {
+		if p.Session != nil && p.Kind != call.WebIdentity {
 			return policy.Bool(p.Session.MFA)
 		}
 	case "aws:multifactorauthage":

@@ -312,10 +312,11 @@ func (d *decider) askResource() {
 	*v = d.askOne(ResourceBased, &own)
 }
 
-// askPrincipal asks what goes with the caller. A service has no policies.
+// askPrincipal asks what goes with the caller. A service has no policies, nor
+// has somebody who comes from an identity provider.
 func (d *decider) askPrincipal() {
 	boundary, session, identity := &d.verdicts[Boundary], &d.verdicts[Session], &d.verdicts[Identity]
-	if d.p.Kind == call.Service {
+	if d.p.Kind == call.Service || d.p.Kind == call.WebIdentity {
 		boundary.allow, session.allow = true, true
 		return
 	}
@@ -585,7 +586,7 @@ func (d *decider) policyWays() outcome {
 	switch {
 	case !v.allow:
 		return outcome{why: refused, layer: ResourceBased}
-	case d.p.Kind == call.Service:
+	case d.p.Kind == call.Service, d.p.Kind == call.WebIdentity:
 		return outcome{why: byResource}
 	case d.foreign():
 		// Both accounts must allow.

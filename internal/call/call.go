@@ -151,6 +151,9 @@ const (
 	RoleSession
 	FederatedUser
 	Service
+	// WebIdentity is somebody for whom an identity provider vouches, and who
+	// asks for the session of a role. He is of no account.
+	WebIdentity
 )
 
 // Principal is who makes a call. It is shared between calls and never changed.
@@ -196,6 +199,10 @@ type Session struct {
 	Tags           []Pair    // that were passed in the session
 	Transitive     []string  // keys of those that live on in chained sessions
 	Provider       string    // aws:FederatedProvider
+	// Claims are condition keys that an identity provider answers for: full
+	// names in lower case, such as "token.actions.githubusercontent.com:sub".
+	// One that stands several times has several values.
+	Claims []Pair
 }
 
 // Attached is a policy where it is attached.

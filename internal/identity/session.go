@@ -35,6 +35,7 @@ const (
 )
 
 const (
+	ticketVersion = 2
 	// tokenPrefix begins every session token: what follows is base64.
 	tokenPrefix = "KRS1"
 	// sealSlack is how long a node may go on sealing with a domain key that
@@ -46,6 +47,9 @@ const (
 	maxPacked = 8 << 10
 	// maxSessionARNs is the largest number of managed session policies.
 	maxSessionARNs = 10
+	// maxClaims is how many claims a session has, and maxClaim how long one is
+	// with its name, in bytes.
+	maxClaims, maxClaim = 8, 1024
 )
 
 // ticket is what a session token holds, sealed. The access key id is part of
@@ -68,14 +72,17 @@ type ticket struct {
 	sourceIdentity string
 	mfa            time.Time
 	chained        bool
+	provider       string      // identity provider; empty for none
+	claims         []reference // that it answers for: condition key and value
 }
 
 // encode returns version, kind, flags (1: root; likewise chained), account,
-// issuer, id, name, issued, expires, secret, source identity, MFA time; then
-// what encodePacked does. The caller wipes it.
+// issuer, id, name, issued, expires, secret, source identity, MFA time; of
+// version 2, provider and claims (pairs); then what encodePacked does. The
+// caller wipes it.
 func (t *ticket) encode() []byte {
 	b := make([]byte, 0, 1024+maxPacked)
-	b = append(b, 1, byte(t.kind), flag(t.root), flag(t.chained))
+	b = append(b, ticketVersion, byte(t.kind), flag(t.root), flag(t.chained))
 	b = appendString(b, t.account)
 	b = appendString(b, t.issuer)
 	b = appendString(b, t.id)
@@ -86,6 +93,8 @@ func (t *ticket) encode() []byte {
 	b = append(b, t.secret.Reveal()...)
 	b = appendString(b, t.sourceIdentity)
 	b = appendTime(b, t.mfa)
+	b = appendString(b, t.provider)
+	b = appendPairs(b, t.claims)
 	return t.encodePacked(b)
 }
 
@@ -99,7 +108,7 @@ func (t *ticket) encodePacked(b []byte) []byte {
 }
 
 func decodeTicket(b []byte) (*ticket, error) {
-	r := newReader(b, 1)
+	r := newReader(b, ticketVersion)
 	t := new(ticket)
 	if k := r.take(1); k != nil {
 		t.kind = SessionKind(k[0])
@@ -118,6 +127,10 @@ func decodeTicket(b []byte) (*ticket, error) {
 	t.secret = secret.New(slices.Clone(r.bytes()))
 	t.sourceIdentity = r.string()
 	t.mfa = r.time()
+	if r.version >= 2 {
+		t.provider = r.string()
+		t.claims = r.pairs()
+	}
 	policy, err := unpack(r.string())
 	t.policy = policy
 	t.managed = r.pairs()
@@ -142,6 +155,14 @@ func sessionAAD(accessKeyID string) []byte { return []byte("keyreeve/session/" +
 // Tags that the caller's own session passes on, and its source identity, are
 // taken over.
 func (d *Directory) NewSession(ctx context.Context, p SessionParams) (Session, error) {
+	if len(p.Claims) > maxClaims || len(p.Provider) > maxClaim {
+		return Session{}, fmt.Errorf("%w: more than an identity provider can answer for", ErrInvalid)
+	}
+	for _, c := range p.Claims {
+		if len(c.Name)+len(c.Value) > maxClaim {
+			return Session{}, fmt.Errorf("%w: a claim of more than %d bytes", ErrInvalid, maxClaim)
+		}
+	}
 	if p.Caller == nil || p.Kind < RoleSession || p.Kind > FederationSession {
 		return Session{}, fmt.Errorf("%w: a session of nobody", ErrInvalid)
 	}
@@ -149,6 +170,7 @@ func (d *Directory) NewSession(ctx context.Context, p SessionParams) (Session, e
 	t := &ticket{
 		kind: p.Kind, account: p.Caller.Account, issuer: p.Caller.Name, id: p.Caller.EntityID, name: p.Name,
 		issued: now.Truncate(time.Millisecond), policy: p.Policy, sourceIdentity: p.SourceIdentity, mfa: p.MFATime,
+		provider: p.Provider, claims: p.Claims,
 	}
 	if err := d.issue(ctx, t, &p); err != nil {
 		return Session{}, err
@@ -460,6 +482,7 @@ func (d *Directory) composeSession(ctx context.Context, s *session) (*call.Princ
 	p.Session = &call.Session{
 		Issued: s.issued.Truncate(time.Second), Expires: s.expires, Name: s.name, SourceIdentity: s.sourceIdentity,
 		MFA: !s.mfa.IsZero(), MFATime: s.mfa, Chained: s.chained, Tags: s.tags, Transitive: s.transitive,
+		Provider: s.provider, Claims: s.claims,
 	}
 	in := &p.Policies
 	in.Limited = s.limited()

@@ -229,6 +229,11 @@ type SessionParams struct {
 	// SourceIdentity is that which was asked for; a caller's own lives on.
 	SourceIdentity string
 	MFATime        time.Time // when MFA was presented; the zero time for not
+	// Provider is the identity provider for whose word a RoleSession is made,
+	// and Claims are the condition keys that it answers for (see call.Session):
+	// up to 8, of 1,024 bytes each. Empty for none.
+	Provider string
+	Claims   []Tag
 }
 
 // Session is temporary credentials that were just made.
