@@ -7,6 +7,7 @@ package call
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -19,6 +20,9 @@ type Operation struct {
 	Service     string // signing name, such as "kms"
 	EventSource string // as in CloudTrail, such as "kms.amazonaws.com"
 	ReadOnly    bool   // CloudTrail's readOnly: nothing is changed
+
+	// Status is the HTTP status of success; 0 means 200.
+	Status int
 
 	// Invoke decodes and validates body, runs the operation and appends the
 	// encoded answer to out. It stores the decoded input in Call.Parameters as
@@ -37,7 +41,12 @@ type Call struct {
 	Source    netip.AddrPort
 	UserAgent string
 	Host      string // the Host header, as the client sent it
+	Query     string // of the request's URL, as the client sent it; only for restJson1
 	TLS       TLS
+
+	// Certificate is whose private key signed the request: one that leads to an
+	// authority that is trusted. nil if an access key's secret signed it.
+	Certificate *x509.Certificate
 
 	// Target is the operation's name as the client sent it, unchecked: for the
 	// record of a call that is not routed.

@@ -199,7 +199,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 		return nil, nil, s.refuse(tooBusy)
 	}
 	defer s.gate.leave()
-	if err := id.key.Verify(&id.authorization, r, in.b); err != nil {
+	if err := s.verify(c, r, id, in.b); err != nil {
 		return nil, nil, s.unauthenticated(c, &id.authorization, err)
 	}
 	c.Caller = id.caller
@@ -257,6 +257,19 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	return body, rt, e
 }
 
+// verify checks the signature of a request that was read. Who may call with a
+// certificate is known only after it.
+func (s *Server) verify(c *call.Call, r *http.Request, id *identity, body []byte) (err error) {
+	if id.certificate == nil {
+		return id.key.Verify(&id.authorization, r, body)
+	}
+	if err := id.certificate.Verify(r, body); err != nil {
+		return err
+	}
+	id.caller, err = id.service.certs.Principal(s.ctx, c, id.certificate, body)
+	return err
+}
+
 // isJSON reports whether the body is said to be of the JSON protocol.
 func isJSON(r *http.Request) bool { return isOfType(r, contentType) }
 
@@ -295,6 +308,7 @@ type identity struct {
 	authorization sigv4.Authorization
 	caller        *call.Principal
 	key           *sigv4.Key
+	certificate   *sigv4.X509 // nil if an access key's secret signed
 }
 
 // identify checks all of a request but its signature and body.
@@ -311,7 +325,7 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	if id.backend == nil {
 		return s.refuse(isSealed)
 	}
-	a, err := sigv4.Parse(r)
+	a, err := id.parse(r)
 	if err != nil {
 		return s.unauthenticated(c, &a, err)
 	}
@@ -326,6 +340,11 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	if id.service.global {
 		c.Region = globalRegion
 	}
+	if id.certificate != nil {
+		id.authorization = a
+		c.Query, c.Certificate = r.URL.RawQuery, id.certificate.Certificate
+		return nil
+	}
 	id.caller, id.key, err = id.backend.credentials.Credential(s.ctx, a.AccessKeyID, a.Token)
 	if err != nil {
 		return s.unauthenticated(c, &a, err)
@@ -336,6 +355,19 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	}
 	id.authorization = a
 	return nil
+}
+
+// parse reads the request's signature, in the way of the service that it is for.
+func (id *identity) parse(r *http.Request) (sigv4.Authorization, error) {
+	if id.protocol == REST {
+		if svc := id.backend.service(REST, "", r); svc != nil && svc.certs != nil {
+			id.service = svc
+			x, err := sigv4.ParseX509(r)
+			id.certificate = &x
+			return x.Authorization, err
+		}
+	}
+	return sigv4.Parse(r)
 }
 
 // oneHost reports whether a request of HTTP/2 names no other host than its
@@ -564,8 +596,11 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, id string, a *ans
 	if a.unread && r.ProtoMajor < 2 {
 		h["Connection"] = headerClose // what follows is no request
 	}
-	if a.err != nil {
+	switch {
+	case a.err != nil:
 		w.WriteHeader(a.err.Status)
+	case a.route != nil && a.route.operation != nil && a.route.operation.Status != 0:
+		w.WriteHeader(a.route.operation.Status)
 	}
 	// Nobody is left to tell if this fails; the record says what happened.
 	_, _ = w.Write(a.body)

@@ -25,6 +25,9 @@
 // UnrecognizedClientException, and so on. A request of restJson1 is one to a path
 // that a service has.
 //
+// Where certificates sign, there is no credential to look up: whether the
+// certificate is trusted is asked once the signature is verified.
+//
 // Until the body is in, the request has cost a buffer that grew with it, and a
 // place in the lobby, which it loses to others if it takes long. See [Limits].
 //
@@ -105,6 +108,11 @@ type Service struct {
 	// are. Those of the query protocol may in any case.
 	Global bool
 
+	// Certificates says who may call with a certificate, with whose private key
+	// requests to this service are signed; nil means that they are signed with
+	// the secrets of access keys. REST.
+	Certificates Certificates
+
 	Skew    time.Duration // how far clocks may be off, in whole minutes; 0 means DefaultSkew
 	MaxBody int           // in bytes; 0 means DefaultMaxBody
 	// Admit returns an error if the caller may not call the service at all,
@@ -128,6 +136,16 @@ type Credentials interface {
 	// The principal and the key are shared between calls and not changed. The
 	// strings are part of a request's headers and must not be kept.
 	Credential(ctx context.Context, accessKeyID, token string) (*call.Principal, *sigv4.Key, error)
+}
+
+// Certificates know which certificates are trusted.
+type Certificates interface {
+	// Principal returns for whom a call is that was signed with the private key
+	// of a certificate; the signature was verified, and nothing else. The
+	// request's query is in the call, and so is what Principal notes there. It
+	// answers *[sigv4.Error] for a certificate that is not trusted; the request
+	// is no call then.
+	Principal(ctx context.Context, c *call.Call, x *sigv4.X509, body []byte) (*call.Principal, error)
 }
 
 // A Recorder keeps the record of each call.
@@ -315,6 +333,7 @@ type service struct {
 	region   func(name string) bool
 	skew     time.Duration
 	maxBody  int
+	certs    Certificates // nil: access keys sign
 	routes   map[string]*route
 	unknown  *route // of calls to operations that are not routed
 
@@ -351,7 +370,7 @@ func (s *Server) Unseal(b Backend) error {
 		r := &service{
 			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, capital: svc.CapitalErrors, fault: svc.Fault,
 			paths: svc.Paths, space: svc.Namespace, global: svc.Global,
-			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, admit: svc.Admit, readOnly: svc.ReadOnly,
+			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, certs: svc.Certificates, admit: svc.Admit, readOnly: svc.ReadOnly,
 			routes:  make(map[string]*route, len(svc.Operations)),
 			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
