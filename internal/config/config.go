@@ -77,7 +77,9 @@ type Config struct {
 	Grants   Grants   `yaml:"grants"`
 	Audit    Audit    `yaml:"audit"`
 	Outbound Outbound `yaml:"outbound"`
-	Log      Log      `yaml:"log"`
+
+	Certificates Certificates `yaml:"certificates"`
+	Log          Log          `yaml:"log"`
 }
 
 // TLS is the server's certificate. Without one given, the first start makes a
@@ -153,6 +155,61 @@ type Grants struct {
 // maxGrantDelay is the time within which AWS's grants work everywhere. Source:
 // "Grants in AWS KMS" in the AWS KMS Developer Guide.
 const maxGrantDelay = 5 * time.Minute
+
+// Certificates is who may get temporary credentials for an X.509 certificate, as
+// from IAM Roles Anywhere: see certificates.md. Default: nobody.
+type Certificates struct {
+	// The certificate authorities that are trusted, up to 50.
+	TrustAnchors []TrustAnchor `yaml:"trust_anchors"`
+
+	// The roles that can be assumed with certificates, up to 250 profiles.
+	Profiles []Profile `yaml:"profiles"`
+}
+
+// TrustAnchor is a certificate authority that is trusted to say who somebody is.
+type TrustAnchor struct {
+	// Its ARN, such as arn:aws:rolesanywhere:REGION:ACCOUNT:trust-anchor/NAME,
+	// with a name of your own. The account is that of the roles, and the Region
+	// the one that requests are signed for.
+	ARN string `yaml:"arn"`
+
+	// A PEM file with the authority's certificate, or several. It is read again
+	// when it changes.
+	CA string `yaml:"ca"`
+
+	// A PEM file with certificate revocation lists of the authority, and of
+	// others that it has certified. It is read again when it changes. Once a
+	// list is out of date, what its issuer has certified is refused. Default:
+	// none.
+	CRL string `yaml:"crl"`
+}
+
+// Profile is roles that can be assumed with certificates, and what limits the
+// sessions.
+type Profile struct {
+	// Its ARN, such as arn:aws:rolesanywhere:REGION:ACCOUNT:profile/NAME, with a
+	// name of your own.
+	ARN string `yaml:"arn"`
+
+	// The ARNs of the roles, which are of the same account.
+	Roles []string `yaml:"roles"`
+
+	// How long sessions last that do not ask for less, 15m to 12h. A role's own
+	// limit is another. Default: 1h.
+	Duration time.Duration `yaml:"duration"`
+
+	// The text of a session policy that limits what sessions may do. Default:
+	// none.
+	SessionPolicy string `yaml:"session_policy"`
+
+	// The ARNs of managed policies that limit what sessions may do, up to 10.
+	// Default: none.
+	ManagedPolicies []string `yaml:"managed_policies"`
+
+	// Whether clients may choose the session's name. Otherwise it is the serial
+	// number of the certificate. Default: false.
+	AcceptSessionName bool `yaml:"accept_session_name"`
+}
 
 // Audit is how calls are recorded.
 type Audit struct {
@@ -382,6 +439,11 @@ func (c *Config) SetDefaults() {
 	if c.Memory.Records == 0 {
 		c.Memory.Records = 100000
 	}
+	for i := range c.Certificates.Profiles {
+		if p := &c.Certificates.Profiles[i]; p.Duration == 0 {
+			p.Duration = time.Hour
+		}
+	}
 	set(&c.Log.Level, "info")
 	set(&c.Log.Format, "text")
 }
@@ -476,6 +538,7 @@ func (c *Config) Check() error {
 	if _, err := c.Outbound.Resolved(); err != nil {
 		wrong("outbound.resolve: %w", err)
 	}
+	c.Certificates.check(c.Regions, wrong)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)

@@ -40,12 +40,21 @@ func main() {
 		"`keyreeve serve --config FILE` reads one YAML file. Flags of the command line win over it.\n",
 		"`keyreeve config check FILE` checks one. Unknown settings are errors, and every setting may be left out.\n")
 	var sections []string
+	// lists are the types of the elements of lists, with the settings that have
+	// them.
+	type list struct{ name, of string }
+	var lists []list
 	write := func(prefix string, st *ast.StructType) {
 		for _, field := range st.Fields.List {
 			name := reflect.StructTag(must(strconv.Unquote(field.Tag.Value))).Get("yaml")
 			if id, ok := field.Type.(*ast.Ident); ok && structs[id.Name] != nil {
 				sections = append(sections, id.Name)
 				continue
+			}
+			if l, ok := field.Type.(*ast.ArrayType); ok {
+				if id, ok := l.Elt.(*ast.Ident); ok && structs[id.Name] != nil {
+					lists = append(lists, list{prefix + name, id.Name})
+				}
 			}
 			fmt.Fprintf(&b, "\n**`%s%s`**: %s\n", prefix, name, strings.Join(strings.Fields(field.Doc.Text()), " "))
 		}
@@ -54,6 +63,11 @@ func main() {
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", strings.ToLower(s), strings.Join(strings.Fields(docs[s]), " "))
 		write(strings.ToLower(s)+".", structs[s])
+		for _, l := range lists {
+			fmt.Fprintf(&b, "\n### %s\n\n%s\n", l.name, strings.Join(strings.Fields(docs[l.of]), " "))
+			write("", structs[l.of])
+		}
+		lists = nil
 	}
 	if err := os.WriteFile("../../docs/configuration.md", b.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
