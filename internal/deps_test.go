@@ -54,6 +54,7 @@ var floors = map[string]int{
 	"internal/keyring":  4,
 	"internal/server":   4,
 
+	"internal/account":       5,
 	"internal/iam":           5,
 	"internal/organizations": 5,
 	"internal/explain":       5,

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/account"
+	"github.com/keyreeve/keyreeve/internal/api/accountapi"
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/api/organizationsapi"
@@ -57,7 +59,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if u.records, err = n.openRecords(ctx); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
 	}
-	u.directory = identity.Open(u.records, identity.Options{Cache: c.Memory.Records, Now: c.Now, Behind: n.watch.isBehind, Log: n.log})
+	u.directory = identity.Open(u.records, identity.Options{
+		Cache: c.Memory.Records, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Log: n.log,
+	})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
 		first = identity.Bootstrap{Account: DevAccount, AccessKeyID: DevAccessKeyID, Secret: secret.New([]byte(DevSecretKey))}
@@ -109,6 +113,10 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		{
 			Name: organizationsapi.SigningName, TargetPrefix: organizationsapi.TargetPrefix, Global: true, CapitalErrors: true, Fault: "ServiceException",
 			Operations: organizationsapi.Operations(organization), ReadOnly: organizationsapi.ReadOnly,
+		},
+		{
+			Name: accountapi.SigningName, Protocol: server.REST, Paths: accountapi.Paths(), Global: true, Fault: "InternalServerException",
+			Operations: accountapi.Operations(account.New(u.directory, az, c.Regions)), ReadOnly: accountapi.ReadOnly,
 		},
 		n.operatorService(az, u.directory, installation.Account),
 	}

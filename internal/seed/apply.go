@@ -20,7 +20,7 @@ import (
 
 // Made counts what was made; what was there is not counted.
 type Made struct {
-	Accounts, Organizations, Policies, Groups, Users, Roles, AccessKeys, Keys, Aliases int
+	Accounts, Regions, Organizations, Policies, Groups, Users, Roles, AccessKeys, Keys, Aliases int
 }
 
 // Count is how many there are of something.
@@ -32,7 +32,7 @@ type Count struct {
 // Counts returns the counts in the order in which things are made.
 func (m Made) Counts() []Count {
 	return []Count{
-		{"accounts", m.Accounts}, {"organizations", m.Organizations}, {"policies", m.Policies}, {"groups", m.Groups}, {"users", m.Users},
+		{"accounts", m.Accounts}, {"regions", m.Regions}, {"organizations", m.Organizations}, {"policies", m.Policies}, {"groups", m.Groups}, {"users", m.Users},
 		{"roles", m.Roles}, {"accessKeys", m.AccessKeys}, {"keys", m.Keys}, {"aliases", m.Aliases},
 	}
 }
@@ -85,6 +85,7 @@ type applier struct {
 
 	// What is missing.
 	accounts      []account
+	regions       []enabled
 	organizations []organization
 	policies      []managed
 	groups        []group
@@ -104,9 +105,16 @@ type ownedKey struct {
 	account, user string
 }
 
+// enabled is a Region that an account enables.
+type enabled struct {
+	line            int
+	account, region string
+}
+
 // The names by which it is noted what was made.
 
 func (a *account) seedName() string      { return "account " + a.id }
+func (e *enabled) seedName() string      { return "region " + e.account + "/" + e.region }
 func (o *organization) seedName() string { return "organization " + o.id }
 func (m *managed) seedName() string      { return "policy " + m.account + "/" + strings.ToLower(m.name) }
 func (g *group) seedName() string        { return "group " + g.account + "/" + strings.ToLower(g.name) }
@@ -150,7 +158,11 @@ func (a *applier) unnoted() int {
 	}
 	f := a.File
 	for i := range f.accounts {
-		add(f.accounts[i].seedName())
+		acct := &f.accounts[i]
+		add(acct.seedName())
+		for _, region := range acct.regions {
+			add((&enabled{account: acct.id, region: region}).seedName())
+		}
 	}
 	for i := range f.organizations {
 		add(f.organizations[i].seedName())
@@ -190,7 +202,7 @@ func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
 			wrong = append(wrong, at(acct.line, "the management account is %s", in.Account))
 			continue
 		}
-		_, err := a.d.Account(ctx, acct.id)
+		there, err := a.d.Account(ctx, acct.id)
 		switch {
 		case err == nil:
 			a.there = append(a.there, acct.seedName())
@@ -198,6 +210,17 @@ func (a *applier) planAccounts(ctx context.Context) (wrong []error, err error) {
 			return nil, err
 		case !a.seeded.Gone(acct.seedName()):
 			a.accounts = append(a.accounts, acct)
+		default:
+			continue
+		}
+		for _, region := range acct.regions {
+			e := enabled{acct.line, acct.id, region}
+			switch {
+			case slices.Contains(there.Regions, region):
+				a.there = append(a.there, e.seedName())
+			case !a.seeded.Gone(e.seedName()):
+				a.regions = append(a.regions, e)
+			}
 		}
 	}
 	// Every account that something new belongs to must be there then.
@@ -353,6 +376,12 @@ func (a *applier) make(ctx context.Context) error {
 	for _, acct := range a.accounts {
 		_, err := a.d.CreateAccount(ctx, identity.Account{ID: acct.id, Name: acct.name})
 		if err := a.note(&a.made.Accounts, acct.line, acct.seedName(), err, identity.ErrExists); err != nil {
+			return err
+		}
+	}
+	for _, e := range a.regions {
+		err := a.d.EnableRegion(ctx, e.account, e.region)
+		if err := a.note(&a.made.Regions, e.line, e.seedName(), err, identity.ErrExists); err != nil {
 			return err
 		}
 	}

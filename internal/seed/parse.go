@@ -289,6 +289,9 @@ func (p *parser) account(n *yaml.Node) account {
 		p.set("id", &a.id),
 		p.set("name", &a.name),
 		field{"management", func(n *yaml.Node) { a.management = p.flag(n, "management") }},
+		field{"regions", func(n *yaml.Node) {
+			p.list(n, "regions", func(n *yaml.Node) { a.regions = append(a.regions, p.text(n, "regions", 64)) })
+		}},
 		field{"root_access_keys", func(n *yaml.Node) {
 			p.list(n, "root_access_keys", func(n *yaml.Node) { a.accessKeys = append(a.accessKeys, p.accessKey(n)) })
 		}},
@@ -660,6 +663,13 @@ func (p *parser) check() {
 			p.failAt(a.line, "%w", err)
 		}
 		once(a.line, "account", a.id)
+		for _, region := range a.regions {
+			p.place(a.line, a.id, region)
+			once(a.line, "Region of account "+a.id+",", region)
+		}
+		if len(a.regions) > identity.MaxAccountRegions {
+			p.failAt(a.line, "an account enables up to %d Regions", identity.MaxAccountRegions)
+		}
 		if a.management {
 			if management != 0 {
 				p.failAt(a.line, "the management account is in line %d already", management)

@@ -49,6 +49,7 @@ type account struct {
 	id         string
 	name       string
 	management bool
+	regions    []string    // that it enables
 	accessKeys []accessKey // of the root user
 }
 
@@ -230,6 +231,11 @@ func (f *File) CheckRegions(regions []string) error {
 	check := func(line int, region string) {
 		if !slices.Contains(regions, region) {
 			errs = append(errs, at(line, "Region %s is not enabled", region))
+		}
+	}
+	for _, a := range f.accounts {
+		for _, region := range a.regions {
+			check(a.line, region)
 		}
 	}
 	for _, k := range f.keys {

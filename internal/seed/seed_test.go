@@ -567,3 +567,47 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestRegions: a Region is enabled once, for new accounts and for those that are
+// there, and stays disabled if somebody has disabled it.
+func TestRegions(t *testing.T) {
+	h := open(t)
+	enabled := func(id string) string {
+		a, err := h.dir.Account(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(a.Regions, " ")
+	}
+	text := "accounts: [{id: \"111122223333\", regions: [me-south-1, ap-east-1]}, {id: \"" + h.in.Account + "\", regions: [ap-east-1]}]"
+	if made := h.apply(t, text); made != (seed.Made{Accounts: 1, Regions: 3}) {
+		t.Errorf("made %v", made)
+	}
+	if got, own := enabled(account), enabled(h.in.Account); got != "ap-east-1 me-south-1" || own != "ap-east-1" {
+		t.Errorf("enabled are %s, and of the management account %s", got, own)
+	}
+	if err := h.dir.DisableRegion(t.Context(), account, "ap-east-1"); err != nil {
+		t.Fatal(err)
+	}
+	if made := h.apply(t, text); made != (seed.Made{}) {
+		t.Errorf("the second time, made %v", made)
+	}
+	text = strings.Replace(text, "regions: [me-south-1,", "regions: [af-south-1, me-south-1,", 1)
+	if made := h.apply(t, text); made != (seed.Made{Regions: 1}) {
+		t.Errorf("with one more, made %v", made)
+	}
+	if got := enabled(account); got != "af-south-1 me-south-1" {
+		t.Errorf("enabled are %s", got)
+	}
+	if err := parse(t, text).CheckRegions([]string{"ap-east-1", "me-south-1"}); err == nil || !strings.Contains(err.Error(), "Region af-south-1 is not enabled") {
+		t.Errorf("CheckRegions = %v", err)
+	}
+	for text, want := range map[string]string{
+		"accounts: [{id: \"111122223333\", regions: [nowhere]}]":              "region is the name of a Region",
+		"accounts: [{id: \"111122223333\", regions: [ap-east-1, ap-east-1]}]": "Region of account 111122223333, ap-east-1",
+	} {
+		if _, err := seed.Parse([]byte(text), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
