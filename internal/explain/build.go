@@ -26,6 +26,7 @@ type builder struct {
 	ask       *authz.Request
 	grants    *grants
 	tree      organizations
+	live      bool // the resource, its grants and all policies are a running node's
 
 	// Parameters that more than one condition key depends on.
 	named, otherKey              string // KeyIds

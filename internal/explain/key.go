@@ -194,7 +194,13 @@ func (b *builder) party(name string) string {
 	switch a.Service + " " + kind {
 	case "iam user", "iam role":
 		return b.uniqueID(full)
-	case "iam root", "sts assumed-role", "sts federated-user":
+	case "sts assumed-role":
+		// By the role's unique id; who else's session it is makes no difference.
+		if b.caller.Kind == call.RoleSession && full == b.caller.ARN {
+			return b.caller.ID
+		}
+		return full
+	case "iam root", "sts federated-user":
 		return full
 	}
 	b.mistake("%s is no principal that a grant can name", quote(name))

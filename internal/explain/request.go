@@ -243,7 +243,7 @@ func (b *builder) grantTokens() field {
 			b.mistake("a request has up to %d grant tokens", maxTokens)
 		}
 		for _, t := range b.ask.GrantTokens {
-			if b.grants.byToken[t] == nil {
+			if b.grants.byToken[t] == nil && !b.live {
 				b.mistake("no grant of the case's key has the token %s", quote(t))
 			}
 		}
@@ -293,6 +293,9 @@ func (b *builder) finishGrant() {
 
 // finishRetire finds the grant that is to be retired.
 func (b *builder) finishRetire() {
+	if b.live {
+		return // it is still to be found
+	}
 	for _, g := range b.grants.all {
 		if g.ID == b.grantID {
 			b.retired = g

@@ -9,8 +9,8 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/keyreeveapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/explain"
 	"github.com/keyreeve/keyreeve/internal/hint"
-	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -35,12 +35,13 @@ func (n *Node) openControl() (*operator.Control, error) {
 
 // operatorService is the service by which the operator steers the node over
 // the main listener.
-func (n *Node) operatorService(az *authz.Authorizer, directory *identity.Directory, account string) server.Service {
+func (n *Node) operatorService(az *authz.Authorizer, u *unsealed, account string) server.Service {
 	c := &n.c
 	o := operator.Options{
 		Account: account, Box: n.box, Store: n.store, Engine: "bbolt", Arena: n.arena, KeyFile: c.Seal.File,
-		Cost: c.PassphraseCost, Sessions: directory, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
+		Cost: c.PassphraseCost, Sessions: u.directory, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
 	}
+	o.Explainer = explain.NewService(az, explain.Options{Directory: u.directory, Ring: u.ring, Denials: u.denials})
 	if c.Ephemeral {
 		o.Engine, o.KeyFile = "memory", ""
 	}

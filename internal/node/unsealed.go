@@ -16,6 +16,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/stsapi"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/explain"
 	"github.com/keyreeve/keyreeve/internal/iam"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
@@ -34,6 +35,7 @@ type unsealed struct {
 	records   *record.Store
 	directory *identity.Directory
 	ring      *keyring.Ring
+	denials   *explain.Denials
 
 	stop context.CancelFunc // ends the jobs
 	jobs sync.WaitGroup
@@ -95,6 +97,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.log.Info("applied the seed", "made", made)
 		n.seed = nil // it has secrets
 	}
+	u.denials = explain.NewDenials(n.box)
 	az := authz.New(u.directory)
 	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
@@ -118,9 +121,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			Name: accountapi.SigningName, Protocol: server.REST, Paths: accountapi.Paths(), Global: true, Fault: "InternalServerException",
 			Operations: accountapi.Operations(account.New(u.directory, az, c.Regions)), ReadOnly: accountapi.ReadOnly,
 		},
-		n.operatorService(az, u.directory, installation.Account),
+		n.operatorService(az, u, installation.Account),
 	}
-	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: n.audit}); err != nil {
+	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit)}); err != nil {
 		return fmt.Errorf("beginning to serve: %w", err)
 	}
 	var jobs context.Context

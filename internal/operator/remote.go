@@ -18,7 +18,7 @@ import (
 )
 
 // maxAnswer is the largest answer that is read, in bytes.
-const maxAnswer = 1 << 20
+const maxAnswer = 8 << 20
 
 // Remote calls the service keyreeve of a node. Its methods may be called
 // concurrently.
@@ -90,6 +90,12 @@ func (r *Remote) RekeyRoot(ctx context.Context, in *keyreeveapi.RekeyRootInput) 
 	body := in.AppendJSON(make([]byte, 0, 64+6*in.Passphrase.Len()))
 	defer clear(body)
 	return out, r.call(ctx, "RekeyRoot", body, out)
+}
+
+// Explain says why a call was denied, or how one would be decided.
+func (r *Remote) Explain(ctx context.Context, in *keyreeveapi.ExplainInput) (*keyreeveapi.ExplainOutput, error) {
+	out := new(keyreeveapi.ExplainOutput)
+	return out, r.call(ctx, "Explain", in.AppendJSON(nil), out)
 }
 
 // RevokeSessions refuses temporary credentials of a principal or account.

@@ -24,6 +24,8 @@ type Options struct {
 	Cost    seal.Cost   // of new passphrases; the zero value means seal.DefaultCost
 	// Sessions ends temporary credentials.
 	Sessions Sessions
+	// Explainer says why calls are decided as they are.
+	Explainer Explainer
 
 	// What DescribeNode tells.
 	Version string
@@ -73,6 +75,17 @@ func answer(err error) error {
 		return wire.NewError("ConflictException", "In the place of the key file is the root key of another store.").WithCause(err)
 	}
 	return wire.NewFault("InternalException", "").WithCause(err)
+}
+
+// Explainer answers Explain, and decides for whom.
+type Explainer interface {
+	Explain(ctx context.Context, c *call.Call, in *keyreeveapi.ExplainInput, out *keyreeveapi.ExplainOutput) error
+}
+
+// Explain says why a call was denied, or how one would be decided. It is of the
+// caller's own account, whichever that is.
+func (s *Service) Explain(ctx context.Context, c *call.Call, in *keyreeveapi.ExplainInput, out *keyreeveapi.ExplainOutput) error {
+	return s.o.Explainer.Explain(ctx, c, in, out)
 }
 
 // DescribeNode tells what the node is and how it is.

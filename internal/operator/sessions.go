@@ -74,6 +74,9 @@ func (s *Service) entity(ctx context.Context, principal string) (identity.Entity
 	if err != nil {
 		return identity.Entity{}, "", err
 	}
+	if strings.Contains(id, ":") {
+		return identity.Entity{}, "", wire.Validation("A session can't be revoked by itself. Name the user or role that it is of.")
+	}
 	if !ok || id == "" {
 		return identity.Entity{}, "", identity.ErrNotFound
 	}
@@ -95,7 +98,10 @@ func (s *Service) entity(ctx context.Context, principal string) (identity.Entity
 
 // revoked puts an error of revoking into the API's terms.
 func revoked(err error, notFound string) error {
+	var known *wire.Error
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.Is(err, identity.ErrNotFound):
 		return wire.NewError("NotFoundException", notFound).WithCause(err)
 	case errors.Is(err, identity.ErrConcurrent):

@@ -91,6 +91,7 @@ type RekeyRootOutput struct {
 // are wiped after the call.
 type Handler interface {
 	DescribeNode(ctx context.Context, c *call.Call, in *DescribeNodeInput, out *DescribeNodeOutput) error
+	Explain(ctx context.Context, c *call.Call, in *ExplainInput, out *ExplainOutput) error
 	RekeyRoot(ctx context.Context, c *call.Call, in *RekeyRootInput, out *RekeyRootOutput) error
 	RevokeSessions(ctx context.Context, c *call.Call, in *RevokeSessionsInput, out *RevokeSessionsOutput) error
 	RotateDomainKey(ctx context.Context, c *call.Call, in *RotateDomainKeyInput, out *RotateDomainKeyOutput) error
@@ -100,6 +101,7 @@ type Handler interface {
 func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
 		"DescribeNode":    operation("DescribeNode", true, h.DescribeNode),
+		"Explain":         operation("Explain", true, h.Explain),
 		"RekeyRoot":       operation("RekeyRoot", false, h.RekeyRoot),
 		"RevokeSessions":  operation("RevokeSessions", false, h.RevokeSessions),
 		"RotateDomainKey": operation("RotateDomainKey", false, h.RotateDomainKey),
