@@ -93,7 +93,7 @@ func (p *Policy) Bind(ids map[string]string) *Policy {
 	changed := false
 	for i := range p.statements {
 		for j, q := range p.statements[i].principals {
-			if q.kind != ofUser && q.kind != ofRole {
+			if q.kind != ofUser && q.kind != ofRole && q.kind != ofSession {
 				continue
 			}
 			id, ok := ids[q.name]
@@ -109,6 +109,9 @@ func (p *Policy) Bind(ids map[string]string) *Policy {
 				s.principals = slices.Clone(s.principals)
 			}
 			s.principals[j] = principal{ofUniqueID, id}
+			if q.kind == ofSession {
+				s.principals[j].kind = ofSessionID
+			}
 		}
 	}
 	if !changed {

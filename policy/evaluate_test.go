@@ -642,6 +642,28 @@ func TestBind(t *testing.T) {
 			t.Errorf("%s: %+v when bound", name, v)
 		}
 	}
+	// A session is bound to its role and keeps its name.
+	session := theSession
+	session.ID = "AROANEW"
+	q := parse(t, document(`{"Effect":"Allow","Principal":{"AWS":"`+theSession.ARN+`"},"Action":"kms:*","Resource":"*"}`), policy.KeyPolicy).
+		Bind(map[string]string{theSession.ARN: theSession.ID + ":s"})
+	other := theSession
+	other.ARN += "s"
+	for name, tt := range map[string]struct {
+		caller policy.Principal
+		by     policy.Match
+	}{
+		"the session":               {theSession, policy.BySession},
+		"another session":           {other, 0},
+		"the session of a namesake": {session, 0},
+		"the user":                  {theUser, 0},
+	} {
+		r := app()
+		r.Principal = &tt.caller
+		if v := q.Verdict(r); v.AllowedBy != tt.by {
+			t.Errorf("%s: %+v when bound to a session", name, v)
+		}
+	}
 	if p.Bind(nil) != p || p.Bind(map[string]string{"arn:aws:iam::111122223333:user/Nobody": "AIDAX"}) != p {
 		t.Error("a policy without such names was copied")
 	}

@@ -405,8 +405,12 @@ func (p *parser) resource(s *statement, n *node, m *member) {
 		p.noElement(s, noResource, n.start, "Resource", "Policy statement must contain resources.")
 		return
 	}
-	if s.notResource && p.options.Type == KeyPolicy && !p.options.Stored {
-		p.fault(m.start, "Has prohibited field NotResource")
+	if s.notResource && p.options.Type == KeyPolicy {
+		if !p.options.Stored {
+			p.fault(m.start, "Has prohibited field NotResource")
+		} else if !s.deny {
+			s.inert = true // what it allows, nobody can have meant
+		}
 	}
 	count := p.strings(m.name, &m.value, func(v *node) {
 		if v.text == "*" {

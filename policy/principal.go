@@ -19,6 +19,7 @@ const (
 	ofSession                         // ARN of an assumed role's session
 	ofFederation                      // ARN of a federated user's session
 	ofUniqueID                        // of a user or role
+	ofSessionID                       // unique id of a role, and the session's name: "AROA…:session"
 	ofService                         // its name
 	ofProvider                        // ARN or name of an identity provider
 )
@@ -36,6 +37,8 @@ func compileAWS(name string) (principal, bool) {
 		return principal{ofAccount, name}, true
 	case isUniqueID(name):
 		return principal{ofUniqueID, name}, true
+	case isSessionID(name):
+		return principal{ofSessionID, name}, true
 	case len(name) > maxPrincipal:
 		return principal{}, false
 	}
@@ -80,6 +83,21 @@ func isUniqueID(s string) bool {
 	}
 	for _, c := range []byte(s) {
 		if !('A' <= c && c <= 'Z' || '0' <= c && c <= '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// isSessionID reports whether s is the unique id of a role with a session's
+// name, as aws:userid has it.
+func isSessionID(s string) bool {
+	role, session, ok := strings.Cut(s, ":")
+	if !ok || !strings.HasPrefix(role, "AROA") || !isUniqueID(role) || session == "" || len(session) > 64 {
+		return false
+	}
+	for _, c := range []byte(session) {
+		if !isAlphanumeric(c) && strings.IndexByte("_+=,.@-", c) < 0 {
 			return false
 		}
 	}
@@ -245,6 +263,12 @@ func (q *principal) match(p *Principal) Match {
 		default:
 			return ByUser
 		}
+	case ofSessionID:
+		// The session's name ends both.
+		id, session, _ := strings.Cut(q.name, ":")
+		if p.Role != "" && p.ID == id && len(p.ARN) > len(session) && strings.HasSuffix(p.ARN, session) && p.ARN[len(p.ARN)-len(session)-1] == '/' {
+			return BySession
+		}
 	case ofService:
 		for _, name := range p.Services {
 			if name == q.name {
@@ -275,8 +299,10 @@ func (p *Principal) names() Match {
 		return ByAccount
 	case p.Role != "":
 		return ByAccount | ByRole | BySession
-	case p.Issuer != "":
+	case p.Issuer != "" && !strings.HasSuffix(p.Issuer, ":root"):
 		return ByAccount | ByIssuer | ByFederatedUser
+	case p.Issuer != "": // the root user, whose name is the account's
+		return ByAccount | ByFederatedUser
 	}
 	return ByAccount | ByUser
 }

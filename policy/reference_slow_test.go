@@ -223,6 +223,9 @@ func (e slow) statement(s any) (policy.Outcome, policy.Match) {
 	notResource, hasNotResource := some("NotResource")
 	// A statement without what it is about does nothing. Trust policies are
 	// about their role.
+	if effect, _ := get(s, "Effect"); e.options.Type == policy.KeyPolicy && hasNotResource && effect != "Deny" {
+		return policy.Outcome{Mismatch: policy.Inert}, 0
+	}
 	if !hasAction && !hasNotAction || !hasResource && !hasNotResource && e.options.Type != policy.Trust {
 		return policy.Outcome{Mismatch: policy.Inert}, 0
 	}
@@ -321,7 +324,7 @@ func (e slow) named(kind, name string) policy.Match {
 		if name == p.Role || p.ID != "" && name == p.ID {
 			by |= policy.ByRole
 		}
-		if name == p.ARN {
+		if _, session, _ := strings.Cut(p.ARN, "/"); name == p.ARN || p.ID != "" && name == p.ID+":"+session[strings.Index(session, "/")+1:] {
 			by |= policy.BySession
 		}
 	case federated:
@@ -360,7 +363,10 @@ func (e slow) exempt(element any) bool {
 	case strings.Contains(p.ARN, ":assumed-role/"):
 		needed = policy.ByAccount | policy.ByRole | policy.BySession
 	case strings.Contains(p.ARN, ":federated-user/"):
-		needed = policy.ByAccount | policy.ByIssuer | policy.ByFederatedUser
+		needed = policy.ByAccount | policy.ByFederatedUser
+		if !strings.HasSuffix(p.Issuer, ":root") {
+			needed |= policy.ByIssuer
+		}
 	default:
 		needed = policy.ByAccount | policy.ByUser
 	}

@@ -63,7 +63,8 @@ type Resource struct {
 // Grants finds the grants of one key.
 type Grants interface {
 	// Of calls use with each grant of a key to a grantee: the unique id of a
-	// user or role, the ARN of a session, federated user or account's root, or
+	// user or role, that of a role with a session's name (AROA…:name), the ARN
+	// of a federated user or account's root, or
 	// the name of a service. It ends when use returns false.
 	Of(ctx context.Context, grantee string, use func(*Grant) bool) error
 	// ByToken returns the grant that a grant token stands for, read from the

@@ -22,7 +22,7 @@ func TestExplain(t *testing.T) {
 	c.Endpoint = &call.Endpoint{Policy: call.Attached{Name: "endpoint", Policy: parse(t, policy.Endpoint, document(rcpFullAccess))}}
 	early := grant("AROAReader", "Decrypt")
 	early.Effective = now.Add(1)
-	r := granted(t, keyForOwner+","+keyDeniesAll, grant(sessionARN(owner, "Reader"), "Encrypt"), early)
+	r := granted(t, keyForOwner+","+keyDeniesAll, grant("AROAReader:s", "Encrypt"), early)
 	d, err := authz.New(nil).Explain(t.Context(), c, decrypt, r, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestExplain(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %v %s", g.Grant.Grantee, g.Usable, g.Why))
 	}
 	want = []string{
-		sessionARN(owner, "Reader") + " false it is not for this operation",
+		"AROAReader:s false it is not for this operation",
 		"AROAReader false it does not work yet without its grant token",
 	}
 	if !slices.Equal(got, want) {

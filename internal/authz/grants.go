@@ -33,7 +33,9 @@ func (d *decider) grantee(r row) string {
 		switch p.Kind {
 		case call.User:
 			return p.EntityID
-		case call.RoleSession, call.FederatedUser:
+		case call.RoleSession:
+			return p.ID
+		case call.FederatedUser:
 			return p.ARN
 		}
 	case bySession:

@@ -49,7 +49,7 @@ func TestGrantee(t *testing.T) {
 		{"role", session(t, owner, "Reader"), "AROAReader", ""},
 		{"role, boundary silent", session(t, owner, "Reader").boundary(allowS3), "AROAReader", noPolicy(id, decrypt)},
 		{"role, session silent", session(t, owner, "Reader").limited(allowS3), "AROAReader", noPolicy(id, decrypt)},
-		{"session", session(t, owner, "Reader").boundary(allowS3).limited(allowS3), sessionARN(owner, "Reader"), ""},
+		{"session", session(t, owner, "Reader").boundary(allowS3).limited(allowS3), "AROAReader:s", ""},
 		{"federated user", federated(t, owner, "fed"), federatedARN(owner, "fed"), ""},
 		{"who made the federated user, session silent", federated(t, owner, "fed"), "AIDAfed", noPolicy(id, decrypt)},
 		{"who made the federated user", federated(t, owner, "fed").limited(allowKMS), "AIDAfed", ""},
@@ -308,8 +308,8 @@ func TestGrantsAreLookedForLast(t *testing.T) {
 		{"no policy allows", user(t, owner, "alice"), decrypt, []string{"AIDAalice"}},
 		{"a policy denies", user(t, owner, "alice", denyDecrypt), decrypt, nil},
 		{"no operation of grants", user(t, owner, "alice"), "kms:DisableKey", nil},
-		{"session", session(t, owner, "Reader"), decrypt, []string{sessionARN(owner, "Reader"), "AROAReader"}},
-		{"limited session", session(t, owner, "Reader").limited(), decrypt, []string{sessionARN(owner, "Reader")}},
+		{"session", session(t, owner, "Reader"), decrypt, []string{"AROAReader:s", "AROAReader"}},
+		{"limited session", session(t, owner, "Reader").limited(), decrypt, []string{"AROAReader:s"}},
 		{"another account", user(t, other, "bob", allowAll), decrypt, []string{"AIDAbob", otherRoot}},
 	} {
 		g := &grants{}

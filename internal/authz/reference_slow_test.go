@@ -292,7 +292,7 @@ func (c *slowCase) mayRetire(identityAllows, unlimited bool) bool {
 		case name == "arn:aws:iam::"+p.Account+":root":
 			return p.Kind == call.Root || identityAllows
 		}
-		return name == p.ARN && (p.Kind == call.RoleSession || p.Kind == call.FederatedUser)
+		return name == p.ID && p.Kind == call.RoleSession || name == p.ARN && p.Kind == call.FederatedUser
 	}
 	return is(g.Retiring) || slices.Contains(g.Operations, "RetireGrant") && is(g.Grantee)
 }
@@ -311,7 +311,7 @@ func (c *slowCase) granted(identityAllows bool) policy.Match {
 		case p.Kind == call.Service:
 		case p.EntityID != "" && g.Grantee == p.EntityID:
 			by |= map[call.PrincipalKind]policy.Match{call.User: policy.ByUser, call.RoleSession: policy.ByRole, call.FederatedUser: policy.ByIssuer}[p.Kind]
-		case g.Grantee == p.ARN && p.Kind == call.RoleSession:
+		case g.Grantee == p.ID && p.Kind == call.RoleSession:
 			by |= policy.BySession
 		case g.Grantee == p.ARN && p.Kind == call.FederatedUser:
 			by |= policy.ByFederatedUser

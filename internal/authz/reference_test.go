@@ -267,7 +267,7 @@ func (m *maker) grant(c *slowCase) *authz.Grant {
 	p := c.caller
 	g := &authz.Grant{
 		ID: fmt.Sprint(m.Uint64()), Issuer: owner, Created: c.now, Effective: c.now,
-		Grantee: oneOf(m, p.EntityID, p.EntityID, p.ARN, "arn:aws:iam::"+p.Account+":root", "AIDANOBODY"),
+		Grantee: oneOf(m, p.EntityID, p.EntityID, p.ARN, p.ID, "arn:aws:iam::"+p.Account+":root", "AIDANOBODY"),
 	}
 	if p.Kind == call.Service {
 		g.Grantee = oneOf(m, p.Services...)
@@ -384,7 +384,7 @@ func (m *maker) slowCase() *slowCase {
 			c.retired = m.grant(c)
 			c.retired.Issuer = oneOf(m, owner, owner, other)
 			c.retired.Operations = oneOf(m, []string{"Encrypt"}, []string{"RetireGrant", "Encrypt"})
-			c.retired.Retiring = oneOf(m, "", "AIDANOBODY", p.EntityID, p.ARN, "arn:aws:iam::"+p.Account+":root")
+			c.retired.Retiring = oneOf(m, "", "AIDANOBODY", p.EntityID, p.ARN, p.ID, "arn:aws:iam::"+p.Account+":root")
 			if p.Kind == call.Service {
 				c.retired.Retiring = oneOf(m, "", p.Services[0])
 			}

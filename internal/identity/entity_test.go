@@ -238,7 +238,8 @@ func TestResolve(t *testing.T) {
 		{r.ID, r.ID, true},
 		{ours, "", true},
 		{iam + "root", "", true},
-		{sts + "assumed-role/worker/any-session", "", true},
+		{sts + "assumed-role/worker/any-session", r.ID + ":any-session", true},
+		{r.ID + ":any-session", r.ID + ":any-session", true},
 		{sts + "federated-user/anybody", "", true},
 
 		{iam + "user/Alice", "", false}, // matched in its case
@@ -258,6 +259,9 @@ func TestResolve(t *testing.T) {
 		{sts + "assumed-role/Worker/session", "", false},
 		{sts + "assumed-role/worker", "", false},
 		{sts + "assumed-role/worker/*", "", false},
+		{r.ID + ":*", "", false},
+		{alice.ID + ":any-session", "", false},
+		{"AROAAAAAAAAAAAAAAAAA:any-session", "", false},
 		{sts + "federated-user/x", "", false},
 		{"*", "", false},
 		{"", "", false},
@@ -271,6 +275,9 @@ func TestResolve(t *testing.T) {
 	}
 	if arn, err := h.ARNOf(ctx, r.ID); err != nil || arn != r.ARN {
 		t.Errorf("ARNOf = %s, %v", arn, err)
+	}
+	if arn, err := h.ARNOf(ctx, r.ID+":any-session"); err != nil || arn != sts+"assumed-role/worker/any-session" {
+		t.Errorf("ARNOf of a session = %s, %v", arn, err)
 	}
 }
 

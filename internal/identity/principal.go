@@ -14,14 +14,20 @@ import (
 //   - The ARN of a user or role: its unique id. The ARN must be exact, as it
 //     is matched: with the path, and in the case of the name.
 //   - A unique id (AIDA…, AROA…): itself, if its bearer exists.
+//   - The ARN of a session of a role that exists: the role's unique id with the
+//     session's name, as aws:userid has it, AROA…:name; and that itself.
 //   - What is valid and has no unique id: ok with an empty id. That is an account
-//     (12 digits or its root ARN) that exists here, and the ARN of a session of
-//     a role that exists or of a federated user of such an account.
+//     (12 digits or its root ARN) that exists here, and the ARN of a federated
+//     user of such an account.
 //
 // Everything else is not ok.
 func (d *Directory) Resolve(ctx context.Context, principal string) (id string, ok bool, err error) {
 	if kind := uniqueKind(principal); kind == UserEntity || kind == RoleEntity {
 		_, err := d.entityByID(ctx, principal)
+		return found(principal, err)
+	}
+	if id, session, ok := strings.Cut(principal, ":"); ok && uniqueKind(id) == RoleEntity && isSessionName(session) {
+		_, err := d.entityByID(ctx, id)
 		return found(principal, err)
 	}
 	if arn.IsAccount(principal) {
@@ -55,10 +61,13 @@ func (d *Directory) Resolve(ctx context.Context, principal string) (id string, o
 			return "", false, nil
 		}
 		e, _, err := d.entity(ctx, Entity{RoleEntity, a.Account, role})
-		if err == nil && e.name != role {
+		switch {
+		case err != nil:
+			return found("", err)
+		case e.name != role: // matched in its case
 			return "", false, nil
 		}
-		return found("", err)
+		return e.id + ":" + session, true, nil
 	}
 	if name, ok := strings.CutPrefix(a.Resource, "federated-user/"); ok && isSessionName(name) && len(name) <= 32 {
 		_, _, err := d.loadAccount(ctx, a.Account)
@@ -95,9 +104,16 @@ func uniqueKind(id string) EntityKind {
 	return 0
 }
 
-// ARNOf returns the ARN that the user or role with a unique id has now;
-// ErrNotFound if it is gone.
+// ARNOf returns the ARN that the user or role with a unique id has now, or the
+// session whose id Resolve returned; ErrNotFound if the user or role is gone.
 func (d *Directory) ARNOf(ctx context.Context, id string) (string, error) {
+	if id, session, ok := strings.Cut(id, ":"); ok {
+		e, err := d.entityByID(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		return sessionARN(e.account, e.name, session), nil
+	}
 	e, err := d.entityByID(ctx, id)
 	if err != nil {
 		return "", err

@@ -55,7 +55,7 @@ type grantees uint8
 
 const (
 	granteeEntity  grantees = 1 << iota // unique id of a user or role
-	granteeSession                      // ARN of a session or federated user
+	granteeSession                      // id of a role session, ARN of a federated user
 	granteeAccount                      // ARN of an account's root user
 	granteeService                      // name of a service
 )
@@ -64,7 +64,7 @@ func granteeKind(grantee string) grantees {
 	switch {
 	case arn.Is(grantee) && strings.HasSuffix(grantee, ":root"):
 		return granteeAccount
-	case arn.Is(grantee):
+	case arn.Is(grantee), strings.HasPrefix(grantee, "AROA") && strings.Contains(grantee, ":"):
 		return granteeSession
 	case strings.IndexByte(grantee, '.') >= 0:
 		return granteeService

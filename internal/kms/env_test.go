@@ -128,6 +128,15 @@ func (d *directory) Resolve(_ context.Context, principal string) (string, bool, 
 			return id, true, nil
 		}
 	}
+	if role, session, ok := strings.Cut(principal, "/"); ok && strings.HasSuffix(role, ":assumed-role") {
+		role, session, _ = strings.Cut(session, "/")
+		for name, id := range d.ids {
+			if strings.HasSuffix(name, ":role/"+role) {
+				return id + ":" + session, true, nil
+			}
+		}
+		return "", false, nil
+	}
 	session := strings.HasPrefix(principal, "arn:aws:sts::"+ours+":") || strings.HasPrefix(principal, "arn:aws:sts::"+theirs+":")
 	return "", session, nil
 }
