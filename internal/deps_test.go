@@ -60,6 +60,7 @@ var floors = map[string]int{
 	"internal/explain":       5,
 	"internal/kms":           5,
 	"internal/operator":      5,
+	"internal/rolesanywhere": 5,
 	"internal/sts":           5,
 
 	"internal/seed": 6,

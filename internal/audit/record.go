@@ -110,8 +110,12 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 		b = appendResources(b, c.Resources)
 	}
 	b = append(b, `,"eventType":"AwsApiCall","managementEvent":true`...)
-	if c.Caller != nil && c.Caller.Account != "" {
+	switch {
+	case c.Caller != nil && c.Caller.Account != "":
 		b = appendMember(b, `,"recipientAccountId":`, c.Caller.Account, maxName)
+	case c.Delegation != nil && c.Delegation.SourceAccount != "":
+		// A service makes the call, for something of that account.
+		b = appendMember(b, `,"recipientAccountId":`, c.Delegation.SourceAccount, maxName)
 	}
 	b = append(b, `,"eventCategory":"Management"`...)
 	b = appendTLS(b, c)
