@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,23 +14,54 @@ import (
 )
 
 type explainCommand struct {
-	Cases  string `required:"" help:"File of cases, one a line; - for standard input." placeholder:"FILE"`
-	Format string `default:"text" enum:"text,json" help:"text: for people; json: a line for each case, and one for the sum." placeholder:"FORMAT"`
-	All    bool   `help:"Print the cases that are decided as expected, too."`
+	RequestID string `arg:"" optional:"" name:"request-id" help:"Id of a request that was denied, as the answer has it."`
+
+	dataDirectory
+	Env       bool     `help:"Sign with the credentials of the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …) instead of the administrator's."`
+	Principal string   `help:"Who would call: user/NAME, role/NAME, assumed-role/NAME/SESSION, root, or an ARN." placeholder:"NAME"`
+	Action    string   `help:"What they would do, such as kms:Decrypt." placeholder:"ACTION"`
+	Resource  string   `help:"What to: the id or ARN of a key, an alias, another ARN, or *." placeholder:"NAME"`
+	Context   []string `help:"A condition key of the call; again for another, or for another value." placeholder:"KEY=VALUE" sep:"none"`
+	Case      string   `help:"File with such a call in JSON; - for standard input." placeholder:"FILE"`
+
+	Cases  string `help:"Decide the cases of this file, one a line, without a server; - for standard input." placeholder:"FILE"`
+	Format string `default:"text" enum:"text,json" help:"text: for people; json: one object; of --cases a line for each, and one for the sum." placeholder:"FORMAT"`
+	All    bool   `help:"Of --cases, print those that are decided as expected, too."`
 }
 
 // Help is printed below the command's own help.
 func (explainCommand) Help() string {
-	return `Each case has the policies that apply, a caller, an action, a resource and the
-expected verdict; docs/explain-cases.md describes the format. It is decided by
-the same code that decides calls, without a server. Those that are decided
-otherwise than expected are printed with the reasons, statement by statement.
+	return `Why was a call denied? Ask the running node, by the id of the request:
 
-Exit status: 0 if all are decided as expected, 1 if some are not, 2 if the file
-cannot be used.`
+  keyreeve explain 1234abcd-12ab-34cd-56ef-1234567890ab
+
+How would one be decided?
+
+  keyreeve explain --principal user/alice --action kms:Decrypt --resource alias/cards
+
+The answer tells what every policy says, statement by statement, and the smallest
+change that would allow the call. It is of the account whose credentials ask, and
+shows the policies that these may read. Denials are kept in memory: the last ones
+of each account, while the node runs.
+
+With --cases no server is asked: each case of the file has the policies that
+apply, a caller, an action, a resource and the expected verdict, and is decided by
+the same code. Those that are decided otherwise than expected are printed with
+the reasons; docs/explain-cases.md describes the format.
+
+Exit status: of --cases 0 if all are decided as expected, 1 if some are not; 2 if
+the command or a file cannot be used.`
 }
 
 func (c *explainCommand) Run(e *env) error {
+	switch {
+	case c.Cases != "" && c.live():
+		return &failure{hint.Add(errors.New("--cases asks no server, and goes with none of what asks one"), e.program+" explain --help"), 2}
+	case c.live():
+		return c.ask(e)
+	case c.Cases == "":
+		return &failure{hint.Add(errors.New("what is to be explained? Give the id of a request, a call, or --cases"), e.program+" explain --help"), 2}
+	}
 	cases, name, err := c.load(e.stdin)
 	if err != nil {
 		return &failure{err, 2}

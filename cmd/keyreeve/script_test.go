@@ -42,7 +42,7 @@ const patience = 20 * time.Second
 //	ready FILE                 waits for a ready file, and sets ENDPOINT, PRIVATE, PLAIN, CA and PID from it
 //	term                       sends SIGTERM to PID
 //	probe PATH N               asks the private listener, whose answer must have status N
-//	kms OPERATION JSON         makes a call, signed as `keyreeve env` says, or with AWS_ACCESS_KEY_ID if that is set
+//	kms OPERATION JSON         makes a call, signed as `keyreeve env` says, or with AWS_ACCESS_KEY_ID if that is set; its id becomes REQUEST_ID
 //	let NAME MEMBER.MEMBER     sets a variable from the JSON on standard output
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -158,8 +158,9 @@ func scriptKMS(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(ts.Exec("keyreeve", "env", "--format", "json"))
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &clientEnv))
 	}
-	status, answer, err := call(clientEnv, args[0], args[1])
+	status, answer, id, err := call(clientEnv, args[0], args[1])
 	ts.Check(err)
+	ts.Setenv("REQUEST_ID", id)
 	if status == http.StatusOK {
 		fmt.Fprintf(ts.Stdout(), "%s\n", answer)
 	} else {
@@ -171,12 +172,12 @@ func scriptKMS(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // call makes one signed call.
-func call(clientEnv map[string]string, operation, body string) (status int, answer []byte, err error) {
+func call(clientEnv map[string]string, operation, body string) (status int, answer []byte, requestID string, err error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	if ca := clientEnv["AWS_CA_BUNDLE"]; ca != "" {
 		pem, err := os.ReadFile(ca)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, "", err
 		}
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(pem)
@@ -184,7 +185,7 @@ func call(clientEnv map[string]string, operation, body string) (status int, answ
 	}
 	req, err := http.NewRequest(http.MethodPost, clientEnv["AWS_ENDPOINT_URL"]+"/", strings.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, "", err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "TrentService."+operation)
@@ -194,11 +195,11 @@ func call(clientEnv map[string]string, operation, body string) (status int, answ
 	credentials.Sign(req, []byte(body), clientEnv["AWS_REGION"], "kms", time.Now())
 	res, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, "", err
 	}
 	defer res.Body.Close()
 	answer, err = io.ReadAll(res.Body)
-	return res.StatusCode, answer, err
+	return res.StatusCode, answer, res.Header.Get("X-Amzn-Requestid"), err
 }
 
 func scriptLet(ts *testscript.TestScript, neg bool, args []string) {

@@ -78,6 +78,7 @@ type Environment struct {
 	Region          string
 	AccessKeyID     string
 	SecretAccessKey secret.Bytes
+	SessionToken    string // of temporary credentials; the control socket tells none
 }
 
 // Peer is who is at the other end of the control socket, as the kernel says.

@@ -52,7 +52,7 @@ func NewRemote(e Environment, now func() time.Time) (*Remote, error) {
 		client:      &http.Client{Transport: transport, Timeout: serveTimeout, CheckRedirect: noRedirect},
 		endpoint:    e.Endpoint,
 		region:      e.Region,
-		credentials: sigv4.Credentials{AccessKeyID: e.AccessKeyID, Key: sigv4.NewKey(e.SecretAccessKey)},
+		credentials: sigv4.Credentials{AccessKeyID: e.AccessKeyID, Key: sigv4.NewKey(e.SecretAccessKey), Token: e.SessionToken},
 		now:         now,
 	}, nil
 }
