@@ -39,13 +39,15 @@ type Service struct {
 	dir *identity.Directory
 	az  *authz.Authorizer
 	box *seal.Box
+
+	reports *reports
 }
 
 var _ iamapi.Handler = (*Service)(nil)
 
 // New returns the operations on a directory, as az decides them.
 func New(dir *identity.Directory, az *authz.Authorizer, o Options) *Service {
-	return &Service{dir: dir, az: az, box: o.Box}
+	return &Service{dir: dir, az: az, box: o.Box, reports: new(reports)}
 }
 
 // attempts is how often an operation is tried while others change what it is

@@ -26,6 +26,7 @@ var steps = []struct{ operation, request, shown string }{
 	{"UpdateAccessKey", `{"UserName": "u", "AccessKeyId": "$key", "Status": "Inactive"}`, "user u"},
 	{"ListAccessKeys", `{"UserName": "u"}`, "user u"},
 	{"ListAccessKeys", ``, "user carol"},
+	{"GetAccessKeyLastUsed", `{"AccessKeyId": "$key"}`, "access key $key"},
 	{"DeleteAccessKey", `{"UserName": "u", "AccessKeyId": "$key"}`, "user u"},
 
 	{"CreateGroup", `{"GroupName": "g", "Path": "/p/"}`, "arn:aws:iam::111122223333:group/p/g"},
@@ -90,6 +91,13 @@ var steps = []struct{ operation, request, shown string }{
 	{"DeleteRolePermissionsBoundary", `{"RoleName": "R"}`, "role R"},
 
 	{"GetAccountSummary", ``, "*"},
+	{"GetAccountAuthorizationDetails", ``, "*"},
+	{"GenerateCredentialReport", ``, "*"},
+	{"GetCredentialReport", ``, "*"},
+	{"SimulatePrincipalPolicy", `{"PolicySourceArn": "arn:aws:iam::111122223333:role/p/R", "ActionNames": ["kms:Decrypt"]}`, "role R"},
+	{"SimulateCustomPolicy", `{"PolicyInputList": [` + quote(allowAll) + `], "ActionNames": ["kms:Decrypt"]}`, "*"},
+	{"GetContextKeysForPrincipalPolicy", `{"PolicySourceArn": "arn:aws:iam::111122223333:group/g"}`, "group g"},
+	{"GetContextKeysForCustomPolicy", `{"PolicyInputList": [` + quote(allowAll) + `]}`, "*"},
 	{"DeletePolicy", `{"PolicyArn": "` + policyP + `"}`, "policy " + policyP},
 	{"DeleteRole", `{"RoleName": "R"}`, "role R"},
 	{"DeleteGroup", `{"GroupName": "g"}`, "group g"},
@@ -117,7 +125,7 @@ func TestEveryOperation(t *testing.T) {
 		before := e.dump()
 		action := "iam:" + step.operation
 		e.fails(carol, step.operation, request, "AccessDenied 403: User: arn:aws:iam::111122223333:user/carol is not authorized to perform: "+action+
-			" on resource: "+step.shown+" because no identity-based policy allows the "+action+" action")
+			" on resource: "+strings.ReplaceAll(step.shown, "$key", key)+" because no identity-based policy allows the "+action+" action")
 		if e.dump() != before {
 			t.Errorf("%s: denied, but something has changed", step.operation)
 		}
@@ -182,6 +190,6 @@ func TestMissingIsDenied(t *testing.T) {
 		request := strings.ReplaceAll(step.request, "$key", "AKIAIOSFODNN7EXAMPLE")
 		action := "iam:" + step.operation
 		e.fails(carol, step.operation, request, "AccessDenied 403: User: arn:aws:iam::111122223333:user/carol is not authorized to perform: "+action+
-			" on resource: "+step.shown+" because no identity-based policy allows the "+action+" action")
+			" on resource: "+strings.ReplaceAll(step.shown, "$key", "AKIAIOSFODNN7EXAMPLE")+" because no identity-based policy allows the "+action+" action")
 	}
 }

@@ -72,8 +72,8 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *iamapi.GetRoleI
 		return err
 	}
 	out.Role = apiRole(&f.role)
-	out.Role.RoleLastUsed = &iamapi.RoleLastUsed{}
-	return nil
+	out.Role.RoleLastUsed, err = s.roleLastUsed(ctx, &f.role)
+	return err
 }
 
 // ListRoles implements [iamapi.Handler].

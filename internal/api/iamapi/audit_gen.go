@@ -466,10 +466,87 @@ func (in *DetachUserPolicyInput) AppendAudit(b []byte) []byte {
 func (*DetachUserPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (*GenerateCredentialReportInput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GenerateCredentialReportOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetAccessKeyLastUsedInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.AccessKeyID != "" {
+		b = wire.AppendString(wire.AppendName(b, "accessKeyId"), in.AccessKeyID)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetAccessKeyLastUsedOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetAccountAuthorizationDetailsInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.Filter != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "filter"), in.Filter)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetAccountAuthorizationDetailsOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (*GetAccountSummaryInput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*GetAccountSummaryOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetContextKeysForCustomPolicyInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.PolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "policyInputList"), in.PolicyInputList)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetContextKeysForCustomPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetContextKeysForPrincipalPolicyInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.PolicySourceARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "policySourceArn"), in.PolicySourceARN)
+	}
+	if in.PolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "policyInputList"), in.PolicyInputList)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetContextKeysForPrincipalPolicyOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (*GetCredentialReportInput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetCredentialReportOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *GetGroupInput) AppendAudit(b []byte) []byte {
@@ -1084,6 +1161,109 @@ func (in *SetDefaultPolicyVersionInput) AppendAudit(b []byte) []byte {
 func (*SetDefaultPolicyVersionOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *SimulateCustomPolicyInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.PolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "policyInputList"), in.PolicyInputList)
+	}
+	if in.PermissionsBoundaryPolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "permissionsBoundaryPolicyInputList"), in.PermissionsBoundaryPolicyInputList)
+	}
+	if in.ActionNames != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "actionNames"), in.ActionNames)
+	}
+	if in.ResourceARNs != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "resourceArns"), in.ResourceARNs)
+	}
+	if in.ResourcePolicy != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourcePolicy"), in.ResourcePolicy)
+	}
+	if in.ResourceOwner != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourceOwner"), in.ResourceOwner)
+	}
+	if in.CallerARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "callerArn"), in.CallerARN)
+	}
+	if in.ContextEntries != nil {
+		b = append(wire.AppendName(b, "contextEntries"), '[')
+		for i := range in.ContextEntries {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.ContextEntries[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	if in.ResourceHandlingOption != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourceHandlingOption"), in.ResourceHandlingOption)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*SimulateCustomPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *SimulatePrincipalPolicyInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.PolicySourceARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "policySourceArn"), in.PolicySourceARN)
+	}
+	if in.PolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "policyInputList"), in.PolicyInputList)
+	}
+	if in.PermissionsBoundaryPolicyInputList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "permissionsBoundaryPolicyInputList"), in.PermissionsBoundaryPolicyInputList)
+	}
+	if in.ActionNames != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "actionNames"), in.ActionNames)
+	}
+	if in.ResourceARNs != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "resourceArns"), in.ResourceARNs)
+	}
+	if in.ResourcePolicy != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourcePolicy"), in.ResourcePolicy)
+	}
+	if in.ResourceOwner != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourceOwner"), in.ResourceOwner)
+	}
+	if in.CallerARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "callerArn"), in.CallerARN)
+	}
+	if in.ContextEntries != nil {
+		b = append(wire.AppendName(b, "contextEntries"), '[')
+		for i := range in.ContextEntries {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.ContextEntries[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	if in.ResourceHandlingOption != "" {
+		b = wire.AppendString(wire.AppendName(b, "resourceHandlingOption"), in.ResourceHandlingOption)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*SimulatePrincipalPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *TagPolicyInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -1333,6 +1513,20 @@ func (s *AttachedPermissionsBoundary) appendAudit(b []byte) []byte {
 	}
 	if s.PermissionsBoundaryARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "permissionsBoundaryArn"), s.PermissionsBoundaryARN)
+	}
+	return append(b, '}')
+}
+
+func (s *ContextEntry) appendAudit(b []byte) []byte {
+	b = append(b, '{')
+	if s.ContextKeyName != "" {
+		b = wire.AppendString(wire.AppendName(b, "contextKeyName"), s.ContextKeyName)
+	}
+	if s.ContextKeyValues != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "contextKeyValues"), s.ContextKeyValues)
+	}
+	if s.ContextKeyType != "" {
+		b = wire.AppendString(wire.AppendName(b, "contextKeyType"), s.ContextKeyType)
 	}
 	return append(b, '}')
 }

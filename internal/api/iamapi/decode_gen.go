@@ -203,8 +203,51 @@ func (in *DetachUserPolicyInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GenerateCredentialReportInput) DecodeQuery(q *wire.Query) error {
+	*in = GenerateCredentialReportInput{}
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetAccessKeyLastUsedInput) DecodeQuery(q *wire.Query) error {
+	*in = GetAccessKeyLastUsedInput{}
+	in.AccessKeyID = q.Required(&in.presence, 0, "AccessKeyId")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetAccountAuthorizationDetailsInput) DecodeQuery(q *wire.Query) error {
+	*in = GetAccountAuthorizationDetailsInput{}
+	in.Filter = wire.Strings[EntityType](q, "Filter")
+	in.MaxItems = q.Int("MaxItems")
+	in.Marker = q.Optional(&in.presence, 0, "Marker")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *GetAccountSummaryInput) DecodeQuery(q *wire.Query) error {
 	*in = GetAccountSummaryInput{}
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetContextKeysForCustomPolicyInput) DecodeQuery(q *wire.Query) error {
+	*in = GetContextKeysForCustomPolicyInput{}
+	in.PolicyInputList = wire.Strings[string](q, "PolicyInputList")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetContextKeysForPrincipalPolicyInput) DecodeQuery(q *wire.Query) error {
+	*in = GetContextKeysForPrincipalPolicyInput{}
+	in.PolicySourceARN = q.Required(&in.presence, 0, "PolicySourceArn")
+	in.PolicyInputList = wire.Strings[string](q, "PolicyInputList")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetCredentialReportInput) DecodeQuery(q *wire.Query) error {
+	*in = GetCredentialReportInput{}
 	return q.Err()
 }
 
@@ -501,6 +544,41 @@ func (in *SetDefaultPolicyVersionInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *SimulateCustomPolicyInput) DecodeQuery(q *wire.Query) error {
+	*in = SimulateCustomPolicyInput{}
+	in.PolicyInputList = wire.Strings[string](q, "PolicyInputList")
+	in.PermissionsBoundaryPolicyInputList = wire.Strings[string](q, "PermissionsBoundaryPolicyInputList")
+	in.ActionNames = wire.Strings[string](q, "ActionNames")
+	in.ResourceARNs = wire.Strings[string](q, "ResourceArns")
+	in.ResourcePolicy = q.Optional(&in.presence, 0, "ResourcePolicy")
+	in.ResourceOwner = q.Optional(&in.presence, 1, "ResourceOwner")
+	in.CallerARN = q.Optional(&in.presence, 2, "CallerArn")
+	in.ContextEntries = readContextEntryListType(q, "ContextEntries")
+	in.ResourceHandlingOption = q.Optional(&in.presence, 3, "ResourceHandlingOption")
+	in.MaxItems = q.Int("MaxItems")
+	in.Marker = q.Optional(&in.presence, 4, "Marker")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *SimulatePrincipalPolicyInput) DecodeQuery(q *wire.Query) error {
+	*in = SimulatePrincipalPolicyInput{}
+	in.PolicySourceARN = q.Required(&in.presence, 0, "PolicySourceArn")
+	in.PolicyInputList = wire.Strings[string](q, "PolicyInputList")
+	in.PermissionsBoundaryPolicyInputList = wire.Strings[string](q, "PermissionsBoundaryPolicyInputList")
+	in.ActionNames = wire.Strings[string](q, "ActionNames")
+	in.ResourceARNs = wire.Strings[string](q, "ResourceArns")
+	in.ResourcePolicy = q.Optional(&in.presence, 1, "ResourcePolicy")
+	in.ResourceOwner = q.Optional(&in.presence, 2, "ResourceOwner")
+	in.CallerARN = q.Optional(&in.presence, 3, "CallerArn")
+	in.ContextEntries = readContextEntryListType(q, "ContextEntries")
+	in.ResourceHandlingOption = q.Optional(&in.presence, 4, "ResourceHandlingOption")
+	in.MaxItems = q.Int("MaxItems")
+	in.Marker = q.Optional(&in.presence, 5, "Marker")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *TagPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = TagPolicyInput{}
 	in.PolicyARN = q.Required(&in.presence, 0, "PolicyArn")
@@ -600,9 +678,29 @@ func (in *UpdateUserInput) DecodeQuery(q *wire.Query) error {
 	return q.Err()
 }
 
+func (s *ContextEntry) decode(q *wire.Query) {
+	s.ContextKeyName = q.Optional(&s.presence, 0, "ContextKeyName")
+	s.ContextKeyValues = wire.Strings[string](q, "ContextKeyValues")
+	s.ContextKeyType = ContextKeyTypeEnum(q.Optional(&s.presence, 1, "ContextKeyType"))
+}
+
 func (s *Tag) decode(q *wire.Query) {
 	s.Key = q.Required(&s.presence, 0, "Key")
 	s.Value = q.Required(&s.presence, 1, "Value")
+}
+
+func readContextEntryListType(q *wire.Query, name string) []ContextEntry {
+	n, ok := q.List(name)
+	if !ok {
+		return nil
+	}
+	list := make([]ContextEntry, n)
+	for i := range list {
+		outer := q.EnterItem(name, i)
+		list[i].decode(q)
+		q.Leave(outer)
+	}
+	return list
 }
 
 func readTagListType(q *wire.Query, name string) []Tag {

@@ -109,9 +109,86 @@ func (*DetachRolePolicyOutput) AppendXML(b []byte) []byte { return b }
 func (*DetachUserPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
+func (out *GenerateCredentialReportOutput) AppendXML(b []byte) []byte {
+	if out.State != "" {
+		b = wire.AppendXMLString(b, "State", out.State)
+	}
+	if out.Description != "" {
+		b = wire.AppendXMLString(b, "Description", out.Description)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetAccessKeyLastUsedOutput) AppendXML(b []byte) []byte {
+	if out.UserName != "" {
+		b = wire.AppendXMLString(b, "UserName", out.UserName)
+	}
+	if out.AccessKeyLastUsed != nil {
+		b = wire.AppendXMLClose(out.AccessKeyLastUsed.AppendXML(wire.AppendXMLOpen(b, "AccessKeyLastUsed")), "AccessKeyLastUsed")
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetAccountAuthorizationDetailsOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "UserDetailList")
+	for i := range out.UserDetailList {
+		b = wire.AppendXMLClose(out.UserDetailList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "UserDetailList")
+	b = wire.AppendXMLOpen(b, "GroupDetailList")
+	for i := range out.GroupDetailList {
+		b = wire.AppendXMLClose(out.GroupDetailList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "GroupDetailList")
+	b = wire.AppendXMLOpen(b, "RoleDetailList")
+	for i := range out.RoleDetailList {
+		b = wire.AppendXMLClose(out.RoleDetailList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "RoleDetailList")
+	b = wire.AppendXMLOpen(b, "Policies")
+	for i := range out.Policies {
+		b = wire.AppendXMLClose(out.Policies[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Policies")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
 func (out *GetAccountSummaryOutput) AppendXML(b []byte) []byte {
 	if out.SummaryMap != nil {
 		b = wire.AppendXMLEntries(b, "SummaryMap", out.SummaryMap)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetContextKeysForCustomPolicyOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLStrings(b, "ContextKeyNames", out.ContextKeyNames)
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetContextKeysForPrincipalPolicyOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLStrings(b, "ContextKeyNames", out.ContextKeyNames)
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetCredentialReportOutput) AppendXML(b []byte) []byte {
+	if out.Content != nil {
+		b = wire.AppendXMLBase64(b, "Content", out.Content)
+	}
+	if out.ReportFormat != "" {
+		b = wire.AppendXMLString(b, "ReportFormat", out.ReportFormat)
+	}
+	if !out.GeneratedTime.IsZero() {
+		b = wire.AppendXMLTime(b, "GeneratedTime", out.GeneratedTime)
 	}
 	return b
 }
@@ -461,6 +538,34 @@ func (*RemoveUserFromGroupOutput) AppendXML(b []byte) []byte { return b }
 func (*SetDefaultPolicyVersionOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
+func (out *SimulateCustomPolicyOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "EvaluationResults")
+	for i := range out.EvaluationResults {
+		b = wire.AppendXMLClose(out.EvaluationResults[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "EvaluationResults")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *SimulatePrincipalPolicyOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "EvaluationResults")
+	for i := range out.EvaluationResults {
+		b = wire.AppendXMLClose(out.EvaluationResults[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "EvaluationResults")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
 func (*TagPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -514,6 +619,16 @@ func (s *AccessKey) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of s.
+func (s *AccessKeyLastUsed) AppendXML(b []byte) []byte {
+	if !s.LastUsedDate.IsZero() {
+		b = wire.AppendXMLTime(b, "LastUsedDate", s.LastUsedDate)
+	}
+	b = wire.AppendXMLString(b, "ServiceName", s.ServiceName)
+	b = wire.AppendXMLString(b, "Region", s.Region)
+	return b
+}
+
+// AppendXML appends the members of s.
 func (s *AccessKeyMetadata) AppendXML(b []byte) []byte {
 	if s.UserName != "" {
 		b = wire.AppendXMLString(b, "UserName", s.UserName)
@@ -553,6 +668,38 @@ func (s *AttachedPolicy) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of s.
+func (s *EvaluationResult) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLString(b, "EvalActionName", s.EvalActionName)
+	if s.EvalResourceName != "" {
+		b = wire.AppendXMLString(b, "EvalResourceName", s.EvalResourceName)
+	}
+	b = wire.AppendXMLString(b, "EvalDecision", s.EvalDecision)
+	b = wire.AppendXMLOpen(b, "MatchedStatements")
+	for i := range s.MatchedStatements {
+		b = wire.AppendXMLClose(s.MatchedStatements[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "MatchedStatements")
+	b = wire.AppendXMLStrings(b, "MissingContextValues", s.MissingContextValues)
+	if s.OrganizationsDecisionDetail != nil {
+		b = wire.AppendXMLClose(s.OrganizationsDecisionDetail.AppendXML(wire.AppendXMLOpen(b, "OrganizationsDecisionDetail")), "OrganizationsDecisionDetail")
+	}
+	if s.PermissionsBoundaryDecisionDetail != nil {
+		b = wire.AppendXMLClose(s.PermissionsBoundaryDecisionDetail.AppendXML(wire.AppendXMLOpen(b, "PermissionsBoundaryDecisionDetail")), "PermissionsBoundaryDecisionDetail")
+	}
+	if s.EvalDecisionDetails != nil {
+		b = wire.AppendXMLMap(b, "EvalDecisionDetails", s.EvalDecisionDetails)
+	}
+	if s.ResourceSpecificResults != nil {
+		b = wire.AppendXMLOpen(b, "ResourceSpecificResults")
+		for i := range s.ResourceSpecificResults {
+			b = wire.AppendXMLClose(s.ResourceSpecificResults[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+		}
+		b = wire.AppendXMLClose(b, "ResourceSpecificResults")
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
 func (s *Group) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "Path", s.Path)
 	b = wire.AppendXMLString(b, "GroupName", s.GroupName)
@@ -561,6 +708,36 @@ func (s *Group) AppendXML(b []byte) []byte {
 	if !s.CreateDate.IsZero() {
 		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
 	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *GroupDetail) AppendXML(b []byte) []byte {
+	if s.Path != "" {
+		b = wire.AppendXMLString(b, "Path", s.Path)
+	}
+	if s.GroupName != "" {
+		b = wire.AppendXMLString(b, "GroupName", s.GroupName)
+	}
+	if s.GroupID != "" {
+		b = wire.AppendXMLString(b, "GroupId", s.GroupID)
+	}
+	if s.ARN != "" {
+		b = wire.AppendXMLString(b, "Arn", s.ARN)
+	}
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
+	b = wire.AppendXMLOpen(b, "GroupPolicyList")
+	for i := range s.GroupPolicyList {
+		b = wire.AppendXMLClose(s.GroupPolicyList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "GroupPolicyList")
+	b = wire.AppendXMLOpen(b, "AttachedManagedPolicies")
+	for i := range s.AttachedManagedPolicies {
+		b = wire.AppendXMLClose(s.AttachedManagedPolicies[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "AttachedManagedPolicies")
 	return b
 }
 
@@ -585,6 +762,59 @@ func (s *InstanceProfile) AppendXML(b []byte) []byte {
 		}
 		b = wire.AppendXMLClose(b, "Tags")
 	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *ManagedPolicyDetail) AppendXML(b []byte) []byte {
+	if s.PolicyName != "" {
+		b = wire.AppendXMLString(b, "PolicyName", s.PolicyName)
+	}
+	if s.PolicyID != "" {
+		b = wire.AppendXMLString(b, "PolicyId", s.PolicyID)
+	}
+	if s.ARN != "" {
+		b = wire.AppendXMLString(b, "Arn", s.ARN)
+	}
+	if s.Path != "" {
+		b = wire.AppendXMLString(b, "Path", s.Path)
+	}
+	if s.DefaultVersionID != "" {
+		b = wire.AppendXMLString(b, "DefaultVersionId", s.DefaultVersionID)
+	}
+	if s.AttachmentCount != nil {
+		b = wire.AppendXMLInt(b, "AttachmentCount", *s.AttachmentCount)
+	}
+	if s.PermissionsBoundaryUsageCount != nil {
+		b = wire.AppendXMLInt(b, "PermissionsBoundaryUsageCount", *s.PermissionsBoundaryUsageCount)
+	}
+	b = wire.AppendXMLBool(b, "IsAttachable", s.IsAttachable)
+	if s.Description != "" {
+		b = wire.AppendXMLString(b, "Description", s.Description)
+	}
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
+	if !s.UpdateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "UpdateDate", s.UpdateDate)
+	}
+	b = wire.AppendXMLOpen(b, "PolicyVersionList")
+	for i := range s.PolicyVersionList {
+		b = wire.AppendXMLClose(s.PolicyVersionList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "PolicyVersionList")
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *OrganizationsDecisionDetail) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLBool(b, "AllowedByOrganizations", s.AllowedByOrganizations)
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *PermissionsBoundaryDecisionDetail) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLBool(b, "AllowedByPermissionsBoundary", s.AllowedByPermissionsBoundary)
 	return b
 }
 
@@ -627,6 +857,17 @@ func (s *Policy) AppendXML(b []byte) []byte {
 			b = wire.AppendXMLClose(s.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
 		}
 		b = wire.AppendXMLClose(b, "Tags")
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *PolicyDetail) AppendXML(b []byte) []byte {
+	if s.PolicyName != "" {
+		b = wire.AppendXMLString(b, "PolicyName", s.PolicyName)
+	}
+	if s.PolicyDocument != "" {
+		b = wire.AppendXMLDocument(b, "PolicyDocument", s.PolicyDocument)
 	}
 	return b
 }
@@ -680,6 +921,36 @@ func (s *PolicyVersion) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of s.
+func (s *Position) AppendXML(b []byte) []byte {
+	if s.Line != nil {
+		b = wire.AppendXMLInt(b, "Line", *s.Line)
+	}
+	if s.Column != nil {
+		b = wire.AppendXMLInt(b, "Column", *s.Column)
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *ResourceSpecificResult) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLString(b, "EvalResourceName", s.EvalResourceName)
+	b = wire.AppendXMLString(b, "EvalResourceDecision", s.EvalResourceDecision)
+	b = wire.AppendXMLOpen(b, "MatchedStatements")
+	for i := range s.MatchedStatements {
+		b = wire.AppendXMLClose(s.MatchedStatements[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "MatchedStatements")
+	b = wire.AppendXMLStrings(b, "MissingContextValues", s.MissingContextValues)
+	if s.EvalDecisionDetails != nil {
+		b = wire.AppendXMLMap(b, "EvalDecisionDetails", s.EvalDecisionDetails)
+	}
+	if s.PermissionsBoundaryDecisionDetail != nil {
+		b = wire.AppendXMLClose(s.PermissionsBoundaryDecisionDetail.AppendXML(wire.AppendXMLOpen(b, "PermissionsBoundaryDecisionDetail")), "PermissionsBoundaryDecisionDetail")
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
 func (s *Role) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "Path", s.Path)
 	b = wire.AppendXMLString(b, "RoleName", s.RoleName)
@@ -714,12 +985,78 @@ func (s *Role) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of s.
+func (s *RoleDetail) AppendXML(b []byte) []byte {
+	if s.Path != "" {
+		b = wire.AppendXMLString(b, "Path", s.Path)
+	}
+	if s.RoleName != "" {
+		b = wire.AppendXMLString(b, "RoleName", s.RoleName)
+	}
+	if s.RoleID != "" {
+		b = wire.AppendXMLString(b, "RoleId", s.RoleID)
+	}
+	if s.ARN != "" {
+		b = wire.AppendXMLString(b, "Arn", s.ARN)
+	}
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
+	if s.AssumeRolePolicyDocument != "" {
+		b = wire.AppendXMLDocument(b, "AssumeRolePolicyDocument", s.AssumeRolePolicyDocument)
+	}
+	b = wire.AppendXMLOpen(b, "InstanceProfileList")
+	for i := range s.InstanceProfileList {
+		b = wire.AppendXMLClose(s.InstanceProfileList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "InstanceProfileList")
+	b = wire.AppendXMLOpen(b, "RolePolicyList")
+	for i := range s.RolePolicyList {
+		b = wire.AppendXMLClose(s.RolePolicyList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "RolePolicyList")
+	b = wire.AppendXMLOpen(b, "AttachedManagedPolicies")
+	for i := range s.AttachedManagedPolicies {
+		b = wire.AppendXMLClose(s.AttachedManagedPolicies[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "AttachedManagedPolicies")
+	if s.PermissionsBoundary != nil {
+		b = wire.AppendXMLClose(s.PermissionsBoundary.AppendXML(wire.AppendXMLOpen(b, "PermissionsBoundary")), "PermissionsBoundary")
+	}
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range s.Tags {
+		b = wire.AppendXMLClose(s.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
+	if s.RoleLastUsed != nil {
+		b = wire.AppendXMLClose(s.RoleLastUsed.AppendXML(wire.AppendXMLOpen(b, "RoleLastUsed")), "RoleLastUsed")
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
 func (s *RoleLastUsed) AppendXML(b []byte) []byte {
 	if !s.LastUsedDate.IsZero() {
 		b = wire.AppendXMLTime(b, "LastUsedDate", s.LastUsedDate)
 	}
 	if s.Region != "" {
 		b = wire.AppendXMLString(b, "Region", s.Region)
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *Statement) AppendXML(b []byte) []byte {
+	if s.SourcePolicyID != "" {
+		b = wire.AppendXMLString(b, "SourcePolicyId", s.SourcePolicyID)
+	}
+	if s.SourcePolicyType != "" {
+		b = wire.AppendXMLString(b, "SourcePolicyType", s.SourcePolicyType)
+	}
+	if s.StartPosition != nil {
+		b = wire.AppendXMLClose(s.StartPosition.AppendXML(wire.AppendXMLOpen(b, "StartPosition")), "StartPosition")
+	}
+	if s.EndPosition != nil {
+		b = wire.AppendXMLClose(s.EndPosition.AppendXML(wire.AppendXMLOpen(b, "EndPosition")), "EndPosition")
 	}
 	return b
 }
@@ -753,5 +1090,46 @@ func (s *User) AppendXML(b []byte) []byte {
 		}
 		b = wire.AppendXMLClose(b, "Tags")
 	}
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *UserDetail) AppendXML(b []byte) []byte {
+	if s.Path != "" {
+		b = wire.AppendXMLString(b, "Path", s.Path)
+	}
+	if s.UserName != "" {
+		b = wire.AppendXMLString(b, "UserName", s.UserName)
+	}
+	if s.UserID != "" {
+		b = wire.AppendXMLString(b, "UserId", s.UserID)
+	}
+	if s.ARN != "" {
+		b = wire.AppendXMLString(b, "Arn", s.ARN)
+	}
+	if !s.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", s.CreateDate)
+	}
+	if s.UserPolicyList != nil {
+		b = wire.AppendXMLOpen(b, "UserPolicyList")
+		for i := range s.UserPolicyList {
+			b = wire.AppendXMLClose(s.UserPolicyList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+		}
+		b = wire.AppendXMLClose(b, "UserPolicyList")
+	}
+	b = wire.AppendXMLStrings(b, "GroupList", s.GroupList)
+	b = wire.AppendXMLOpen(b, "AttachedManagedPolicies")
+	for i := range s.AttachedManagedPolicies {
+		b = wire.AppendXMLClose(s.AttachedManagedPolicies[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "AttachedManagedPolicies")
+	if s.PermissionsBoundary != nil {
+		b = wire.AppendXMLClose(s.PermissionsBoundary.AppendXML(wire.AppendXMLOpen(b, "PermissionsBoundary")), "PermissionsBoundary")
+	}
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range s.Tags {
+		b = wire.AppendXMLClose(s.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
 	return b
 }

@@ -2,6 +2,45 @@
 
 package iamapi
 
+// ContextKeyTypeEnum is an enum of the API.
+type ContextKeyTypeEnum string
+
+// The values of [ContextKeyTypeEnum].
+const (
+	ContextKeyTypeEnumString      ContextKeyTypeEnum = "string"
+	ContextKeyTypeEnumStringList  ContextKeyTypeEnum = "stringList"
+	ContextKeyTypeEnumNumeric     ContextKeyTypeEnum = "numeric"
+	ContextKeyTypeEnumNumericList ContextKeyTypeEnum = "numericList"
+	ContextKeyTypeEnumBoolean     ContextKeyTypeEnum = "boolean"
+	ContextKeyTypeEnumBooleanList ContextKeyTypeEnum = "booleanList"
+	ContextKeyTypeEnumIp          ContextKeyTypeEnum = "ip"
+	ContextKeyTypeEnumIpList      ContextKeyTypeEnum = "ipList"
+	ContextKeyTypeEnumBinary      ContextKeyTypeEnum = "binary"
+	ContextKeyTypeEnumBinaryList  ContextKeyTypeEnum = "binaryList"
+	ContextKeyTypeEnumDate        ContextKeyTypeEnum = "date"
+	ContextKeyTypeEnumDateList    ContextKeyTypeEnum = "dateList"
+)
+
+// Valid reports whether v is one of the enum's values.
+func (v ContextKeyTypeEnum) Valid() bool {
+	switch v {
+	case ContextKeyTypeEnumString,
+		ContextKeyTypeEnumStringList,
+		ContextKeyTypeEnumNumeric,
+		ContextKeyTypeEnumNumericList,
+		ContextKeyTypeEnumBoolean,
+		ContextKeyTypeEnumBooleanList,
+		ContextKeyTypeEnumIp,
+		ContextKeyTypeEnumIpList,
+		ContextKeyTypeEnumBinary,
+		ContextKeyTypeEnumBinaryList,
+		ContextKeyTypeEnumDate,
+		ContextKeyTypeEnumDateList:
+		return true
+	}
+	return false
+}
+
 // EntityType is an enum of the API.
 type EntityType string
 
@@ -35,6 +74,16 @@ const (
 	PermissionsBoundaryAttachmentTypePermissionsBoundaryPolicy PermissionsBoundaryAttachmentType = "PermissionsBoundaryPolicy"
 )
 
+// PolicyEvaluationDecisionType is an enum of the API.
+type PolicyEvaluationDecisionType string
+
+// The values of [PolicyEvaluationDecisionType].
+const (
+	PolicyEvaluationDecisionTypeAllowed      PolicyEvaluationDecisionType = "allowed"
+	PolicyEvaluationDecisionTypeExplicitDeny PolicyEvaluationDecisionType = "explicitDeny"
+	PolicyEvaluationDecisionTypeImplicitDeny PolicyEvaluationDecisionType = "implicitDeny"
+)
+
 // PolicyScopeType is an enum of the API.
 type PolicyScopeType string
 
@@ -56,6 +105,20 @@ func (v PolicyScopeType) Valid() bool {
 	return false
 }
 
+// PolicySourceType is an enum of the API.
+type PolicySourceType string
+
+// The values of [PolicySourceType].
+const (
+	PolicySourceTypeUser        PolicySourceType = "user"
+	PolicySourceTypeGroup       PolicySourceType = "group"
+	PolicySourceTypeRole        PolicySourceType = "role"
+	PolicySourceTypeAwsManaged  PolicySourceType = "aws-managed"
+	PolicySourceTypeUserManaged PolicySourceType = "user-managed"
+	PolicySourceTypeResource    PolicySourceType = "resource"
+	PolicySourceTypeNone        PolicySourceType = "none"
+)
+
 // PolicyUsageType is an enum of the API.
 type PolicyUsageType string
 
@@ -74,6 +137,24 @@ func (v PolicyUsageType) Valid() bool {
 	}
 	return false
 }
+
+// ReportFormatType is an enum of the API.
+type ReportFormatType string
+
+// The values of [ReportFormatType].
+const (
+	ReportFormatTypeTextCsv ReportFormatType = "text/csv"
+)
+
+// ReportStateType is an enum of the API.
+type ReportStateType string
+
+// The values of [ReportStateType].
+const (
+	ReportStateTypeStarted    ReportStateType = "STARTED"
+	ReportStateTypeInprogress ReportStateType = "INPROGRESS"
+	ReportStateTypeComplete   ReportStateType = "COMPLETE"
+)
 
 // StatusType is an enum of the API.
 type StatusType string

@@ -48,9 +48,29 @@ func NoSuchEntity(message string) *wire.Error {
 	return &wire.Error{Code: "NoSuchEntity", Message: message, Status: http.StatusNotFound}
 }
 
+// PolicyEvaluation returns the API's error of that name, with HTTP status 500.
+func PolicyEvaluation(message string) *wire.Error {
+	return &wire.Error{Code: "PolicyEvaluation", Message: message, Status: http.StatusInternalServerError}
+}
+
 // PolicyNotAttachable returns the API's error of that name, with HTTP status 400.
 func PolicyNotAttachable(message string) *wire.Error {
 	return &wire.Error{Code: "PolicyNotAttachable", Message: message, Status: http.StatusBadRequest}
+}
+
+// ReportExpired returns the API's error of that name, with HTTP status 410.
+func ReportExpired(message string) *wire.Error {
+	return &wire.Error{Code: "ReportExpired", Message: message, Status: http.StatusGone}
+}
+
+// ReportInProgress returns the API's error of that name, with HTTP status 404.
+func ReportInProgress(message string) *wire.Error {
+	return &wire.Error{Code: "ReportInProgress", Message: message, Status: http.StatusNotFound}
+}
+
+// ReportNotPresent returns the API's error of that name, with HTTP status 410.
+func ReportNotPresent(message string) *wire.Error {
+	return &wire.Error{Code: "ReportNotPresent", Message: message, Status: http.StatusGone}
 }
 
 // ServiceFailure returns the API's error of that name, with HTTP status 500.

@@ -307,6 +307,48 @@ type DetachUserPolicyInput struct {
 type DetachUserPolicyOutput struct {
 }
 
+// GenerateCredentialReportInput is the input of GenerateCredentialReport.
+type GenerateCredentialReportInput struct {
+}
+
+// GenerateCredentialReportOutput is the output of GenerateCredentialReport.
+type GenerateCredentialReportOutput struct {
+	State       ReportStateType
+	Description string
+}
+
+// GetAccessKeyLastUsedInput is the input of GetAccessKeyLastUsed.
+type GetAccessKeyLastUsedInput struct {
+	AccessKeyID string // required; 16 to 128 characters
+
+	presence wire.Presence
+}
+
+// GetAccessKeyLastUsedOutput is the output of GetAccessKeyLastUsed.
+type GetAccessKeyLastUsedOutput struct {
+	UserName          string
+	AccessKeyLastUsed *AccessKeyLastUsed
+}
+
+// GetAccountAuthorizationDetailsInput is the input of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsInput struct {
+	Filter   []EntityType
+	MaxItems *int32 // 1 to 1000
+	Marker   string // 1 to 320 characters
+
+	presence wire.Presence
+}
+
+// GetAccountAuthorizationDetailsOutput is the output of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsOutput struct {
+	UserDetailList  []UserDetail
+	GroupDetailList []GroupDetail
+	RoleDetailList  []RoleDetail
+	Policies        []ManagedPolicyDetail
+	IsTruncated     bool
+	Marker          string
+}
+
 // GetAccountSummaryInput is the input of GetAccountSummary.
 type GetAccountSummaryInput struct {
 }
@@ -314,6 +356,40 @@ type GetAccountSummaryInput struct {
 // GetAccountSummaryOutput is the output of GetAccountSummary.
 type GetAccountSummaryOutput struct {
 	SummaryMap []wire.Entry
+}
+
+// GetContextKeysForCustomPolicyInput is the input of GetContextKeysForCustomPolicy.
+type GetContextKeysForCustomPolicyInput struct {
+	PolicyInputList []string // required
+}
+
+// GetContextKeysForCustomPolicyOutput is the output of GetContextKeysForCustomPolicy.
+type GetContextKeysForCustomPolicyOutput struct {
+	ContextKeyNames []string
+}
+
+// GetContextKeysForPrincipalPolicyInput is the input of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPrincipalPolicyInput struct {
+	PolicySourceARN string // required; 20 to 2048 characters
+	PolicyInputList []string
+
+	presence wire.Presence
+}
+
+// GetContextKeysForPrincipalPolicyOutput is the output of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPrincipalPolicyOutput struct {
+	ContextKeyNames []string
+}
+
+// GetCredentialReportInput is the input of GetCredentialReport.
+type GetCredentialReportInput struct {
+}
+
+// GetCredentialReportOutput is the output of GetCredentialReport.
+type GetCredentialReportOutput struct {
+	Content       []byte
+	ReportFormat  ReportFormatType
+	GeneratedTime time.Time
 }
 
 // GetGroupInput is the input of GetGroup.
@@ -813,6 +889,55 @@ type SetDefaultPolicyVersionInput struct {
 type SetDefaultPolicyVersionOutput struct {
 }
 
+// SimulateCustomPolicyInput is the input of SimulateCustomPolicy.
+type SimulateCustomPolicyInput struct {
+	PolicyInputList                    []string // required
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceARNs                       []string
+	ResourcePolicy                     string // 1 to 131072 characters
+	ResourceOwner                      string // 1 to 2048 characters
+	CallerARN                          string // 1 to 2048 characters
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             string // 1 to 64 characters
+	MaxItems                           *int32 // 1 to 1000
+	Marker                             string // 1 to 320 characters
+
+	presence wire.Presence
+}
+
+// SimulateCustomPolicyOutput is the output of SimulateCustomPolicy.
+type SimulateCustomPolicyOutput struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       bool
+	Marker            string
+}
+
+// SimulatePrincipalPolicyInput is the input of SimulatePrincipalPolicy.
+type SimulatePrincipalPolicyInput struct {
+	PolicySourceARN                    string // required; 20 to 2048 characters
+	PolicyInputList                    []string
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceARNs                       []string
+	ResourcePolicy                     string // 1 to 131072 characters
+	ResourceOwner                      string // 1 to 2048 characters
+	CallerARN                          string // 1 to 2048 characters
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             string // 1 to 64 characters
+	MaxItems                           *int32 // 1 to 1000
+	Marker                             string // 1 to 320 characters
+
+	presence wire.Presence
+}
+
+// SimulatePrincipalPolicyOutput is the output of SimulatePrincipalPolicy.
+type SimulatePrincipalPolicyOutput struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       bool
+	Marker            string
+}
+
 // TagPolicyInput is the input of TagPolicy.
 type TagPolicyInput struct {
 	PolicyARN string // required; 20 to 2048 characters
@@ -974,6 +1099,13 @@ type AccessKey struct {
 	CreateDate      time.Time
 }
 
+// AccessKeyLastUsed is a structure of the API.
+type AccessKeyLastUsed struct {
+	LastUsedDate time.Time
+	ServiceName  string
+	Region       string
+}
+
 // AccessKeyMetadata is a structure of the API.
 type AccessKeyMetadata struct {
 	UserName    string
@@ -994,6 +1126,28 @@ type AttachedPolicy struct {
 	PolicyARN  string
 }
 
+// ContextEntry is a structure of the API.
+type ContextEntry struct {
+	ContextKeyName   string // 5 to 256 characters
+	ContextKeyValues []string
+	ContextKeyType   ContextKeyTypeEnum
+
+	presence wire.Presence
+}
+
+// EvaluationResult is a structure of the API.
+type EvaluationResult struct {
+	EvalActionName                    string
+	EvalResourceName                  string
+	EvalDecision                      PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	OrganizationsDecisionDetail       *OrganizationsDecisionDetail
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+	EvalDecisionDetails               wire.StringMap
+	ResourceSpecificResults           []ResourceSpecificResult
+}
+
 // Group is a structure of the API.
 type Group struct {
 	Path       string
@@ -1001,6 +1155,17 @@ type Group struct {
 	GroupID    string
 	ARN        string
 	CreateDate time.Time
+}
+
+// GroupDetail is a structure of the API.
+type GroupDetail struct {
+	Path                    string
+	GroupName               string
+	GroupID                 string
+	ARN                     string
+	CreateDate              time.Time
+	GroupPolicyList         []PolicyDetail
+	AttachedManagedPolicies []AttachedPolicy
 }
 
 // InstanceProfile is a structure of the API.
@@ -1012,6 +1177,32 @@ type InstanceProfile struct {
 	CreateDate          time.Time
 	Roles               []Role
 	Tags                []Tag
+}
+
+// ManagedPolicyDetail is a structure of the API.
+type ManagedPolicyDetail struct {
+	PolicyName                    string
+	PolicyID                      string
+	ARN                           string
+	Path                          string
+	DefaultVersionID              string
+	AttachmentCount               *int32
+	PermissionsBoundaryUsageCount *int32
+	IsAttachable                  bool
+	Description                   string
+	CreateDate                    time.Time
+	UpdateDate                    time.Time
+	PolicyVersionList             []PolicyVersion
+}
+
+// OrganizationsDecisionDetail is a structure of the API.
+type OrganizationsDecisionDetail struct {
+	AllowedByOrganizations bool
+}
+
+// PermissionsBoundaryDecisionDetail is a structure of the API.
+type PermissionsBoundaryDecisionDetail struct {
+	AllowedByPermissionsBoundary bool
 }
 
 // Policy is a structure of the API.
@@ -1028,6 +1219,12 @@ type Policy struct {
 	CreateDate                    time.Time
 	UpdateDate                    time.Time
 	Tags                          []Tag
+}
+
+// PolicyDetail is a structure of the API.
+type PolicyDetail struct {
+	PolicyName     string
+	PolicyDocument string // in clear; the answer escapes it
 }
 
 // PolicyGroup is a structure of the API.
@@ -1056,6 +1253,22 @@ type PolicyVersion struct {
 	CreateDate       time.Time
 }
 
+// Position is a structure of the API.
+type Position struct {
+	Line   *int32
+	Column *int32
+}
+
+// ResourceSpecificResult is a structure of the API.
+type ResourceSpecificResult struct {
+	EvalResourceName                  string
+	EvalResourceDecision              PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	EvalDecisionDetails               wire.StringMap
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+}
+
 // Role is a structure of the API.
 type Role struct {
 	Path                     string
@@ -1071,10 +1284,34 @@ type Role struct {
 	RoleLastUsed             *RoleLastUsed
 }
 
+// RoleDetail is a structure of the API.
+type RoleDetail struct {
+	Path                     string
+	RoleName                 string
+	RoleID                   string
+	ARN                      string
+	CreateDate               time.Time
+	AssumeRolePolicyDocument string // in clear; the answer escapes it
+	InstanceProfileList      []InstanceProfile
+	RolePolicyList           []PolicyDetail
+	AttachedManagedPolicies  []AttachedPolicy
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag
+	RoleLastUsed             *RoleLastUsed
+}
+
 // RoleLastUsed is a structure of the API.
 type RoleLastUsed struct {
 	LastUsedDate time.Time
 	Region       string
+}
+
+// Statement is a structure of the API.
+type Statement struct {
+	SourcePolicyID   string
+	SourcePolicyType PolicySourceType
+	StartPosition    *Position
+	EndPosition      *Position
 }
 
 // Tag is a structure of the API.
@@ -1095,4 +1332,18 @@ type User struct {
 	PasswordLastUsed    time.Time
 	PermissionsBoundary *AttachedPermissionsBoundary
 	Tags                []Tag
+}
+
+// UserDetail is a structure of the API.
+type UserDetail struct {
+	Path                    string
+	UserName                string
+	UserID                  string
+	ARN                     string
+	CreateDate              time.Time
+	UserPolicyList          []PolicyDetail
+	GroupList               []string
+	AttachedManagedPolicies []AttachedPolicy
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag
 }

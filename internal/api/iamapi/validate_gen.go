@@ -27,10 +27,11 @@ var (
 
 // The enums of inputs, in the order in which they are printed.
 const (
-	setEntityType      = "User, Role, Group, LocalManagedPolicy, AWSManagedPolicy"
-	setPolicyScopeType = "All, AWS, Local"
-	setPolicyUsageType = "PermissionsPolicy, PermissionsBoundary"
-	setStatusType      = "Active, Inactive"
+	setContextKeyTypeEnum = "string, stringList, numeric, numericList, boolean, booleanList, ip, ipList, binary, binaryList, date, dateList"
+	setEntityType         = "User, Role, Group, LocalManagedPolicy, AWSManagedPolicy"
+	setPolicyScopeType    = "All, AWS, Local"
+	setPolicyUsageType    = "PermissionsPolicy, PermissionsBoundary"
+	setStatusType         = "Active, Inactive"
 )
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
@@ -487,7 +488,75 @@ func (in *DetachUserPolicyInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints, of which it has none.
+func (*GenerateCredentialReportInput) Validate() error { return nil }
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetAccessKeyLastUsedInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("accessKeyId")
+	} else {
+		v.Length("accessKeyId", in.AccessKeyID, 16, 128)
+		v.Pattern("accessKeyId", in.AccessKeyID, patternAccessKeyID)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetAccountAuthorizationDetailsInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.Filter != nil {
+		for _, item := range in.Filter {
+			if !item.Valid() {
+				wire.ItemEnums(&v, "filter", in.Filter, setEntityType)
+				break
+			}
+		}
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	if in.Marker != "" || in.presence.Has(0) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints, of which it has none.
 func (*GetAccountSummaryInput) Validate() error { return nil }
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetContextKeysForCustomPolicyInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.PolicyInputList == nil {
+		v.Missing("policyInputList")
+	} else {
+		wire.ItemLengths(&v, "policyInputList", in.PolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetContextKeysForPrincipalPolicyInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("policySourceArn")
+	} else {
+		v.Length("policySourceArn", in.PolicySourceARN, 20, 2048)
+	}
+	if in.PolicyInputList != nil {
+		wire.ItemLengths(&v, "policyInputList", in.PolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints, of which it has none.
+func (*GetCredentialReportInput) Validate() error { return nil }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetGroupInput) Validate() error {
@@ -1150,6 +1219,115 @@ func (in *SetDefaultPolicyVersionInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *SimulateCustomPolicyInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.PolicyInputList == nil {
+		v.Missing("policyInputList")
+	} else {
+		wire.ItemLengths(&v, "policyInputList", in.PolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	if in.PermissionsBoundaryPolicyInputList != nil {
+		wire.ItemLengths(&v, "permissionsBoundaryPolicyInputList", in.PermissionsBoundaryPolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	if in.ActionNames == nil {
+		v.Missing("actionNames")
+	} else {
+		wire.ItemLengths(&v, "actionNames", in.ActionNames, 3, 128, nil)
+	}
+	if in.ResourceARNs != nil {
+		wire.ItemLengths(&v, "resourceArns", in.ResourceARNs, 1, 2048, nil)
+	}
+	if in.ResourcePolicy != "" || in.presence.Has(0) {
+		v.Length("resourcePolicy", in.ResourcePolicy, 1, 131072)
+		v.Pattern("resourcePolicy", in.ResourcePolicy, patternPolicyDocument)
+	}
+	if in.ResourceOwner != "" || in.presence.Has(1) {
+		v.Length("resourceOwner", in.ResourceOwner, 1, 2048)
+	}
+	if in.CallerARN != "" || in.presence.Has(2) {
+		v.Length("callerArn", in.CallerARN, 1, 2048)
+	}
+	if in.ContextEntries != nil {
+		for i := range in.ContextEntries {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("contextEntries", i)
+			in.ContextEntries[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	if in.ResourceHandlingOption != "" || in.presence.Has(3) {
+		v.Length("resourceHandlingOption", in.ResourceHandlingOption, 1, 64)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	if in.Marker != "" || in.presence.Has(4) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *SimulatePrincipalPolicyInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("policySourceArn")
+	} else {
+		v.Length("policySourceArn", in.PolicySourceARN, 20, 2048)
+	}
+	if in.PolicyInputList != nil {
+		wire.ItemLengths(&v, "policyInputList", in.PolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	if in.PermissionsBoundaryPolicyInputList != nil {
+		wire.ItemLengths(&v, "permissionsBoundaryPolicyInputList", in.PermissionsBoundaryPolicyInputList, 1, 131072, patternPolicyDocument)
+	}
+	if in.ActionNames == nil {
+		v.Missing("actionNames")
+	} else {
+		wire.ItemLengths(&v, "actionNames", in.ActionNames, 3, 128, nil)
+	}
+	if in.ResourceARNs != nil {
+		wire.ItemLengths(&v, "resourceArns", in.ResourceARNs, 1, 2048, nil)
+	}
+	if in.ResourcePolicy != "" || in.presence.Has(1) {
+		v.Length("resourcePolicy", in.ResourcePolicy, 1, 131072)
+		v.Pattern("resourcePolicy", in.ResourcePolicy, patternPolicyDocument)
+	}
+	if in.ResourceOwner != "" || in.presence.Has(2) {
+		v.Length("resourceOwner", in.ResourceOwner, 1, 2048)
+	}
+	if in.CallerARN != "" || in.presence.Has(3) {
+		v.Length("callerArn", in.CallerARN, 1, 2048)
+	}
+	if in.ContextEntries != nil {
+		for i := range in.ContextEntries {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("contextEntries", i)
+			in.ContextEntries[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	if in.ResourceHandlingOption != "" || in.presence.Has(4) {
+		v.Length("resourceHandlingOption", in.ResourceHandlingOption, 1, 64)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	if in.Marker != "" || in.presence.Has(5) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *TagPolicyInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -1404,6 +1582,17 @@ func (in *UpdateUserInput) Validate() error {
 		v.Name("newUserName", in.NewUserName, patternUserName)
 	}
 	return v.QueryErr()
+}
+
+func (s *ContextEntry) validate(v *wire.Violations) {
+	if s.ContextKeyName != "" || s.presence.Has(0) {
+		v.Length("contextKeyName", s.ContextKeyName, 5, 256)
+	}
+	if s.ContextKeyType != "" || s.presence.Has(1) {
+		if !s.ContextKeyType.Valid() {
+			v.Enum("contextKeyType", string(s.ContextKeyType), setContextKeyTypeEnum)
+		}
+	}
 }
 
 func (s *Tag) validate(v *wire.Violations) {

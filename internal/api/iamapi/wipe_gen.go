@@ -100,9 +100,33 @@ func (*DetachUserPolicyInput) wipe() {}
 
 func (*DetachUserPolicyOutput) wipe() {}
 
+func (*GenerateCredentialReportInput) wipe() {}
+
+func (*GenerateCredentialReportOutput) wipe() {}
+
+func (*GetAccessKeyLastUsedInput) wipe() {}
+
+func (*GetAccessKeyLastUsedOutput) wipe() {}
+
+func (*GetAccountAuthorizationDetailsInput) wipe() {}
+
+func (*GetAccountAuthorizationDetailsOutput) wipe() {}
+
 func (*GetAccountSummaryInput) wipe() {}
 
 func (*GetAccountSummaryOutput) wipe() {}
+
+func (*GetContextKeysForCustomPolicyInput) wipe() {}
+
+func (*GetContextKeysForCustomPolicyOutput) wipe() {}
+
+func (*GetContextKeysForPrincipalPolicyInput) wipe() {}
+
+func (*GetContextKeysForPrincipalPolicyOutput) wipe() {}
+
+func (*GetCredentialReportInput) wipe() {}
+
+func (*GetCredentialReportOutput) wipe() {}
 
 func (*GetGroupInput) wipe() {}
 
@@ -235,6 +259,14 @@ func (*RemoveUserFromGroupOutput) wipe() {}
 func (*SetDefaultPolicyVersionInput) wipe() {}
 
 func (*SetDefaultPolicyVersionOutput) wipe() {}
+
+func (*SimulateCustomPolicyInput) wipe() {}
+
+func (*SimulateCustomPolicyOutput) wipe() {}
+
+func (*SimulatePrincipalPolicyInput) wipe() {}
+
+func (*SimulatePrincipalPolicyOutput) wipe() {}
 
 func (*TagPolicyInput) wipe() {}
 
