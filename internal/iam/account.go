@@ -21,6 +21,14 @@ func (s *Service) getAccountSummary(ctx context.Context, c *call.Call, _ *iamapi
 	if err != nil {
 		return err
 	}
+	devices, devicesInUse, err := s.dir.CountMFADevices(ctx, c.Caller.Account)
+	if err != nil {
+		return err
+	}
+	providers, err := s.dir.OIDCProviders(ctx, c.Caller.Account)
+	if err != nil {
+		return err
+	}
 	rootKeys := 0
 	if n.RootAccessKeys > 0 {
 		rootKeys = 1
@@ -46,14 +54,14 @@ func (s *Service) getAccountSummary(ctx context.Context, c *call.Call, _ *iamapi
 		{"GroupsQuota", 300},
 		{"InstanceProfiles", 0},
 		{"InstanceProfilesQuota", 1000},
-		{"MFADevices", 0},
-		{"MFADevicesInUse", 0},
+		{"MFADevices", devices},
+		{"MFADevicesInUse", devicesInUse},
 		{"Policies", n.Policies},
 		{"PoliciesQuota", 1500},
 		{"PolicySizeQuota", 6144},
 		{"PolicyVersionsInUse", n.PolicyVersions},
 		{"PolicyVersionsInUseQuota", 10000},
-		{"Providers", 0},
+		{"Providers", len(providers)},
 		{"RolePolicySizeQuota", 10240},
 		{"Roles", n.Roles},
 		{"RolesQuota", 1000},

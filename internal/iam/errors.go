@@ -67,6 +67,7 @@ var translations = []struct {
 	{identity.ErrMalformed, iamapi.MalformedPolicyDocument},
 	{identity.ErrInvalid, wire.QueryValidation},
 	{identity.ErrUnmodifiable, accessDenied},
+	{identity.ErrCode, iamapi.InvalidAuthenticationCode},
 }
 
 // answer puts an error of the packages below into the API's terms. What has no

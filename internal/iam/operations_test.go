@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // everything that can be done, in an order in which it can be; shown is what the
@@ -90,6 +91,30 @@ var steps = []struct{ operation, request, shown string }{
 	{"PutRolePermissionsBoundary", `{"RoleName": "R", "PermissionsBoundary": "` + policyP + `"}`, "role R"},
 	{"DeleteRolePermissionsBoundary", `{"RoleName": "R"}`, "role R"},
 
+	{"CreateVirtualMFADevice", `{"VirtualMFADeviceName": "d", "Path": "/p/"}`, deviceD},
+	{"ListVirtualMFADevices", ``, "arn:aws:iam::111122223333:mfa/"},
+	{"TagMFADevice", `{"SerialNumber": "` + deviceD + `", "Tags": [{"Key": "a", "Value": "b"}]}`, deviceD},
+	{"ListMFADeviceTags", `{"SerialNumber": "` + deviceD + `"}`, deviceD},
+	{"UntagMFADevice", `{"SerialNumber": "` + deviceD + `", "TagKeys": ["a"]}`, deviceD},
+	{"EnableMFADevice", `{"UserName": "u", "SerialNumber": "` + deviceD + `", "AuthenticationCode1": "$first", "AuthenticationCode2": "$second"}`, "user u"},
+	{"GetMFADevice", `{"UserName": "u", "SerialNumber": "` + deviceD + `"}`, "user u"},
+	{"ListMFADevices", `{"UserName": "u"}`, "user u"},
+	{"ListMFADevices", ``, "user carol"},
+	{"ResyncMFADevice", `{"UserName": "u", "SerialNumber": "` + deviceD + `", "AuthenticationCode1": "$first", "AuthenticationCode2": "$second"}`, "user u"},
+	{"DeactivateMFADevice", `{"UserName": "u", "SerialNumber": "` + deviceD + `"}`, "user u"},
+	{"DeleteVirtualMFADevice", `{"SerialNumber": "` + deviceD + `"}`, deviceD},
+
+	{"CreateOpenIDConnectProvider", `{"Url": "https://issuer.example/x"}`, issuerX},
+	{"GetOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `"}`, issuerX},
+	{"ListOpenIDConnectProviders", ``, "arn:aws:iam::111122223333:oidc-provider/*"},
+	{"AddClientIDToOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `", "ClientID": "a"}`, issuerX},
+	{"RemoveClientIDFromOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `", "ClientID": "a"}`, issuerX},
+	{"UpdateOpenIDConnectProviderThumbprint", `{"OpenIDConnectProviderArn": "` + issuerX + `", "ThumbprintList": ["6938fd4d98bab03faadb97b34396831e3780aea1"]}`, issuerX},
+	{"TagOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `", "Tags": [{"Key": "a", "Value": "b"}]}`, issuerX},
+	{"ListOpenIDConnectProviderTags", `{"OpenIDConnectProviderArn": "` + issuerX + `"}`, issuerX},
+	{"UntagOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `", "TagKeys": ["a"]}`, issuerX},
+	{"DeleteOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `"}`, issuerX},
+
 	{"GetAccountSummary", ``, "*"},
 	{"GetAccountAuthorizationDetails", ``, "*"},
 	{"GenerateCredentialReport", ``, "*"},
@@ -104,7 +129,11 @@ var steps = []struct{ operation, request, shown string }{
 	{"DeleteUser", `{"UserName": "u"}`, "user u"},
 }
 
-const policyP = "arn:aws:iam::111122223333:policy/p/P"
+const (
+	policyP = "arn:aws:iam::111122223333:policy/p/P"
+	deviceD = "arn:aws:iam::111122223333:mfa/p/d"
+	issuerX = "arn:aws:iam::111122223333:oidc-provider/issuer.example/x"
+)
 
 // TestEveryOperation does everything that can be done. Before, somebody without
 // policies tries it, in vain and without effect. Nothing but the answer of
@@ -118,9 +147,13 @@ func TestEveryOperation(t *testing.T) {
 	carol := e.who("carol")
 	done := make(map[string]bool)
 	var key, secretKey string
+	var seed []byte // of the MFA device
 	for _, step := range steps {
 		done[step.operation] = true
-		request := strings.ReplaceAll(step.request, "$key", key)
+		if step.operation == "ResyncMFADevice" {
+			e.advance(time.Minute) // those of before are used
+		}
+		request := strings.NewReplacer("$key", key, "$first", e.totp(seed, -1), "$second", e.totp(seed, 0)).Replace(step.request)
 
 		before := e.dump()
 		action := "iam:" + step.operation
@@ -146,6 +179,10 @@ func TestEveryOperation(t *testing.T) {
 			}
 		} else if secretKey != "" && strings.Contains(string(a.body), secretKey) {
 			t.Errorf("%s tells the secret access key", step.operation)
+		}
+		if step.operation == "CreateVirtualMFADevice" {
+			result, _ := e.result(a.body).(map[string]any)
+			seed = seedOf(t, object(result).object("VirtualMFADevice"))
 		}
 		record := a.call.Parameters.AppendAudit(nil)
 		record = append(record, '\n')
@@ -187,7 +224,7 @@ func TestMissingIsDenied(t *testing.T) {
 	e.must(e.who("alice"), "CreateUser", `{"UserName": "carol"}`)
 	carol := e.who("carol")
 	for _, step := range steps { // nothing of what they name is there
-		request := strings.ReplaceAll(step.request, "$key", "AKIAIOSFODNN7EXAMPLE")
+		request := strings.NewReplacer("$key", "AKIAIOSFODNN7EXAMPLE", "$first", "123456", "$second", "123456").Replace(step.request)
 		action := "iam:" + step.operation
 		e.fails(carol, step.operation, request, "AccessDenied 403: User: arn:aws:iam::111122223333:user/carol is not authorized to perform: "+action+
 			" on resource: "+strings.ReplaceAll(step.shown, "$key", "AKIAIOSFODNN7EXAMPLE")+" because no identity-based policy allows the "+action+" action")

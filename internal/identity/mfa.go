@@ -172,7 +172,7 @@ func (d *Directory) device(ctx context.Context, serial string) (*device, record.
 	if !ok {
 		return nil, record.Record{}, deviceNotFound(serial)
 	}
-	v, rec, err := load(ctx, d.rs, record.KindMFADevice, mfaKey(account, path, name), serial, decodeDevice)
+	v, rec, err := read(ctx, d, record.KindMFADevice, mfaKey(account, path, name), serial, decodeDevice)
 	if err == nil && v.SerialNumber != serial {
 		v.seed.Wipe()
 		err = ErrNotFound
@@ -186,7 +186,7 @@ func (d *Directory) device(ctx context.Context, serial string) (*device, record.
 // mfaOwner reads which devices a user has; an empty list, and a record that was
 // not read, for one without any.
 func (d *Directory) mfaOwner(ctx context.Context, userID string) ([]string, record.Record, error) {
-	list, rec, err := load(ctx, d.rs, record.KindMFAOwner, mfaOwnerKey(userID), "the MFA devices of "+userID, decodeMFAOwner)
+	list, rec, err := read(ctx, d, record.KindMFAOwner, mfaOwnerKey(userID), "the MFA devices of "+userID, decodeMFAOwner)
 	if errors.Is(err, ErrNotFound) {
 		return nil, record.Record{}, nil
 	}

@@ -250,7 +250,7 @@ func (d *Directory) oidcProvider(ctx context.Context, text string) (*OIDCProvide
 	if !ok {
 		return nil, record.Record{}, oidcNotFound(text)
 	}
-	p, rec, err := load(ctx, d.rs, record.KindOIDCProvider, oidcKey(account, u), text, decodeOIDCProvider)
+	p, rec, err := read(ctx, d, record.KindOIDCProvider, oidcKey(account, u), text, decodeOIDCProvider)
 	if errors.Is(err, ErrNotFound) || err == nil && p.ARN != text {
 		return nil, record.Record{}, oidcNotFound(text)
 	}

@@ -7,6 +7,24 @@ import (
 )
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *AddClientIDToOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.ClientID != "" {
+		b = wire.AppendString(wire.AppendName(b, "clientID"), in.ClientID)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*AddClientIDToOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *AddUserToGroupInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -109,6 +127,52 @@ func (out *CreateGroupOutput) AppendAudit(b []byte) []byte {
 	b = append(b, '{')
 	if out.Group != nil {
 		b = out.Group.appendAudit(wire.AppendName(b, "group"))
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *CreateOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.Url != "" {
+		b = wire.AppendString(wire.AppendName(b, "url"), in.Url)
+	}
+	if in.ClientIDList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "clientIDList"), in.ClientIDList)
+	}
+	if in.ThumbprintList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "thumbprintList"), in.ThumbprintList)
+	}
+	if in.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range in.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (out *CreateOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if out.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), out.OpenIDConnectProviderARN)
+	}
+	if out.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range out.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = out.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
 	}
 	return wire.CloseAudit(b, start)
 }
@@ -260,6 +324,55 @@ func (out *CreateUserOutput) AppendAudit(b []byte) []byte {
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *CreateVirtualMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.Path != "" {
+		b = wire.AppendString(wire.AppendName(b, "path"), in.Path)
+	}
+	if in.VirtualMFADeviceName != "" {
+		b = wire.AppendString(wire.AppendName(b, "virtualMFADeviceName"), in.VirtualMFADeviceName)
+	}
+	if in.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range in.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (out *CreateVirtualMFADeviceOutput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if out.VirtualMFADevice != nil {
+		b = out.VirtualMFADevice.appendAudit(wire.AppendName(b, "virtualMFADevice"))
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *DeactivateMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.UserName != "" {
+		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
+	}
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*DeactivateMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *DeleteAccessKeyInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -303,6 +416,19 @@ func (in *DeleteGroupPolicyInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*DeleteGroupPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *DeleteOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*DeleteOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *DeletePolicyInput) AppendAudit(b []byte) []byte {
@@ -418,6 +544,19 @@ func (in *DeleteUserPolicyInput) AppendAudit(b []byte) []byte {
 func (*DeleteUserPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *DeleteVirtualMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*DeleteVirtualMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *DetachGroupPolicyInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -464,6 +603,22 @@ func (in *DetachUserPolicyInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*DetachUserPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *EnableMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.UserName != "" {
+		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
+	}
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*EnableMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (*GenerateCredentialReportInput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
@@ -582,6 +737,35 @@ func (in *GetGroupPolicyInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*GetGroupPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	if in.UserName != "" {
+		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *GetOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*GetOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *GetPolicyInput) AppendAudit(b []byte) []byte {
@@ -860,6 +1044,69 @@ func (in *ListInstanceProfilesForRoleInput) AppendAudit(b []byte) []byte {
 func (*ListInstanceProfilesForRoleOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListMFADeviceTagsInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListMFADeviceTagsOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListMFADevicesInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.UserName != "" {
+		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListMFADevicesOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListOpenIDConnectProviderTagsInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListOpenIDConnectProviderTagsOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (*ListOpenIDConnectProvidersInput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListOpenIDConnectProvidersOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *ListPoliciesInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -1040,6 +1287,25 @@ func (in *ListUsersInput) AppendAudit(b []byte) []byte {
 func (*ListUsersOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListVirtualMFADevicesInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.AssignmentStatus != "" {
+		b = wire.AppendString(wire.AppendName(b, "assignmentStatus"), in.AssignmentStatus)
+	}
+	if in.Marker != "" {
+		b = wire.AppendString(wire.AppendName(b, "marker"), in.Marker)
+	}
+	if in.MaxItems != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxItems"), *in.MaxItems)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListVirtualMFADevicesOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *PutGroupPolicyInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -1129,6 +1395,24 @@ func (in *PutUserPolicyInput) AppendAudit(b []byte) []byte {
 func (*PutUserPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *RemoveClientIDFromOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.ClientID != "" {
+		b = wire.AppendString(wire.AppendName(b, "clientID"), in.ClientID)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*RemoveClientIDFromOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *RemoveUserFromGroupInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -1143,6 +1427,22 @@ func (in *RemoveUserFromGroupInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*RemoveUserFromGroupOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ResyncMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.UserName != "" {
+		b = wire.AppendString(wire.AppendName(b, "userName"), in.UserName)
+	}
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ResyncMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *SetDefaultPolicyVersionInput) AppendAudit(b []byte) []byte {
@@ -1264,6 +1564,52 @@ func (in *SimulatePrincipalPolicyInput) AppendAudit(b []byte) []byte {
 func (*SimulatePrincipalPolicyOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *TagMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	if in.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range in.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*TagMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *TagOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range in.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*TagOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *TagPolicyInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -1331,6 +1677,38 @@ func (in *TagUserInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*TagUserOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *UntagMFADeviceInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.SerialNumber != "" {
+		b = wire.AppendString(wire.AppendName(b, "serialNumber"), in.SerialNumber)
+	}
+	if in.TagKeys != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*UntagMFADeviceOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *UntagOpenIDConnectProviderInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.TagKeys != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "tagKeys"), in.TagKeys)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*UntagOpenIDConnectProviderOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *UntagPolicyInput) AppendAudit(b []byte) []byte {
@@ -1433,6 +1811,24 @@ func (in *UpdateGroupInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*UpdateGroupOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *UpdateOpenIDConnectProviderThumbprintInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.OpenIDConnectProviderARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "openIDConnectProviderArn"), in.OpenIDConnectProviderARN)
+	}
+	if in.ThumbprintList != nil {
+		b = wire.AppendStrings(wire.AppendName(b, "thumbprintList"), in.ThumbprintList)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*UpdateOpenIDConnectProviderThumbprintOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *UpdateRoleInput) AppendAudit(b []byte) []byte {
@@ -1667,6 +2063,28 @@ func (s *User) appendAudit(b []byte) []byte {
 	}
 	if s.PermissionsBoundary != nil {
 		b = s.PermissionsBoundary.appendAudit(wire.AppendName(b, "permissionsBoundary"))
+	}
+	if s.Tags != nil {
+		b = append(wire.AppendName(b, "tags"), '[')
+		for i := range s.Tags {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = s.Tags[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+func (s *VirtualMFADevice) appendAudit(b []byte) []byte {
+	b = append(b, '{')
+	b = wire.AppendString(wire.AppendName(b, "serialNumber"), s.SerialNumber)
+	if s.User != nil {
+		b = s.User.appendAudit(wire.AppendName(b, "user"))
+	}
+	if !s.EnableDate.IsZero() {
+		b = wire.AppendTimeText(wire.AppendName(b, "enableDate"), s.EnableDate)
 	}
 	if s.Tags != nil {
 		b = append(wire.AppendName(b, "tags"), '[')

@@ -7,6 +7,14 @@ import (
 )
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *AddClientIDToOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = AddClientIDToOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.ClientID = q.Required(&in.presence, 1, "ClientID")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *AddUserToGroupInput) DecodeQuery(q *wire.Query) error {
 	*in = AddUserToGroupInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
@@ -54,6 +62,16 @@ func (in *CreateGroupInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *CreateOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = CreateOpenIDConnectProviderInput{}
+	in.Url = q.Required(&in.presence, 0, "Url")
+	in.ClientIDList = wire.Strings[string](q, "ClientIDList")
+	in.ThumbprintList = wire.Strings[string](q, "ThumbprintList")
+	in.Tags = readTagListType(q, "Tags")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *CreatePolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = CreatePolicyInput{}
 	in.PolicyName = q.Required(&in.presence, 0, "PolicyName")
@@ -97,6 +115,23 @@ func (in *CreateUserInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *CreateVirtualMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = CreateVirtualMFADeviceInput{}
+	in.Path = q.Optional(&in.presence, 0, "Path")
+	in.VirtualMFADeviceName = q.Required(&in.presence, 1, "VirtualMFADeviceName")
+	in.Tags = readTagListType(q, "Tags")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *DeactivateMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = DeactivateMFADeviceInput{}
+	in.UserName = q.Required(&in.presence, 0, "UserName")
+	in.SerialNumber = q.Required(&in.presence, 1, "SerialNumber")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *DeleteAccessKeyInput) DecodeQuery(q *wire.Query) error {
 	*in = DeleteAccessKeyInput{}
 	in.UserName = q.Optional(&in.presence, 0, "UserName")
@@ -116,6 +151,13 @@ func (in *DeleteGroupPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = DeleteGroupPolicyInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
 	in.PolicyName = q.Required(&in.presence, 1, "PolicyName")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *DeleteOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = DeleteOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
 	return q.Err()
 }
 
@@ -179,6 +221,13 @@ func (in *DeleteUserPolicyInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *DeleteVirtualMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = DeleteVirtualMFADeviceInput{}
+	in.SerialNumber = q.Required(&in.presence, 0, "SerialNumber")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *DetachGroupPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = DetachGroupPolicyInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
@@ -199,6 +248,16 @@ func (in *DetachUserPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = DetachUserPolicyInput{}
 	in.UserName = q.Required(&in.presence, 0, "UserName")
 	in.PolicyARN = q.Required(&in.presence, 1, "PolicyArn")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *EnableMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = EnableMFADeviceInput{}
+	in.UserName = q.Required(&in.presence, 0, "UserName")
+	in.SerialNumber = q.Required(&in.presence, 1, "SerialNumber")
+	in.AuthenticationCode1 = q.Required(&in.presence, 2, "AuthenticationCode1")
+	in.AuthenticationCode2 = q.Required(&in.presence, 3, "AuthenticationCode2")
 	return q.Err()
 }
 
@@ -265,6 +324,21 @@ func (in *GetGroupPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = GetGroupPolicyInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
 	in.PolicyName = q.Required(&in.presence, 1, "PolicyName")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = GetMFADeviceInput{}
+	in.SerialNumber = q.Required(&in.presence, 0, "SerialNumber")
+	in.UserName = q.Optional(&in.presence, 1, "UserName")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *GetOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = GetOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
 	return q.Err()
 }
 
@@ -401,6 +475,39 @@ func (in *ListInstanceProfilesForRoleInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ListMFADeviceTagsInput) DecodeQuery(q *wire.Query) error {
+	*in = ListMFADeviceTagsInput{}
+	in.SerialNumber = q.Required(&in.presence, 0, "SerialNumber")
+	in.Marker = q.Optional(&in.presence, 1, "Marker")
+	in.MaxItems = q.Int("MaxItems")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ListMFADevicesInput) DecodeQuery(q *wire.Query) error {
+	*in = ListMFADevicesInput{}
+	in.UserName = q.Optional(&in.presence, 0, "UserName")
+	in.Marker = q.Optional(&in.presence, 1, "Marker")
+	in.MaxItems = q.Int("MaxItems")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ListOpenIDConnectProviderTagsInput) DecodeQuery(q *wire.Query) error {
+	*in = ListOpenIDConnectProviderTagsInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.Marker = q.Optional(&in.presence, 1, "Marker")
+	in.MaxItems = q.Int("MaxItems")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ListOpenIDConnectProvidersInput) DecodeQuery(q *wire.Query) error {
+	*in = ListOpenIDConnectProvidersInput{}
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *ListPoliciesInput) DecodeQuery(q *wire.Query) error {
 	*in = ListPoliciesInput{}
 	in.Scope = PolicyScopeType(q.Optional(&in.presence, 0, "Scope"))
@@ -485,6 +592,15 @@ func (in *ListUsersInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ListVirtualMFADevicesInput) DecodeQuery(q *wire.Query) error {
+	*in = ListVirtualMFADevicesInput{}
+	in.AssignmentStatus = AssignmentStatusType(q.Optional(&in.presence, 0, "AssignmentStatus"))
+	in.Marker = q.Optional(&in.presence, 1, "Marker")
+	in.MaxItems = q.Int("MaxItems")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *PutGroupPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = PutGroupPolicyInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
@@ -528,10 +644,28 @@ func (in *PutUserPolicyInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *RemoveClientIDFromOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = RemoveClientIDFromOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.ClientID = q.Required(&in.presence, 1, "ClientID")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *RemoveUserFromGroupInput) DecodeQuery(q *wire.Query) error {
 	*in = RemoveUserFromGroupInput{}
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
 	in.UserName = q.Required(&in.presence, 1, "UserName")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *ResyncMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = ResyncMFADeviceInput{}
+	in.UserName = q.Required(&in.presence, 0, "UserName")
+	in.SerialNumber = q.Required(&in.presence, 1, "SerialNumber")
+	in.AuthenticationCode1 = q.Required(&in.presence, 2, "AuthenticationCode1")
+	in.AuthenticationCode2 = q.Required(&in.presence, 3, "AuthenticationCode2")
 	return q.Err()
 }
 
@@ -579,6 +713,22 @@ func (in *SimulatePrincipalPolicyInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *TagMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = TagMFADeviceInput{}
+	in.SerialNumber = q.Required(&in.presence, 0, "SerialNumber")
+	in.Tags = readTagListType(q, "Tags")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *TagOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = TagOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.Tags = readTagListType(q, "Tags")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *TagPolicyInput) DecodeQuery(q *wire.Query) error {
 	*in = TagPolicyInput{}
 	in.PolicyARN = q.Required(&in.presence, 0, "PolicyArn")
@@ -599,6 +749,22 @@ func (in *TagUserInput) DecodeQuery(q *wire.Query) error {
 	*in = TagUserInput{}
 	in.UserName = q.Required(&in.presence, 0, "UserName")
 	in.Tags = readTagListType(q, "Tags")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *UntagMFADeviceInput) DecodeQuery(q *wire.Query) error {
+	*in = UntagMFADeviceInput{}
+	in.SerialNumber = q.Required(&in.presence, 0, "SerialNumber")
+	in.TagKeys = wire.Strings[string](q, "TagKeys")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *UntagOpenIDConnectProviderInput) DecodeQuery(q *wire.Query) error {
+	*in = UntagOpenIDConnectProviderInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.TagKeys = wire.Strings[string](q, "TagKeys")
 	return q.Err()
 }
 
@@ -649,6 +815,14 @@ func (in *UpdateGroupInput) DecodeQuery(q *wire.Query) error {
 	in.GroupName = q.Required(&in.presence, 0, "GroupName")
 	in.NewPath = q.Optional(&in.presence, 1, "NewPath")
 	in.NewGroupName = q.Optional(&in.presence, 2, "NewGroupName")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *UpdateOpenIDConnectProviderThumbprintInput) DecodeQuery(q *wire.Query) error {
+	*in = UpdateOpenIDConnectProviderThumbprintInput{}
+	in.OpenIDConnectProviderARN = q.Required(&in.presence, 0, "OpenIDConnectProviderArn")
+	in.ThumbprintList = wire.Strings[string](q, "ThumbprintList")
 	return q.Err()
 }
 

@@ -7,6 +7,9 @@ import (
 )
 
 // AppendXML appends the members of out.
+func (*AddClientIDToOpenIDConnectProviderOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
 func (*AddUserToGroupOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -31,6 +34,19 @@ func (out *CreateGroupOutput) AppendXML(b []byte) []byte {
 	if out.Group != nil {
 		b = wire.AppendXMLClose(out.Group.AppendXML(wire.AppendXMLOpen(b, "Group")), "Group")
 	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *CreateOpenIDConnectProviderOutput) AppendXML(b []byte) []byte {
+	if out.OpenIDConnectProviderARN != "" {
+		b = wire.AppendXMLString(b, "OpenIDConnectProviderArn", out.OpenIDConnectProviderARN)
+	}
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range out.Tags {
+		b = wire.AppendXMLClose(out.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
 	return b
 }
 
@@ -67,6 +83,17 @@ func (out *CreateUserOutput) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of out.
+func (out *CreateVirtualMFADeviceOutput) AppendXML(b []byte) []byte {
+	if out.VirtualMFADevice != nil {
+		b = wire.AppendXMLClose(out.VirtualMFADevice.AppendXML(wire.AppendXMLOpen(b, "VirtualMFADevice")), "VirtualMFADevice")
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (*DeactivateMFADeviceOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
 func (*DeleteAccessKeyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -74,6 +101,9 @@ func (*DeleteGroupOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*DeleteGroupPolicyOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*DeleteOpenIDConnectProviderOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*DeletePolicyOutput) AppendXML(b []byte) []byte { return b }
@@ -100,6 +130,9 @@ func (*DeleteUserPermissionsBoundaryOutput) AppendXML(b []byte) []byte { return 
 func (*DeleteUserPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
+func (*DeleteVirtualMFADeviceOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
 func (*DetachGroupPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -107,6 +140,9 @@ func (*DetachRolePolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*DetachUserPolicyOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*EnableMFADeviceOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (out *GenerateCredentialReportOutput) AppendXML(b []byte) []byte {
@@ -215,6 +251,39 @@ func (out *GetGroupPolicyOutput) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLString(b, "GroupName", out.GroupName)
 	b = wire.AppendXMLString(b, "PolicyName", out.PolicyName)
 	b = wire.AppendXMLDocument(b, "PolicyDocument", out.PolicyDocument)
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetMFADeviceOutput) AppendXML(b []byte) []byte {
+	if out.UserName != "" {
+		b = wire.AppendXMLString(b, "UserName", out.UserName)
+	}
+	b = wire.AppendXMLString(b, "SerialNumber", out.SerialNumber)
+	if !out.EnableDate.IsZero() {
+		b = wire.AppendXMLTime(b, "EnableDate", out.EnableDate)
+	}
+	if out.Certifications != nil {
+		b = wire.AppendXMLMap(b, "Certifications", out.Certifications)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *GetOpenIDConnectProviderOutput) AppendXML(b []byte) []byte {
+	if out.Url != "" {
+		b = wire.AppendXMLString(b, "Url", out.Url)
+	}
+	b = wire.AppendXMLStrings(b, "ClientIDList", out.ClientIDList)
+	b = wire.AppendXMLStrings(b, "ThumbprintList", out.ThumbprintList)
+	if !out.CreateDate.IsZero() {
+		b = wire.AppendXMLTime(b, "CreateDate", out.CreateDate)
+	}
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range out.Tags {
+		b = wire.AppendXMLClose(out.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
 	return b
 }
 
@@ -399,6 +468,58 @@ func (out *ListInstanceProfilesForRoleOutput) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of out.
+func (out *ListMFADeviceTagsOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range out.Tags {
+		b = wire.AppendXMLClose(out.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *ListMFADevicesOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "MFADevices")
+	for i := range out.MFADevices {
+		b = wire.AppendXMLClose(out.MFADevices[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "MFADevices")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *ListOpenIDConnectProviderTagsOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "Tags")
+	for i := range out.Tags {
+		b = wire.AppendXMLClose(out.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "Tags")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
+func (out *ListOpenIDConnectProvidersOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "OpenIDConnectProviderList")
+	for i := range out.OpenIDConnectProviderList {
+		b = wire.AppendXMLClose(out.OpenIDConnectProviderList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "OpenIDConnectProviderList")
+	return b
+}
+
+// AppendXML appends the members of out.
 func (out *ListPoliciesOutput) AppendXML(b []byte) []byte {
 	b = wire.AppendXMLOpen(b, "Policies")
 	for i := range out.Policies {
@@ -517,6 +638,20 @@ func (out *ListUsersOutput) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of out.
+func (out *ListVirtualMFADevicesOutput) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLOpen(b, "VirtualMFADevices")
+	for i := range out.VirtualMFADevices {
+		b = wire.AppendXMLClose(out.VirtualMFADevices[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+	}
+	b = wire.AppendXMLClose(b, "VirtualMFADevices")
+	b = wire.AppendXMLBool(b, "IsTruncated", out.IsTruncated)
+	if out.Marker != "" {
+		b = wire.AppendXMLString(b, "Marker", out.Marker)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
 func (*PutGroupPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -532,7 +667,13 @@ func (*PutUserPermissionsBoundaryOutput) AppendXML(b []byte) []byte { return b }
 func (*PutUserPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
+func (*RemoveClientIDFromOpenIDConnectProviderOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
 func (*RemoveUserFromGroupOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*ResyncMFADeviceOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*SetDefaultPolicyVersionOutput) AppendXML(b []byte) []byte { return b }
@@ -566,6 +707,12 @@ func (out *SimulatePrincipalPolicyOutput) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of out.
+func (*TagMFADeviceOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*TagOpenIDConnectProviderOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
 func (*TagPolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
@@ -573,6 +720,12 @@ func (*TagRoleOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*TagUserOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*UntagMFADeviceOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*UntagOpenIDConnectProviderOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*UntagPolicyOutput) AppendXML(b []byte) []byte { return b }
@@ -591,6 +744,9 @@ func (*UpdateAssumeRolePolicyOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*UpdateGroupOutput) AppendXML(b []byte) []byte { return b }
+
+// AppendXML appends the members of out.
+func (*UpdateOpenIDConnectProviderThumbprintOutput) AppendXML(b []byte) []byte { return b }
 
 // AppendXML appends the members of out.
 func (*UpdateRoleOutput) AppendXML(b []byte) []byte { return b }
@@ -766,6 +922,16 @@ func (s *InstanceProfile) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of s.
+func (s *MFADevice) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLString(b, "UserName", s.UserName)
+	b = wire.AppendXMLString(b, "SerialNumber", s.SerialNumber)
+	if !s.EnableDate.IsZero() {
+		b = wire.AppendXMLTime(b, "EnableDate", s.EnableDate)
+	}
+	return b
+}
+
+// AppendXML appends the members of s.
 func (s *ManagedPolicyDetail) AppendXML(b []byte) []byte {
 	if s.PolicyName != "" {
 		b = wire.AppendXMLString(b, "PolicyName", s.PolicyName)
@@ -803,6 +969,14 @@ func (s *ManagedPolicyDetail) AppendXML(b []byte) []byte {
 		b = wire.AppendXMLClose(s.PolicyVersionList[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
 	}
 	b = wire.AppendXMLClose(b, "PolicyVersionList")
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *OpenIDConnectProviderListEntry) AppendXML(b []byte) []byte {
+	if s.ARN != "" {
+		b = wire.AppendXMLString(b, "Arn", s.ARN)
+	}
 	return b
 }
 
@@ -1131,5 +1305,30 @@ func (s *UserDetail) AppendXML(b []byte) []byte {
 		b = wire.AppendXMLClose(s.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
 	}
 	b = wire.AppendXMLClose(b, "Tags")
+	return b
+}
+
+// AppendXML appends the members of s.
+func (s *VirtualMFADevice) AppendXML(b []byte) []byte {
+	b = wire.AppendXMLString(b, "SerialNumber", s.SerialNumber)
+	if !s.Base32StringSeed.IsNil() {
+		b = wire.AppendXMLBase64(b, "Base32StringSeed", s.Base32StringSeed.Reveal())
+	}
+	if !s.QRCodePNG.IsNil() {
+		b = wire.AppendXMLBase64(b, "QRCodePNG", s.QRCodePNG.Reveal())
+	}
+	if s.User != nil {
+		b = wire.AppendXMLClose(s.User.AppendXML(wire.AppendXMLOpen(b, "User")), "User")
+	}
+	if !s.EnableDate.IsZero() {
+		b = wire.AppendXMLTime(b, "EnableDate", s.EnableDate)
+	}
+	if s.Tags != nil {
+		b = wire.AppendXMLOpen(b, "Tags")
+		for i := range s.Tags {
+			b = wire.AppendXMLClose(s.Tags[i].AppendXML(wire.AppendXMLOpen(b, "member")), "member")
+		}
+		b = wire.AppendXMLClose(b, "Tags")
+	}
 	return b
 }

@@ -2,6 +2,27 @@
 
 package iamapi
 
+// AssignmentStatusType is an enum of the API.
+type AssignmentStatusType string
+
+// The values of [AssignmentStatusType].
+const (
+	AssignmentStatusTypeAssigned   AssignmentStatusType = "Assigned"
+	AssignmentStatusTypeUnassigned AssignmentStatusType = "Unassigned"
+	AssignmentStatusTypeAny        AssignmentStatusType = "Any"
+)
+
+// Valid reports whether v is one of the enum's values.
+func (v AssignmentStatusType) Valid() bool {
+	switch v {
+	case AssignmentStatusTypeAssigned,
+		AssignmentStatusTypeUnassigned,
+		AssignmentStatusTypeAny:
+		return true
+	}
+	return false
+}
+
 // ContextKeyTypeEnum is an enum of the API.
 type ContextKeyTypeEnum string
 

@@ -28,6 +28,11 @@ func EntityTemporarilyUnmodifiable(message string) *wire.Error {
 	return &wire.Error{Code: "EntityTemporarilyUnmodifiable", Message: message, Status: http.StatusConflict}
 }
 
+// InvalidAuthenticationCode returns the API's error of that name, with HTTP status 403.
+func InvalidAuthenticationCode(message string) *wire.Error {
+	return &wire.Error{Code: "InvalidAuthenticationCode", Message: message, Status: http.StatusForbidden}
+}
+
 // InvalidInput returns the API's error of that name, with HTTP status 400.
 func InvalidInput(message string) *wire.Error {
 	return &wire.Error{Code: "InvalidInput", Message: message, Status: http.StatusBadRequest}
@@ -46,6 +51,11 @@ func MalformedPolicyDocument(message string) *wire.Error {
 // NoSuchEntity returns the API's error of that name, with HTTP status 404.
 func NoSuchEntity(message string) *wire.Error {
 	return &wire.Error{Code: "NoSuchEntity", Message: message, Status: http.StatusNotFound}
+}
+
+// OpenIdIdpCommunicationError returns the API's error of that name, with HTTP status 400.
+func OpenIdIdpCommunicationError(message string) *wire.Error {
+	return &wire.Error{Code: "OpenIdIdpCommunicationError", Message: message, Status: http.StatusBadRequest}
 }
 
 // PolicyEvaluation returns the API's error of that name, with HTTP status 500.

@@ -329,7 +329,7 @@ func TestHasDescription(t *testing.T) {
 func TestOperations(t *testing.T) {
 	ops := iamapi.Operations(handler{})
 	if len(ops) < 78 || len(iamapi.Messages()) != len(ops) {
-		t.Errorf("%d operations and %d messages, want 78 or more", len(ops), len(iamapi.Messages()))
+		t.Errorf("%d operations and %d messages, want 99 or more", len(ops), len(iamapi.Messages()))
 	}
 	for name, op := range ops {
 		readOnly := false

@@ -19,19 +19,24 @@ const (
 // valid. Secret members of in and out are wiped after the call, so a handler
 // keeps none of them.
 type Handler interface {
+	AddClientIDToOpenIDConnectProvider(ctx context.Context, c *call.Call, in *AddClientIDToOpenIDConnectProviderInput, out *AddClientIDToOpenIDConnectProviderOutput) error
 	AddUserToGroup(ctx context.Context, c *call.Call, in *AddUserToGroupInput, out *AddUserToGroupOutput) error
 	AttachGroupPolicy(ctx context.Context, c *call.Call, in *AttachGroupPolicyInput, out *AttachGroupPolicyOutput) error
 	AttachRolePolicy(ctx context.Context, c *call.Call, in *AttachRolePolicyInput, out *AttachRolePolicyOutput) error
 	AttachUserPolicy(ctx context.Context, c *call.Call, in *AttachUserPolicyInput, out *AttachUserPolicyOutput) error
 	CreateAccessKey(ctx context.Context, c *call.Call, in *CreateAccessKeyInput, out *CreateAccessKeyOutput) error
 	CreateGroup(ctx context.Context, c *call.Call, in *CreateGroupInput, out *CreateGroupOutput) error
+	CreateOpenIDConnectProvider(ctx context.Context, c *call.Call, in *CreateOpenIDConnectProviderInput, out *CreateOpenIDConnectProviderOutput) error
 	CreatePolicy(ctx context.Context, c *call.Call, in *CreatePolicyInput, out *CreatePolicyOutput) error
 	CreatePolicyVersion(ctx context.Context, c *call.Call, in *CreatePolicyVersionInput, out *CreatePolicyVersionOutput) error
 	CreateRole(ctx context.Context, c *call.Call, in *CreateRoleInput, out *CreateRoleOutput) error
 	CreateUser(ctx context.Context, c *call.Call, in *CreateUserInput, out *CreateUserOutput) error
+	CreateVirtualMFADevice(ctx context.Context, c *call.Call, in *CreateVirtualMFADeviceInput, out *CreateVirtualMFADeviceOutput) error
+	DeactivateMFADevice(ctx context.Context, c *call.Call, in *DeactivateMFADeviceInput, out *DeactivateMFADeviceOutput) error
 	DeleteAccessKey(ctx context.Context, c *call.Call, in *DeleteAccessKeyInput, out *DeleteAccessKeyOutput) error
 	DeleteGroup(ctx context.Context, c *call.Call, in *DeleteGroupInput, out *DeleteGroupOutput) error
 	DeleteGroupPolicy(ctx context.Context, c *call.Call, in *DeleteGroupPolicyInput, out *DeleteGroupPolicyOutput) error
+	DeleteOpenIDConnectProvider(ctx context.Context, c *call.Call, in *DeleteOpenIDConnectProviderInput, out *DeleteOpenIDConnectProviderOutput) error
 	DeletePolicy(ctx context.Context, c *call.Call, in *DeletePolicyInput, out *DeletePolicyOutput) error
 	DeletePolicyVersion(ctx context.Context, c *call.Call, in *DeletePolicyVersionInput, out *DeletePolicyVersionOutput) error
 	DeleteRole(ctx context.Context, c *call.Call, in *DeleteRoleInput, out *DeleteRoleOutput) error
@@ -40,9 +45,11 @@ type Handler interface {
 	DeleteUser(ctx context.Context, c *call.Call, in *DeleteUserInput, out *DeleteUserOutput) error
 	DeleteUserPermissionsBoundary(ctx context.Context, c *call.Call, in *DeleteUserPermissionsBoundaryInput, out *DeleteUserPermissionsBoundaryOutput) error
 	DeleteUserPolicy(ctx context.Context, c *call.Call, in *DeleteUserPolicyInput, out *DeleteUserPolicyOutput) error
+	DeleteVirtualMFADevice(ctx context.Context, c *call.Call, in *DeleteVirtualMFADeviceInput, out *DeleteVirtualMFADeviceOutput) error
 	DetachGroupPolicy(ctx context.Context, c *call.Call, in *DetachGroupPolicyInput, out *DetachGroupPolicyOutput) error
 	DetachRolePolicy(ctx context.Context, c *call.Call, in *DetachRolePolicyInput, out *DetachRolePolicyOutput) error
 	DetachUserPolicy(ctx context.Context, c *call.Call, in *DetachUserPolicyInput, out *DetachUserPolicyOutput) error
+	EnableMFADevice(ctx context.Context, c *call.Call, in *EnableMFADeviceInput, out *EnableMFADeviceOutput) error
 	GenerateCredentialReport(ctx context.Context, c *call.Call, in *GenerateCredentialReportInput, out *GenerateCredentialReportOutput) error
 	GetAccessKeyLastUsed(ctx context.Context, c *call.Call, in *GetAccessKeyLastUsedInput, out *GetAccessKeyLastUsedOutput) error
 	GetAccountAuthorizationDetails(ctx context.Context, c *call.Call, in *GetAccountAuthorizationDetailsInput, out *GetAccountAuthorizationDetailsOutput) error
@@ -52,6 +59,8 @@ type Handler interface {
 	GetCredentialReport(ctx context.Context, c *call.Call, in *GetCredentialReportInput, out *GetCredentialReportOutput) error
 	GetGroup(ctx context.Context, c *call.Call, in *GetGroupInput, out *GetGroupOutput) error
 	GetGroupPolicy(ctx context.Context, c *call.Call, in *GetGroupPolicyInput, out *GetGroupPolicyOutput) error
+	GetMFADevice(ctx context.Context, c *call.Call, in *GetMFADeviceInput, out *GetMFADeviceOutput) error
+	GetOpenIDConnectProvider(ctx context.Context, c *call.Call, in *GetOpenIDConnectProviderInput, out *GetOpenIDConnectProviderOutput) error
 	GetPolicy(ctx context.Context, c *call.Call, in *GetPolicyInput, out *GetPolicyOutput) error
 	GetPolicyVersion(ctx context.Context, c *call.Call, in *GetPolicyVersionInput, out *GetPolicyVersionOutput) error
 	GetRole(ctx context.Context, c *call.Call, in *GetRoleInput, out *GetRoleOutput) error
@@ -67,6 +76,10 @@ type Handler interface {
 	ListGroups(ctx context.Context, c *call.Call, in *ListGroupsInput, out *ListGroupsOutput) error
 	ListGroupsForUser(ctx context.Context, c *call.Call, in *ListGroupsForUserInput, out *ListGroupsForUserOutput) error
 	ListInstanceProfilesForRole(ctx context.Context, c *call.Call, in *ListInstanceProfilesForRoleInput, out *ListInstanceProfilesForRoleOutput) error
+	ListMFADeviceTags(ctx context.Context, c *call.Call, in *ListMFADeviceTagsInput, out *ListMFADeviceTagsOutput) error
+	ListMFADevices(ctx context.Context, c *call.Call, in *ListMFADevicesInput, out *ListMFADevicesOutput) error
+	ListOpenIDConnectProviderTags(ctx context.Context, c *call.Call, in *ListOpenIDConnectProviderTagsInput, out *ListOpenIDConnectProviderTagsOutput) error
+	ListOpenIDConnectProviders(ctx context.Context, c *call.Call, in *ListOpenIDConnectProvidersInput, out *ListOpenIDConnectProvidersOutput) error
 	ListPolicies(ctx context.Context, c *call.Call, in *ListPoliciesInput, out *ListPoliciesOutput) error
 	ListPolicyTags(ctx context.Context, c *call.Call, in *ListPolicyTagsInput, out *ListPolicyTagsOutput) error
 	ListPolicyVersions(ctx context.Context, c *call.Call, in *ListPolicyVersionsInput, out *ListPolicyVersionsOutput) error
@@ -76,24 +89,32 @@ type Handler interface {
 	ListUserPolicies(ctx context.Context, c *call.Call, in *ListUserPoliciesInput, out *ListUserPoliciesOutput) error
 	ListUserTags(ctx context.Context, c *call.Call, in *ListUserTagsInput, out *ListUserTagsOutput) error
 	ListUsers(ctx context.Context, c *call.Call, in *ListUsersInput, out *ListUsersOutput) error
+	ListVirtualMFADevices(ctx context.Context, c *call.Call, in *ListVirtualMFADevicesInput, out *ListVirtualMFADevicesOutput) error
 	PutGroupPolicy(ctx context.Context, c *call.Call, in *PutGroupPolicyInput, out *PutGroupPolicyOutput) error
 	PutRolePermissionsBoundary(ctx context.Context, c *call.Call, in *PutRolePermissionsBoundaryInput, out *PutRolePermissionsBoundaryOutput) error
 	PutRolePolicy(ctx context.Context, c *call.Call, in *PutRolePolicyInput, out *PutRolePolicyOutput) error
 	PutUserPermissionsBoundary(ctx context.Context, c *call.Call, in *PutUserPermissionsBoundaryInput, out *PutUserPermissionsBoundaryOutput) error
 	PutUserPolicy(ctx context.Context, c *call.Call, in *PutUserPolicyInput, out *PutUserPolicyOutput) error
+	RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, c *call.Call, in *RemoveClientIDFromOpenIDConnectProviderInput, out *RemoveClientIDFromOpenIDConnectProviderOutput) error
 	RemoveUserFromGroup(ctx context.Context, c *call.Call, in *RemoveUserFromGroupInput, out *RemoveUserFromGroupOutput) error
+	ResyncMFADevice(ctx context.Context, c *call.Call, in *ResyncMFADeviceInput, out *ResyncMFADeviceOutput) error
 	SetDefaultPolicyVersion(ctx context.Context, c *call.Call, in *SetDefaultPolicyVersionInput, out *SetDefaultPolicyVersionOutput) error
 	SimulateCustomPolicy(ctx context.Context, c *call.Call, in *SimulateCustomPolicyInput, out *SimulateCustomPolicyOutput) error
 	SimulatePrincipalPolicy(ctx context.Context, c *call.Call, in *SimulatePrincipalPolicyInput, out *SimulatePrincipalPolicyOutput) error
+	TagMFADevice(ctx context.Context, c *call.Call, in *TagMFADeviceInput, out *TagMFADeviceOutput) error
+	TagOpenIDConnectProvider(ctx context.Context, c *call.Call, in *TagOpenIDConnectProviderInput, out *TagOpenIDConnectProviderOutput) error
 	TagPolicy(ctx context.Context, c *call.Call, in *TagPolicyInput, out *TagPolicyOutput) error
 	TagRole(ctx context.Context, c *call.Call, in *TagRoleInput, out *TagRoleOutput) error
 	TagUser(ctx context.Context, c *call.Call, in *TagUserInput, out *TagUserOutput) error
+	UntagMFADevice(ctx context.Context, c *call.Call, in *UntagMFADeviceInput, out *UntagMFADeviceOutput) error
+	UntagOpenIDConnectProvider(ctx context.Context, c *call.Call, in *UntagOpenIDConnectProviderInput, out *UntagOpenIDConnectProviderOutput) error
 	UntagPolicy(ctx context.Context, c *call.Call, in *UntagPolicyInput, out *UntagPolicyOutput) error
 	UntagRole(ctx context.Context, c *call.Call, in *UntagRoleInput, out *UntagRoleOutput) error
 	UntagUser(ctx context.Context, c *call.Call, in *UntagUserInput, out *UntagUserOutput) error
 	UpdateAccessKey(ctx context.Context, c *call.Call, in *UpdateAccessKeyInput, out *UpdateAccessKeyOutput) error
 	UpdateAssumeRolePolicy(ctx context.Context, c *call.Call, in *UpdateAssumeRolePolicyInput, out *UpdateAssumeRolePolicyOutput) error
 	UpdateGroup(ctx context.Context, c *call.Call, in *UpdateGroupInput, out *UpdateGroupOutput) error
+	UpdateOpenIDConnectProviderThumbprint(ctx context.Context, c *call.Call, in *UpdateOpenIDConnectProviderThumbprintInput, out *UpdateOpenIDConnectProviderThumbprintOutput) error
 	UpdateRole(ctx context.Context, c *call.Call, in *UpdateRoleInput, out *UpdateRoleOutput) error
 	UpdateRoleDescription(ctx context.Context, c *call.Call, in *UpdateRoleDescriptionInput, out *UpdateRoleDescriptionOutput) error
 	UpdateUser(ctx context.Context, c *call.Call, in *UpdateUserInput, out *UpdateUserOutput) error
@@ -102,84 +123,105 @@ type Handler interface {
 // Operations returns the routed operations by name, run by h.
 func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
-		"AddUserToGroup":                   operation(traits{"AddUserToGroup", false, false, false}, h.AddUserToGroup),
-		"AttachGroupPolicy":                operation(traits{"AttachGroupPolicy", false, false, false}, h.AttachGroupPolicy),
-		"AttachRolePolicy":                 operation(traits{"AttachRolePolicy", false, false, false}, h.AttachRolePolicy),
-		"AttachUserPolicy":                 operation(traits{"AttachUserPolicy", false, false, false}, h.AttachUserPolicy),
-		"CreateAccessKey":                  operation(traits{"CreateAccessKey", false, true, true}, h.CreateAccessKey),
-		"CreateGroup":                      operation(traits{"CreateGroup", false, true, true}, h.CreateGroup),
-		"CreatePolicy":                     operation(traits{"CreatePolicy", false, true, true}, h.CreatePolicy),
-		"CreatePolicyVersion":              operation(traits{"CreatePolicyVersion", false, true, true}, h.CreatePolicyVersion),
-		"CreateRole":                       operation(traits{"CreateRole", false, true, true}, h.CreateRole),
-		"CreateUser":                       operation(traits{"CreateUser", false, true, true}, h.CreateUser),
-		"DeleteAccessKey":                  operation(traits{"DeleteAccessKey", false, false, false}, h.DeleteAccessKey),
-		"DeleteGroup":                      operation(traits{"DeleteGroup", false, false, false}, h.DeleteGroup),
-		"DeleteGroupPolicy":                operation(traits{"DeleteGroupPolicy", false, false, false}, h.DeleteGroupPolicy),
-		"DeletePolicy":                     operation(traits{"DeletePolicy", false, false, false}, h.DeletePolicy),
-		"DeletePolicyVersion":              operation(traits{"DeletePolicyVersion", false, false, false}, h.DeletePolicyVersion),
-		"DeleteRole":                       operation(traits{"DeleteRole", false, false, false}, h.DeleteRole),
-		"DeleteRolePermissionsBoundary":    operation(traits{"DeleteRolePermissionsBoundary", false, false, false}, h.DeleteRolePermissionsBoundary),
-		"DeleteRolePolicy":                 operation(traits{"DeleteRolePolicy", false, false, false}, h.DeleteRolePolicy),
-		"DeleteUser":                       operation(traits{"DeleteUser", false, false, false}, h.DeleteUser),
-		"DeleteUserPermissionsBoundary":    operation(traits{"DeleteUserPermissionsBoundary", false, false, false}, h.DeleteUserPermissionsBoundary),
-		"DeleteUserPolicy":                 operation(traits{"DeleteUserPolicy", false, false, false}, h.DeleteUserPolicy),
-		"DetachGroupPolicy":                operation(traits{"DetachGroupPolicy", false, false, false}, h.DetachGroupPolicy),
-		"DetachRolePolicy":                 operation(traits{"DetachRolePolicy", false, false, false}, h.DetachRolePolicy),
-		"DetachUserPolicy":                 operation(traits{"DetachUserPolicy", false, false, false}, h.DetachUserPolicy),
-		"GenerateCredentialReport":         operation(traits{"GenerateCredentialReport", true, true, false}, h.GenerateCredentialReport),
-		"GetAccessKeyLastUsed":             operation(traits{"GetAccessKeyLastUsed", true, true, false}, h.GetAccessKeyLastUsed),
-		"GetAccountAuthorizationDetails":   operation(traits{"GetAccountAuthorizationDetails", true, true, false}, h.GetAccountAuthorizationDetails),
-		"GetAccountSummary":                operation(traits{"GetAccountSummary", true, true, false}, h.GetAccountSummary),
-		"GetContextKeysForCustomPolicy":    operation(traits{"GetContextKeysForCustomPolicy", true, true, false}, h.GetContextKeysForCustomPolicy),
-		"GetContextKeysForPrincipalPolicy": operation(traits{"GetContextKeysForPrincipalPolicy", true, true, false}, h.GetContextKeysForPrincipalPolicy),
-		"GetCredentialReport":              operation(traits{"GetCredentialReport", true, true, false}, h.GetCredentialReport),
-		"GetGroup":                         operation(traits{"GetGroup", true, true, false}, h.GetGroup),
-		"GetGroupPolicy":                   operation(traits{"GetGroupPolicy", true, true, false}, h.GetGroupPolicy),
-		"GetPolicy":                        operation(traits{"GetPolicy", true, true, false}, h.GetPolicy),
-		"GetPolicyVersion":                 operation(traits{"GetPolicyVersion", true, true, false}, h.GetPolicyVersion),
-		"GetRole":                          operation(traits{"GetRole", true, true, false}, h.GetRole),
-		"GetRolePolicy":                    operation(traits{"GetRolePolicy", true, true, false}, h.GetRolePolicy),
-		"GetUser":                          operation(traits{"GetUser", true, true, false}, h.GetUser),
-		"GetUserPolicy":                    operation(traits{"GetUserPolicy", true, true, false}, h.GetUserPolicy),
-		"ListAccessKeys":                   operation(traits{"ListAccessKeys", true, true, false}, h.ListAccessKeys),
-		"ListAttachedGroupPolicies":        operation(traits{"ListAttachedGroupPolicies", true, true, false}, h.ListAttachedGroupPolicies),
-		"ListAttachedRolePolicies":         operation(traits{"ListAttachedRolePolicies", true, true, false}, h.ListAttachedRolePolicies),
-		"ListAttachedUserPolicies":         operation(traits{"ListAttachedUserPolicies", true, true, false}, h.ListAttachedUserPolicies),
-		"ListEntitiesForPolicy":            operation(traits{"ListEntitiesForPolicy", true, true, false}, h.ListEntitiesForPolicy),
-		"ListGroupPolicies":                operation(traits{"ListGroupPolicies", true, true, false}, h.ListGroupPolicies),
-		"ListGroups":                       operation(traits{"ListGroups", true, true, false}, h.ListGroups),
-		"ListGroupsForUser":                operation(traits{"ListGroupsForUser", true, true, false}, h.ListGroupsForUser),
-		"ListInstanceProfilesForRole":      operation(traits{"ListInstanceProfilesForRole", true, true, false}, h.ListInstanceProfilesForRole),
-		"ListPolicies":                     operation(traits{"ListPolicies", true, true, false}, h.ListPolicies),
-		"ListPolicyTags":                   operation(traits{"ListPolicyTags", true, true, false}, h.ListPolicyTags),
-		"ListPolicyVersions":               operation(traits{"ListPolicyVersions", true, true, false}, h.ListPolicyVersions),
-		"ListRolePolicies":                 operation(traits{"ListRolePolicies", true, true, false}, h.ListRolePolicies),
-		"ListRoleTags":                     operation(traits{"ListRoleTags", true, true, false}, h.ListRoleTags),
-		"ListRoles":                        operation(traits{"ListRoles", true, true, false}, h.ListRoles),
-		"ListUserPolicies":                 operation(traits{"ListUserPolicies", true, true, false}, h.ListUserPolicies),
-		"ListUserTags":                     operation(traits{"ListUserTags", true, true, false}, h.ListUserTags),
-		"ListUsers":                        operation(traits{"ListUsers", true, true, false}, h.ListUsers),
-		"PutGroupPolicy":                   operation(traits{"PutGroupPolicy", false, false, false}, h.PutGroupPolicy),
-		"PutRolePermissionsBoundary":       operation(traits{"PutRolePermissionsBoundary", false, false, false}, h.PutRolePermissionsBoundary),
-		"PutRolePolicy":                    operation(traits{"PutRolePolicy", false, false, false}, h.PutRolePolicy),
-		"PutUserPermissionsBoundary":       operation(traits{"PutUserPermissionsBoundary", false, false, false}, h.PutUserPermissionsBoundary),
-		"PutUserPolicy":                    operation(traits{"PutUserPolicy", false, false, false}, h.PutUserPolicy),
-		"RemoveUserFromGroup":              operation(traits{"RemoveUserFromGroup", false, false, false}, h.RemoveUserFromGroup),
-		"SetDefaultPolicyVersion":          operation(traits{"SetDefaultPolicyVersion", false, false, false}, h.SetDefaultPolicyVersion),
-		"SimulateCustomPolicy":             operation(traits{"SimulateCustomPolicy", true, true, false}, h.SimulateCustomPolicy),
-		"SimulatePrincipalPolicy":          operation(traits{"SimulatePrincipalPolicy", true, true, false}, h.SimulatePrincipalPolicy),
-		"TagPolicy":                        operation(traits{"TagPolicy", false, false, false}, h.TagPolicy),
-		"TagRole":                          operation(traits{"TagRole", false, false, false}, h.TagRole),
-		"TagUser":                          operation(traits{"TagUser", false, false, false}, h.TagUser),
-		"UntagPolicy":                      operation(traits{"UntagPolicy", false, false, false}, h.UntagPolicy),
-		"UntagRole":                        operation(traits{"UntagRole", false, false, false}, h.UntagRole),
-		"UntagUser":                        operation(traits{"UntagUser", false, false, false}, h.UntagUser),
-		"UpdateAccessKey":                  operation(traits{"UpdateAccessKey", false, false, false}, h.UpdateAccessKey),
-		"UpdateAssumeRolePolicy":           operation(traits{"UpdateAssumeRolePolicy", false, false, false}, h.UpdateAssumeRolePolicy),
-		"UpdateGroup":                      operation(traits{"UpdateGroup", false, false, false}, h.UpdateGroup),
-		"UpdateRole":                       operation(traits{"UpdateRole", false, true, false}, h.UpdateRole),
-		"UpdateRoleDescription":            operation(traits{"UpdateRoleDescription", false, true, true}, h.UpdateRoleDescription),
-		"UpdateUser":                       operation(traits{"UpdateUser", false, false, false}, h.UpdateUser),
+		"AddClientIDToOpenIDConnectProvider":      operation(traits{"AddClientIDToOpenIDConnectProvider", false, false, false}, h.AddClientIDToOpenIDConnectProvider),
+		"AddUserToGroup":                          operation(traits{"AddUserToGroup", false, false, false}, h.AddUserToGroup),
+		"AttachGroupPolicy":                       operation(traits{"AttachGroupPolicy", false, false, false}, h.AttachGroupPolicy),
+		"AttachRolePolicy":                        operation(traits{"AttachRolePolicy", false, false, false}, h.AttachRolePolicy),
+		"AttachUserPolicy":                        operation(traits{"AttachUserPolicy", false, false, false}, h.AttachUserPolicy),
+		"CreateAccessKey":                         operation(traits{"CreateAccessKey", false, true, true}, h.CreateAccessKey),
+		"CreateGroup":                             operation(traits{"CreateGroup", false, true, true}, h.CreateGroup),
+		"CreateOpenIDConnectProvider":             operation(traits{"CreateOpenIDConnectProvider", false, true, true}, h.CreateOpenIDConnectProvider),
+		"CreatePolicy":                            operation(traits{"CreatePolicy", false, true, true}, h.CreatePolicy),
+		"CreatePolicyVersion":                     operation(traits{"CreatePolicyVersion", false, true, true}, h.CreatePolicyVersion),
+		"CreateRole":                              operation(traits{"CreateRole", false, true, true}, h.CreateRole),
+		"CreateUser":                              operation(traits{"CreateUser", false, true, true}, h.CreateUser),
+		"CreateVirtualMFADevice":                  operation(traits{"CreateVirtualMFADevice", false, true, true}, h.CreateVirtualMFADevice),
+		"DeactivateMFADevice":                     operation(traits{"DeactivateMFADevice", false, false, false}, h.DeactivateMFADevice),
+		"DeleteAccessKey":                         operation(traits{"DeleteAccessKey", false, false, false}, h.DeleteAccessKey),
+		"DeleteGroup":                             operation(traits{"DeleteGroup", false, false, false}, h.DeleteGroup),
+		"DeleteGroupPolicy":                       operation(traits{"DeleteGroupPolicy", false, false, false}, h.DeleteGroupPolicy),
+		"DeleteOpenIDConnectProvider":             operation(traits{"DeleteOpenIDConnectProvider", false, false, false}, h.DeleteOpenIDConnectProvider),
+		"DeletePolicy":                            operation(traits{"DeletePolicy", false, false, false}, h.DeletePolicy),
+		"DeletePolicyVersion":                     operation(traits{"DeletePolicyVersion", false, false, false}, h.DeletePolicyVersion),
+		"DeleteRole":                              operation(traits{"DeleteRole", false, false, false}, h.DeleteRole),
+		"DeleteRolePermissionsBoundary":           operation(traits{"DeleteRolePermissionsBoundary", false, false, false}, h.DeleteRolePermissionsBoundary),
+		"DeleteRolePolicy":                        operation(traits{"DeleteRolePolicy", false, false, false}, h.DeleteRolePolicy),
+		"DeleteUser":                              operation(traits{"DeleteUser", false, false, false}, h.DeleteUser),
+		"DeleteUserPermissionsBoundary":           operation(traits{"DeleteUserPermissionsBoundary", false, false, false}, h.DeleteUserPermissionsBoundary),
+		"DeleteUserPolicy":                        operation(traits{"DeleteUserPolicy", false, false, false}, h.DeleteUserPolicy),
+		"DeleteVirtualMFADevice":                  operation(traits{"DeleteVirtualMFADevice", false, false, false}, h.DeleteVirtualMFADevice),
+		"DetachGroupPolicy":                       operation(traits{"DetachGroupPolicy", false, false, false}, h.DetachGroupPolicy),
+		"DetachRolePolicy":                        operation(traits{"DetachRolePolicy", false, false, false}, h.DetachRolePolicy),
+		"DetachUserPolicy":                        operation(traits{"DetachUserPolicy", false, false, false}, h.DetachUserPolicy),
+		"EnableMFADevice":                         operation(traits{"EnableMFADevice", false, false, false}, h.EnableMFADevice),
+		"GenerateCredentialReport":                operation(traits{"GenerateCredentialReport", true, true, false}, h.GenerateCredentialReport),
+		"GetAccessKeyLastUsed":                    operation(traits{"GetAccessKeyLastUsed", true, true, false}, h.GetAccessKeyLastUsed),
+		"GetAccountAuthorizationDetails":          operation(traits{"GetAccountAuthorizationDetails", true, true, false}, h.GetAccountAuthorizationDetails),
+		"GetAccountSummary":                       operation(traits{"GetAccountSummary", true, true, false}, h.GetAccountSummary),
+		"GetContextKeysForCustomPolicy":           operation(traits{"GetContextKeysForCustomPolicy", true, true, false}, h.GetContextKeysForCustomPolicy),
+		"GetContextKeysForPrincipalPolicy":        operation(traits{"GetContextKeysForPrincipalPolicy", true, true, false}, h.GetContextKeysForPrincipalPolicy),
+		"GetCredentialReport":                     operation(traits{"GetCredentialReport", true, true, false}, h.GetCredentialReport),
+		"GetGroup":                                operation(traits{"GetGroup", true, true, false}, h.GetGroup),
+		"GetGroupPolicy":                          operation(traits{"GetGroupPolicy", true, true, false}, h.GetGroupPolicy),
+		"GetMFADevice":                            operation(traits{"GetMFADevice", true, true, false}, h.GetMFADevice),
+		"GetOpenIDConnectProvider":                operation(traits{"GetOpenIDConnectProvider", true, true, false}, h.GetOpenIDConnectProvider),
+		"GetPolicy":                               operation(traits{"GetPolicy", true, true, false}, h.GetPolicy),
+		"GetPolicyVersion":                        operation(traits{"GetPolicyVersion", true, true, false}, h.GetPolicyVersion),
+		"GetRole":                                 operation(traits{"GetRole", true, true, false}, h.GetRole),
+		"GetRolePolicy":                           operation(traits{"GetRolePolicy", true, true, false}, h.GetRolePolicy),
+		"GetUser":                                 operation(traits{"GetUser", true, true, false}, h.GetUser),
+		"GetUserPolicy":                           operation(traits{"GetUserPolicy", true, true, false}, h.GetUserPolicy),
+		"ListAccessKeys":                          operation(traits{"ListAccessKeys", true, true, false}, h.ListAccessKeys),
+		"ListAttachedGroupPolicies":               operation(traits{"ListAttachedGroupPolicies", true, true, false}, h.ListAttachedGroupPolicies),
+		"ListAttachedRolePolicies":                operation(traits{"ListAttachedRolePolicies", true, true, false}, h.ListAttachedRolePolicies),
+		"ListAttachedUserPolicies":                operation(traits{"ListAttachedUserPolicies", true, true, false}, h.ListAttachedUserPolicies),
+		"ListEntitiesForPolicy":                   operation(traits{"ListEntitiesForPolicy", true, true, false}, h.ListEntitiesForPolicy),
+		"ListGroupPolicies":                       operation(traits{"ListGroupPolicies", true, true, false}, h.ListGroupPolicies),
+		"ListGroups":                              operation(traits{"ListGroups", true, true, false}, h.ListGroups),
+		"ListGroupsForUser":                       operation(traits{"ListGroupsForUser", true, true, false}, h.ListGroupsForUser),
+		"ListInstanceProfilesForRole":             operation(traits{"ListInstanceProfilesForRole", true, true, false}, h.ListInstanceProfilesForRole),
+		"ListMFADeviceTags":                       operation(traits{"ListMFADeviceTags", true, true, false}, h.ListMFADeviceTags),
+		"ListMFADevices":                          operation(traits{"ListMFADevices", true, true, false}, h.ListMFADevices),
+		"ListOpenIDConnectProviderTags":           operation(traits{"ListOpenIDConnectProviderTags", true, true, false}, h.ListOpenIDConnectProviderTags),
+		"ListOpenIDConnectProviders":              operation(traits{"ListOpenIDConnectProviders", true, true, false}, h.ListOpenIDConnectProviders),
+		"ListPolicies":                            operation(traits{"ListPolicies", true, true, false}, h.ListPolicies),
+		"ListPolicyTags":                          operation(traits{"ListPolicyTags", true, true, false}, h.ListPolicyTags),
+		"ListPolicyVersions":                      operation(traits{"ListPolicyVersions", true, true, false}, h.ListPolicyVersions),
+		"ListRolePolicies":                        operation(traits{"ListRolePolicies", true, true, false}, h.ListRolePolicies),
+		"ListRoleTags":                            operation(traits{"ListRoleTags", true, true, false}, h.ListRoleTags),
+		"ListRoles":                               operation(traits{"ListRoles", true, true, false}, h.ListRoles),
+		"ListUserPolicies":                        operation(traits{"ListUserPolicies", true, true, false}, h.ListUserPolicies),
+		"ListUserTags":                            operation(traits{"ListUserTags", true, true, false}, h.ListUserTags),
+		"ListUsers":                               operation(traits{"ListUsers", true, true, false}, h.ListUsers),
+		"ListVirtualMFADevices":                   operation(traits{"ListVirtualMFADevices", true, true, false}, h.ListVirtualMFADevices),
+		"PutGroupPolicy":                          operation(traits{"PutGroupPolicy", false, false, false}, h.PutGroupPolicy),
+		"PutRolePermissionsBoundary":              operation(traits{"PutRolePermissionsBoundary", false, false, false}, h.PutRolePermissionsBoundary),
+		"PutRolePolicy":                           operation(traits{"PutRolePolicy", false, false, false}, h.PutRolePolicy),
+		"PutUserPermissionsBoundary":              operation(traits{"PutUserPermissionsBoundary", false, false, false}, h.PutUserPermissionsBoundary),
+		"PutUserPolicy":                           operation(traits{"PutUserPolicy", false, false, false}, h.PutUserPolicy),
+		"RemoveClientIDFromOpenIDConnectProvider": operation(traits{"RemoveClientIDFromOpenIDConnectProvider", false, false, false}, h.RemoveClientIDFromOpenIDConnectProvider),
+		"RemoveUserFromGroup":                     operation(traits{"RemoveUserFromGroup", false, false, false}, h.RemoveUserFromGroup),
+		"ResyncMFADevice":                         operation(traits{"ResyncMFADevice", false, false, false}, h.ResyncMFADevice),
+		"SetDefaultPolicyVersion":                 operation(traits{"SetDefaultPolicyVersion", false, false, false}, h.SetDefaultPolicyVersion),
+		"SimulateCustomPolicy":                    operation(traits{"SimulateCustomPolicy", true, true, false}, h.SimulateCustomPolicy),
+		"SimulatePrincipalPolicy":                 operation(traits{"SimulatePrincipalPolicy", true, true, false}, h.SimulatePrincipalPolicy),
+		"TagMFADevice":                            operation(traits{"TagMFADevice", false, false, false}, h.TagMFADevice),
+		"TagOpenIDConnectProvider":                operation(traits{"TagOpenIDConnectProvider", false, false, false}, h.TagOpenIDConnectProvider),
+		"TagPolicy":                               operation(traits{"TagPolicy", false, false, false}, h.TagPolicy),
+		"TagRole":                                 operation(traits{"TagRole", false, false, false}, h.TagRole),
+		"TagUser":                                 operation(traits{"TagUser", false, false, false}, h.TagUser),
+		"UntagMFADevice":                          operation(traits{"UntagMFADevice", false, false, false}, h.UntagMFADevice),
+		"UntagOpenIDConnectProvider":              operation(traits{"UntagOpenIDConnectProvider", false, false, false}, h.UntagOpenIDConnectProvider),
+		"UntagPolicy":                             operation(traits{"UntagPolicy", false, false, false}, h.UntagPolicy),
+		"UntagRole":                               operation(traits{"UntagRole", false, false, false}, h.UntagRole),
+		"UntagUser":                               operation(traits{"UntagUser", false, false, false}, h.UntagUser),
+		"UpdateAccessKey":                         operation(traits{"UpdateAccessKey", false, false, false}, h.UpdateAccessKey),
+		"UpdateAssumeRolePolicy":                  operation(traits{"UpdateAssumeRolePolicy", false, false, false}, h.UpdateAssumeRolePolicy),
+		"UpdateGroup":                             operation(traits{"UpdateGroup", false, false, false}, h.UpdateGroup),
+		"UpdateOpenIDConnectProviderThumbprint":   operation(traits{"UpdateOpenIDConnectProviderThumbprint", false, false, false}, h.UpdateOpenIDConnectProviderThumbprint),
+		"UpdateRole":                              operation(traits{"UpdateRole", false, true, false}, h.UpdateRole),
+		"UpdateRoleDescription":                   operation(traits{"UpdateRoleDescription", false, true, true}, h.UpdateRoleDescription),
+		"UpdateUser":                              operation(traits{"UpdateUser", false, false, false}, h.UpdateUser),
 	}
 }
 
@@ -260,19 +302,24 @@ func ReadOnly(operation string) bool {
 // Messages returns the messages of every routed operation, by name.
 func Messages() []OperationMessages {
 	return []OperationMessages{
+		{"AddClientIDToOpenIDConnectProvider", func() Input { return new(AddClientIDToOpenIDConnectProviderInput) }, func() Output { return new(AddClientIDToOpenIDConnectProviderOutput) }},
 		{"AddUserToGroup", func() Input { return new(AddUserToGroupInput) }, func() Output { return new(AddUserToGroupOutput) }},
 		{"AttachGroupPolicy", func() Input { return new(AttachGroupPolicyInput) }, func() Output { return new(AttachGroupPolicyOutput) }},
 		{"AttachRolePolicy", func() Input { return new(AttachRolePolicyInput) }, func() Output { return new(AttachRolePolicyOutput) }},
 		{"AttachUserPolicy", func() Input { return new(AttachUserPolicyInput) }, func() Output { return new(AttachUserPolicyOutput) }},
 		{"CreateAccessKey", func() Input { return new(CreateAccessKeyInput) }, func() Output { return new(CreateAccessKeyOutput) }},
 		{"CreateGroup", func() Input { return new(CreateGroupInput) }, func() Output { return new(CreateGroupOutput) }},
+		{"CreateOpenIDConnectProvider", func() Input { return new(CreateOpenIDConnectProviderInput) }, func() Output { return new(CreateOpenIDConnectProviderOutput) }},
 		{"CreatePolicy", func() Input { return new(CreatePolicyInput) }, func() Output { return new(CreatePolicyOutput) }},
 		{"CreatePolicyVersion", func() Input { return new(CreatePolicyVersionInput) }, func() Output { return new(CreatePolicyVersionOutput) }},
 		{"CreateRole", func() Input { return new(CreateRoleInput) }, func() Output { return new(CreateRoleOutput) }},
 		{"CreateUser", func() Input { return new(CreateUserInput) }, func() Output { return new(CreateUserOutput) }},
+		{"CreateVirtualMFADevice", func() Input { return new(CreateVirtualMFADeviceInput) }, func() Output { return new(CreateVirtualMFADeviceOutput) }},
+		{"DeactivateMFADevice", func() Input { return new(DeactivateMFADeviceInput) }, func() Output { return new(DeactivateMFADeviceOutput) }},
 		{"DeleteAccessKey", func() Input { return new(DeleteAccessKeyInput) }, func() Output { return new(DeleteAccessKeyOutput) }},
 		{"DeleteGroup", func() Input { return new(DeleteGroupInput) }, func() Output { return new(DeleteGroupOutput) }},
 		{"DeleteGroupPolicy", func() Input { return new(DeleteGroupPolicyInput) }, func() Output { return new(DeleteGroupPolicyOutput) }},
+		{"DeleteOpenIDConnectProvider", func() Input { return new(DeleteOpenIDConnectProviderInput) }, func() Output { return new(DeleteOpenIDConnectProviderOutput) }},
 		{"DeletePolicy", func() Input { return new(DeletePolicyInput) }, func() Output { return new(DeletePolicyOutput) }},
 		{"DeletePolicyVersion", func() Input { return new(DeletePolicyVersionInput) }, func() Output { return new(DeletePolicyVersionOutput) }},
 		{"DeleteRole", func() Input { return new(DeleteRoleInput) }, func() Output { return new(DeleteRoleOutput) }},
@@ -281,9 +328,11 @@ func Messages() []OperationMessages {
 		{"DeleteUser", func() Input { return new(DeleteUserInput) }, func() Output { return new(DeleteUserOutput) }},
 		{"DeleteUserPermissionsBoundary", func() Input { return new(DeleteUserPermissionsBoundaryInput) }, func() Output { return new(DeleteUserPermissionsBoundaryOutput) }},
 		{"DeleteUserPolicy", func() Input { return new(DeleteUserPolicyInput) }, func() Output { return new(DeleteUserPolicyOutput) }},
+		{"DeleteVirtualMFADevice", func() Input { return new(DeleteVirtualMFADeviceInput) }, func() Output { return new(DeleteVirtualMFADeviceOutput) }},
 		{"DetachGroupPolicy", func() Input { return new(DetachGroupPolicyInput) }, func() Output { return new(DetachGroupPolicyOutput) }},
 		{"DetachRolePolicy", func() Input { return new(DetachRolePolicyInput) }, func() Output { return new(DetachRolePolicyOutput) }},
 		{"DetachUserPolicy", func() Input { return new(DetachUserPolicyInput) }, func() Output { return new(DetachUserPolicyOutput) }},
+		{"EnableMFADevice", func() Input { return new(EnableMFADeviceInput) }, func() Output { return new(EnableMFADeviceOutput) }},
 		{"GenerateCredentialReport", func() Input { return new(GenerateCredentialReportInput) }, func() Output { return new(GenerateCredentialReportOutput) }},
 		{"GetAccessKeyLastUsed", func() Input { return new(GetAccessKeyLastUsedInput) }, func() Output { return new(GetAccessKeyLastUsedOutput) }},
 		{"GetAccountAuthorizationDetails", func() Input { return new(GetAccountAuthorizationDetailsInput) }, func() Output { return new(GetAccountAuthorizationDetailsOutput) }},
@@ -293,6 +342,8 @@ func Messages() []OperationMessages {
 		{"GetCredentialReport", func() Input { return new(GetCredentialReportInput) }, func() Output { return new(GetCredentialReportOutput) }},
 		{"GetGroup", func() Input { return new(GetGroupInput) }, func() Output { return new(GetGroupOutput) }},
 		{"GetGroupPolicy", func() Input { return new(GetGroupPolicyInput) }, func() Output { return new(GetGroupPolicyOutput) }},
+		{"GetMFADevice", func() Input { return new(GetMFADeviceInput) }, func() Output { return new(GetMFADeviceOutput) }},
+		{"GetOpenIDConnectProvider", func() Input { return new(GetOpenIDConnectProviderInput) }, func() Output { return new(GetOpenIDConnectProviderOutput) }},
 		{"GetPolicy", func() Input { return new(GetPolicyInput) }, func() Output { return new(GetPolicyOutput) }},
 		{"GetPolicyVersion", func() Input { return new(GetPolicyVersionInput) }, func() Output { return new(GetPolicyVersionOutput) }},
 		{"GetRole", func() Input { return new(GetRoleInput) }, func() Output { return new(GetRoleOutput) }},
@@ -308,6 +359,10 @@ func Messages() []OperationMessages {
 		{"ListGroups", func() Input { return new(ListGroupsInput) }, func() Output { return new(ListGroupsOutput) }},
 		{"ListGroupsForUser", func() Input { return new(ListGroupsForUserInput) }, func() Output { return new(ListGroupsForUserOutput) }},
 		{"ListInstanceProfilesForRole", func() Input { return new(ListInstanceProfilesForRoleInput) }, func() Output { return new(ListInstanceProfilesForRoleOutput) }},
+		{"ListMFADeviceTags", func() Input { return new(ListMFADeviceTagsInput) }, func() Output { return new(ListMFADeviceTagsOutput) }},
+		{"ListMFADevices", func() Input { return new(ListMFADevicesInput) }, func() Output { return new(ListMFADevicesOutput) }},
+		{"ListOpenIDConnectProviderTags", func() Input { return new(ListOpenIDConnectProviderTagsInput) }, func() Output { return new(ListOpenIDConnectProviderTagsOutput) }},
+		{"ListOpenIDConnectProviders", func() Input { return new(ListOpenIDConnectProvidersInput) }, func() Output { return new(ListOpenIDConnectProvidersOutput) }},
 		{"ListPolicies", func() Input { return new(ListPoliciesInput) }, func() Output { return new(ListPoliciesOutput) }},
 		{"ListPolicyTags", func() Input { return new(ListPolicyTagsInput) }, func() Output { return new(ListPolicyTagsOutput) }},
 		{"ListPolicyVersions", func() Input { return new(ListPolicyVersionsInput) }, func() Output { return new(ListPolicyVersionsOutput) }},
@@ -317,24 +372,32 @@ func Messages() []OperationMessages {
 		{"ListUserPolicies", func() Input { return new(ListUserPoliciesInput) }, func() Output { return new(ListUserPoliciesOutput) }},
 		{"ListUserTags", func() Input { return new(ListUserTagsInput) }, func() Output { return new(ListUserTagsOutput) }},
 		{"ListUsers", func() Input { return new(ListUsersInput) }, func() Output { return new(ListUsersOutput) }},
+		{"ListVirtualMFADevices", func() Input { return new(ListVirtualMFADevicesInput) }, func() Output { return new(ListVirtualMFADevicesOutput) }},
 		{"PutGroupPolicy", func() Input { return new(PutGroupPolicyInput) }, func() Output { return new(PutGroupPolicyOutput) }},
 		{"PutRolePermissionsBoundary", func() Input { return new(PutRolePermissionsBoundaryInput) }, func() Output { return new(PutRolePermissionsBoundaryOutput) }},
 		{"PutRolePolicy", func() Input { return new(PutRolePolicyInput) }, func() Output { return new(PutRolePolicyOutput) }},
 		{"PutUserPermissionsBoundary", func() Input { return new(PutUserPermissionsBoundaryInput) }, func() Output { return new(PutUserPermissionsBoundaryOutput) }},
 		{"PutUserPolicy", func() Input { return new(PutUserPolicyInput) }, func() Output { return new(PutUserPolicyOutput) }},
+		{"RemoveClientIDFromOpenIDConnectProvider", func() Input { return new(RemoveClientIDFromOpenIDConnectProviderInput) }, func() Output { return new(RemoveClientIDFromOpenIDConnectProviderOutput) }},
 		{"RemoveUserFromGroup", func() Input { return new(RemoveUserFromGroupInput) }, func() Output { return new(RemoveUserFromGroupOutput) }},
+		{"ResyncMFADevice", func() Input { return new(ResyncMFADeviceInput) }, func() Output { return new(ResyncMFADeviceOutput) }},
 		{"SetDefaultPolicyVersion", func() Input { return new(SetDefaultPolicyVersionInput) }, func() Output { return new(SetDefaultPolicyVersionOutput) }},
 		{"SimulateCustomPolicy", func() Input { return new(SimulateCustomPolicyInput) }, func() Output { return new(SimulateCustomPolicyOutput) }},
 		{"SimulatePrincipalPolicy", func() Input { return new(SimulatePrincipalPolicyInput) }, func() Output { return new(SimulatePrincipalPolicyOutput) }},
+		{"TagMFADevice", func() Input { return new(TagMFADeviceInput) }, func() Output { return new(TagMFADeviceOutput) }},
+		{"TagOpenIDConnectProvider", func() Input { return new(TagOpenIDConnectProviderInput) }, func() Output { return new(TagOpenIDConnectProviderOutput) }},
 		{"TagPolicy", func() Input { return new(TagPolicyInput) }, func() Output { return new(TagPolicyOutput) }},
 		{"TagRole", func() Input { return new(TagRoleInput) }, func() Output { return new(TagRoleOutput) }},
 		{"TagUser", func() Input { return new(TagUserInput) }, func() Output { return new(TagUserOutput) }},
+		{"UntagMFADevice", func() Input { return new(UntagMFADeviceInput) }, func() Output { return new(UntagMFADeviceOutput) }},
+		{"UntagOpenIDConnectProvider", func() Input { return new(UntagOpenIDConnectProviderInput) }, func() Output { return new(UntagOpenIDConnectProviderOutput) }},
 		{"UntagPolicy", func() Input { return new(UntagPolicyInput) }, func() Output { return new(UntagPolicyOutput) }},
 		{"UntagRole", func() Input { return new(UntagRoleInput) }, func() Output { return new(UntagRoleOutput) }},
 		{"UntagUser", func() Input { return new(UntagUserInput) }, func() Output { return new(UntagUserOutput) }},
 		{"UpdateAccessKey", func() Input { return new(UpdateAccessKeyInput) }, func() Output { return new(UpdateAccessKeyOutput) }},
 		{"UpdateAssumeRolePolicy", func() Input { return new(UpdateAssumeRolePolicyInput) }, func() Output { return new(UpdateAssumeRolePolicyOutput) }},
 		{"UpdateGroup", func() Input { return new(UpdateGroupInput) }, func() Output { return new(UpdateGroupOutput) }},
+		{"UpdateOpenIDConnectProviderThumbprint", func() Input { return new(UpdateOpenIDConnectProviderThumbprintInput) }, func() Output { return new(UpdateOpenIDConnectProviderThumbprintOutput) }},
 		{"UpdateRole", func() Input { return new(UpdateRoleInput) }, func() Output { return new(UpdateRoleOutput) }},
 		{"UpdateRoleDescription", func() Input { return new(UpdateRoleDescriptionInput) }, func() Output { return new(UpdateRoleDescriptionOutput) }},
 		{"UpdateUser", func() Input { return new(UpdateUserInput) }, func() Output { return new(UpdateUserOutput) }},

@@ -9,6 +9,18 @@ import (
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
+// AddClientIDToOpenIDConnectProviderInput is the input of AddClientIDToOpenIDConnectProvider.
+type AddClientIDToOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+	ClientID                 string // required; 1 to 255 characters
+
+	presence wire.Presence
+}
+
+// AddClientIDToOpenIDConnectProviderOutput stands for the output of AddClientIDToOpenIDConnectProvider, which has none.
+type AddClientIDToOpenIDConnectProviderOutput struct {
+}
+
 // AddUserToGroupInput is the input of AddUserToGroup.
 type AddUserToGroupInput struct {
 	GroupName string // required; 1 to 128 characters
@@ -82,6 +94,22 @@ type CreateGroupOutput struct {
 	Group *Group
 }
 
+// CreateOpenIDConnectProviderInput is the input of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderInput struct {
+	Url            string // required; 1 to 255 characters
+	ClientIDList   []string
+	ThumbprintList []string
+	Tags           []Tag // at most 50 items
+
+	presence wire.Presence
+}
+
+// CreateOpenIDConnectProviderOutput is the output of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderOutput struct {
+	OpenIDConnectProviderARN string
+	Tags                     []Tag
+}
+
 // CreatePolicyInput is the input of CreatePolicy.
 type CreatePolicyInput struct {
 	PolicyName     string // required; 1 to 128 characters
@@ -145,6 +173,32 @@ type CreateUserOutput struct {
 	User *User
 }
 
+// CreateVirtualMFADeviceInput is the input of CreateVirtualMFADevice.
+type CreateVirtualMFADeviceInput struct {
+	Path                 string // 1 to 512 characters
+	VirtualMFADeviceName string // required; 1 to 1048576 characters
+	Tags                 []Tag  // at most 50 items
+
+	presence wire.Presence
+}
+
+// CreateVirtualMFADeviceOutput is the output of CreateVirtualMFADevice.
+type CreateVirtualMFADeviceOutput struct {
+	VirtualMFADevice *VirtualMFADevice
+}
+
+// DeactivateMFADeviceInput is the input of DeactivateMFADevice.
+type DeactivateMFADeviceInput struct {
+	UserName     string // required; 1 to 128 characters
+	SerialNumber string // required; 9 to 256 characters
+
+	presence wire.Presence
+}
+
+// DeactivateMFADeviceOutput stands for the output of DeactivateMFADevice, which has none.
+type DeactivateMFADeviceOutput struct {
+}
+
 // DeleteAccessKeyInput is the input of DeleteAccessKey.
 type DeleteAccessKeyInput struct {
 	UserName    string // 1 to 128 characters
@@ -178,6 +232,17 @@ type DeleteGroupPolicyInput struct {
 
 // DeleteGroupPolicyOutput stands for the output of DeleteGroupPolicy, which has none.
 type DeleteGroupPolicyOutput struct {
+}
+
+// DeleteOpenIDConnectProviderInput is the input of DeleteOpenIDConnectProvider.
+type DeleteOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+
+	presence wire.Presence
+}
+
+// DeleteOpenIDConnectProviderOutput stands for the output of DeleteOpenIDConnectProvider, which has none.
+type DeleteOpenIDConnectProviderOutput struct {
 }
 
 // DeletePolicyInput is the input of DeletePolicy.
@@ -271,6 +336,17 @@ type DeleteUserPolicyInput struct {
 type DeleteUserPolicyOutput struct {
 }
 
+// DeleteVirtualMFADeviceInput is the input of DeleteVirtualMFADevice.
+type DeleteVirtualMFADeviceInput struct {
+	SerialNumber string // required; 9 to 256 characters
+
+	presence wire.Presence
+}
+
+// DeleteVirtualMFADeviceOutput stands for the output of DeleteVirtualMFADevice, which has none.
+type DeleteVirtualMFADeviceOutput struct {
+}
+
 // DetachGroupPolicyInput is the input of DetachGroupPolicy.
 type DetachGroupPolicyInput struct {
 	GroupName string // required; 1 to 128 characters
@@ -305,6 +381,20 @@ type DetachUserPolicyInput struct {
 
 // DetachUserPolicyOutput stands for the output of DetachUserPolicy, which has none.
 type DetachUserPolicyOutput struct {
+}
+
+// EnableMFADeviceInput is the input of EnableMFADevice.
+type EnableMFADeviceInput struct {
+	UserName            string // required; 1 to 128 characters
+	SerialNumber        string // required; 9 to 256 characters
+	AuthenticationCode1 string // required; 6 characters
+	AuthenticationCode2 string // required; 6 characters
+
+	presence wire.Presence
+}
+
+// EnableMFADeviceOutput stands for the output of EnableMFADevice, which has none.
+type EnableMFADeviceOutput struct {
 }
 
 // GenerateCredentialReportInput is the input of GenerateCredentialReport.
@@ -422,6 +512,38 @@ type GetGroupPolicyOutput struct {
 	GroupName      string
 	PolicyName     string
 	PolicyDocument string // in clear; the answer escapes it
+}
+
+// GetMFADeviceInput is the input of GetMFADevice.
+type GetMFADeviceInput struct {
+	SerialNumber string // required; 9 to 256 characters
+	UserName     string // 1 to 64 characters
+
+	presence wire.Presence
+}
+
+// GetMFADeviceOutput is the output of GetMFADevice.
+type GetMFADeviceOutput struct {
+	UserName       string
+	SerialNumber   string
+	EnableDate     time.Time
+	Certifications wire.StringMap
+}
+
+// GetOpenIDConnectProviderInput is the input of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+
+	presence wire.Presence
+}
+
+// GetOpenIDConnectProviderOutput is the output of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderOutput struct {
+	Url            string
+	ClientIDList   []string
+	ThumbprintList []string
+	CreateDate     time.Time
+	Tags           []Tag
 }
 
 // GetPolicyInput is the input of GetPolicy.
@@ -655,6 +777,63 @@ type ListInstanceProfilesForRoleOutput struct {
 	Marker           string
 }
 
+// ListMFADeviceTagsInput is the input of ListMFADeviceTags.
+type ListMFADeviceTagsInput struct {
+	SerialNumber string // required; 9 to 256 characters
+	Marker       string // 1 to 320 characters
+	MaxItems     *int32 // 1 to 1000
+
+	presence wire.Presence
+}
+
+// ListMFADeviceTagsOutput is the output of ListMFADeviceTags.
+type ListMFADeviceTagsOutput struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+// ListMFADevicesInput is the input of ListMFADevices.
+type ListMFADevicesInput struct {
+	UserName string // 1 to 128 characters
+	Marker   string // 1 to 320 characters
+	MaxItems *int32 // 1 to 1000
+
+	presence wire.Presence
+}
+
+// ListMFADevicesOutput is the output of ListMFADevices.
+type ListMFADevicesOutput struct {
+	MFADevices  []MFADevice
+	IsTruncated bool
+	Marker      string
+}
+
+// ListOpenIDConnectProviderTagsInput is the input of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+	Marker                   string // 1 to 320 characters
+	MaxItems                 *int32 // 1 to 1000
+
+	presence wire.Presence
+}
+
+// ListOpenIDConnectProviderTagsOutput is the output of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsOutput struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+// ListOpenIDConnectProvidersInput is the input of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersInput struct {
+}
+
+// ListOpenIDConnectProvidersOutput is the output of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersOutput struct {
+	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
+}
+
 // ListPoliciesInput is the input of ListPolicies.
 type ListPoliciesInput struct {
 	Scope             PolicyScopeType
@@ -802,6 +981,22 @@ type ListUsersOutput struct {
 	Marker      string
 }
 
+// ListVirtualMFADevicesInput is the input of ListVirtualMFADevices.
+type ListVirtualMFADevicesInput struct {
+	AssignmentStatus AssignmentStatusType
+	Marker           string // 1 to 320 characters
+	MaxItems         *int32 // 1 to 1000
+
+	presence wire.Presence
+}
+
+// ListVirtualMFADevicesOutput is the output of ListVirtualMFADevices.
+type ListVirtualMFADevicesOutput struct {
+	VirtualMFADevices []VirtualMFADevice
+	IsTruncated       bool
+	Marker            string
+}
+
 // PutGroupPolicyInput is the input of PutGroupPolicy.
 type PutGroupPolicyInput struct {
 	GroupName      string // required; 1 to 128 characters
@@ -865,6 +1060,18 @@ type PutUserPolicyInput struct {
 type PutUserPolicyOutput struct {
 }
 
+// RemoveClientIDFromOpenIDConnectProviderInput is the input of RemoveClientIDFromOpenIDConnectProvider.
+type RemoveClientIDFromOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+	ClientID                 string // required; 1 to 255 characters
+
+	presence wire.Presence
+}
+
+// RemoveClientIDFromOpenIDConnectProviderOutput stands for the output of RemoveClientIDFromOpenIDConnectProvider, which has none.
+type RemoveClientIDFromOpenIDConnectProviderOutput struct {
+}
+
 // RemoveUserFromGroupInput is the input of RemoveUserFromGroup.
 type RemoveUserFromGroupInput struct {
 	GroupName string // required; 1 to 128 characters
@@ -875,6 +1082,20 @@ type RemoveUserFromGroupInput struct {
 
 // RemoveUserFromGroupOutput stands for the output of RemoveUserFromGroup, which has none.
 type RemoveUserFromGroupOutput struct {
+}
+
+// ResyncMFADeviceInput is the input of ResyncMFADevice.
+type ResyncMFADeviceInput struct {
+	UserName            string // required; 1 to 128 characters
+	SerialNumber        string // required; 9 to 256 characters
+	AuthenticationCode1 string // required; 6 characters
+	AuthenticationCode2 string // required; 6 characters
+
+	presence wire.Presence
+}
+
+// ResyncMFADeviceOutput stands for the output of ResyncMFADevice, which has none.
+type ResyncMFADeviceOutput struct {
 }
 
 // SetDefaultPolicyVersionInput is the input of SetDefaultPolicyVersion.
@@ -938,6 +1159,30 @@ type SimulatePrincipalPolicyOutput struct {
 	Marker            string
 }
 
+// TagMFADeviceInput is the input of TagMFADevice.
+type TagMFADeviceInput struct {
+	SerialNumber string // required; 9 to 256 characters
+	Tags         []Tag  // required; at most 50 items
+
+	presence wire.Presence
+}
+
+// TagMFADeviceOutput stands for the output of TagMFADevice, which has none.
+type TagMFADeviceOutput struct {
+}
+
+// TagOpenIDConnectProviderInput is the input of TagOpenIDConnectProvider.
+type TagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string // required; 20 to 2048 characters
+	Tags                     []Tag  // required; at most 50 items
+
+	presence wire.Presence
+}
+
+// TagOpenIDConnectProviderOutput stands for the output of TagOpenIDConnectProvider, which has none.
+type TagOpenIDConnectProviderOutput struct {
+}
+
 // TagPolicyInput is the input of TagPolicy.
 type TagPolicyInput struct {
 	PolicyARN string // required; 20 to 2048 characters
@@ -972,6 +1217,30 @@ type TagUserInput struct {
 
 // TagUserOutput stands for the output of TagUser, which has none.
 type TagUserOutput struct {
+}
+
+// UntagMFADeviceInput is the input of UntagMFADevice.
+type UntagMFADeviceInput struct {
+	SerialNumber string   // required; 9 to 256 characters
+	TagKeys      []string // required; at most 50 items
+
+	presence wire.Presence
+}
+
+// UntagMFADeviceOutput stands for the output of UntagMFADevice, which has none.
+type UntagMFADeviceOutput struct {
+}
+
+// UntagOpenIDConnectProviderInput is the input of UntagOpenIDConnectProvider.
+type UntagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderARN string   // required; 20 to 2048 characters
+	TagKeys                  []string // required; at most 50 items
+
+	presence wire.Presence
+}
+
+// UntagOpenIDConnectProviderOutput stands for the output of UntagOpenIDConnectProvider, which has none.
+type UntagOpenIDConnectProviderOutput struct {
 }
 
 // UntagPolicyInput is the input of UntagPolicy.
@@ -1046,6 +1315,18 @@ type UpdateGroupInput struct {
 
 // UpdateGroupOutput stands for the output of UpdateGroup, which has none.
 type UpdateGroupOutput struct {
+}
+
+// UpdateOpenIDConnectProviderThumbprintInput is the input of UpdateOpenIDConnectProviderThumbprint.
+type UpdateOpenIDConnectProviderThumbprintInput struct {
+	OpenIDConnectProviderARN string   // required; 20 to 2048 characters
+	ThumbprintList           []string // required
+
+	presence wire.Presence
+}
+
+// UpdateOpenIDConnectProviderThumbprintOutput stands for the output of UpdateOpenIDConnectProviderThumbprint, which has none.
+type UpdateOpenIDConnectProviderThumbprintOutput struct {
 }
 
 // UpdateRoleInput is the input of UpdateRole.
@@ -1179,6 +1460,13 @@ type InstanceProfile struct {
 	Tags                []Tag
 }
 
+// MFADevice is a structure of the API.
+type MFADevice struct {
+	UserName     string
+	SerialNumber string
+	EnableDate   time.Time
+}
+
 // ManagedPolicyDetail is a structure of the API.
 type ManagedPolicyDetail struct {
 	PolicyName                    string
@@ -1193,6 +1481,11 @@ type ManagedPolicyDetail struct {
 	CreateDate                    time.Time
 	UpdateDate                    time.Time
 	PolicyVersionList             []PolicyVersion
+}
+
+// OpenIDConnectProviderListEntry is a structure of the API.
+type OpenIDConnectProviderListEntry struct {
+	ARN string
 }
 
 // OrganizationsDecisionDetail is a structure of the API.
@@ -1346,4 +1639,14 @@ type UserDetail struct {
 	AttachedManagedPolicies []AttachedPolicy
 	PermissionsBoundary     *AttachedPermissionsBoundary
 	Tags                    []Tag
+}
+
+// VirtualMFADevice is a structure of the API.
+type VirtualMFADevice struct {
+	SerialNumber     string
+	Base32StringSeed secret.Bytes
+	QRCodePNG        secret.Bytes
+	User             *User
+	EnableDate       time.Time
+	Tags             []Tag
 }

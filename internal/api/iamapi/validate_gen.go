@@ -8,31 +8,52 @@ import (
 
 // The patterns of the API, as its model writes them.
 var (
-	patternAccessKeyID      = wire.NewPattern(`[\w]+`)
-	patternExistingUserName = wire.NewPattern(`[\w+=,.@-]+`)
-	patternGroupName        = wire.NewPattern(`[\w+=,.@-]+`)
-	patternMarker           = wire.NewPattern(`[\u0020-\u00FF]+`)
-	patternPathPrefix       = wire.NewPattern(`\u002F[\u0021-\u007F]*`)
-	patternPath             = wire.NewPattern(`(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`)
-	patternPolicyDocument   = wire.NewPattern(`[\u0009\u000A\u000D\u0020-\u00FF]+`)
-	patternPolicyName       = wire.NewPattern(`[\w+=,.@-]+`)
-	patternPolicyPath       = wire.NewPattern(`((/[A-Za-z0-9\.,\+@=_-]+)*)/`)
-	patternPolicyVersionID  = wire.NewPattern(`v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`)
-	patternRoleDescription  = wire.NewPattern(`[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`)
-	patternRoleName         = wire.NewPattern(`[\w+=,.@-]+`)
-	patternTagKey           = wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]+`)
-	patternTagValue         = wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]*`)
-	patternUserName         = wire.NewPattern(`[\w+=,.@-]+`)
+	patternAccessKeyID          = wire.NewPattern(`[\w]+`)
+	patternAuthenticationCode   = wire.NewPattern(`[\d]+`)
+	patternExistingUserName     = wire.NewPattern(`[\w+=,.@-]+`)
+	patternGroupName            = wire.NewPattern(`[\w+=,.@-]+`)
+	patternMarker               = wire.NewPattern(`[\u0020-\u00FF]+`)
+	patternPathPrefix           = wire.NewPattern(`\u002F[\u0021-\u007F]*`)
+	patternPath                 = wire.NewPattern(`(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`)
+	patternPolicyDocument       = wire.NewPattern(`[\u0009\u000A\u000D\u0020-\u00FF]+`)
+	patternPolicyName           = wire.NewPattern(`[\w+=,.@-]+`)
+	patternPolicyPath           = wire.NewPattern(`((/[A-Za-z0-9\.,\+@=_-]+)*)/`)
+	patternPolicyVersionID      = wire.NewPattern(`v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`)
+	patternRoleDescription      = wire.NewPattern(`[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`)
+	patternRoleName             = wire.NewPattern(`[\w+=,.@-]+`)
+	patternSerialNumber         = wire.NewPattern(`[\w+=/:,.@-]+`)
+	patternTagKey               = wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]+`)
+	patternTagValue             = wire.NewPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]*`)
+	patternUserName             = wire.NewPattern(`[\w+=,.@-]+`)
+	patternVirtualMFADeviceName = wire.NewPattern(`[\w+=,.@-]+`)
 )
 
 // The enums of inputs, in the order in which they are printed.
 const (
-	setContextKeyTypeEnum = "string, stringList, numeric, numericList, boolean, booleanList, ip, ipList, binary, binaryList, date, dateList"
-	setEntityType         = "User, Role, Group, LocalManagedPolicy, AWSManagedPolicy"
-	setPolicyScopeType    = "All, AWS, Local"
-	setPolicyUsageType    = "PermissionsPolicy, PermissionsBoundary"
-	setStatusType         = "Active, Inactive"
+	setAssignmentStatusType = "Assigned, Unassigned, Any"
+	setContextKeyTypeEnum   = "string, stringList, numeric, numericList, boolean, booleanList, ip, ipList, binary, binaryList, date, dateList"
+	setEntityType           = "User, Role, Group, LocalManagedPolicy, AWSManagedPolicy"
+	setPolicyScopeType      = "All, AWS, Local"
+	setPolicyUsageType      = "PermissionsPolicy, PermissionsBoundary"
+	setStatusType           = "Active, Inactive"
 )
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *AddClientIDToOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.presence.Has(1) {
+		v.Missing("clientID")
+	} else {
+		v.Length("clientID", in.ClientID, 1, 255)
+	}
+	return v.QueryErr()
+}
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *AddUserToGroupInput) Validate() error {
@@ -131,6 +152,35 @@ func (in *CreateGroupInput) Validate() error {
 	} else {
 		v.Length("groupName", in.GroupName, 1, 128)
 		v.Name("groupName", in.GroupName, patternGroupName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *CreateOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("url")
+	} else {
+		v.Length("url", in.Url, 1, 255)
+	}
+	if in.ClientIDList != nil {
+		wire.ItemLengths(&v, "clientIDList", in.ClientIDList, 1, 255, nil)
+	}
+	if in.ThumbprintList != nil {
+		wire.ItemLengths(&v, "thumbprintList", in.ThumbprintList, 40, 40, nil)
+	}
+	if in.Tags != nil {
+		v.Items("tags", len(in.Tags), 0, 50)
+		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("tags", i)
+			in.Tags[i].validate(&v)
+			v.Leave(outer)
+		}
 	}
 	return v.QueryErr()
 }
@@ -266,6 +316,53 @@ func (in *CreateUserInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *CreateVirtualMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.Path != "" || in.presence.Has(0) {
+		v.Length("path", in.Path, 1, 512)
+		v.Path("path", in.Path, patternPath)
+	}
+	if in.presence.Has(1) {
+		v.Missing("virtualMFADeviceName")
+	} else {
+		v.Length("virtualMFADeviceName", in.VirtualMFADeviceName, 1, 1048576)
+		v.Pattern("virtualMFADeviceName", in.VirtualMFADeviceName, patternVirtualMFADeviceName)
+	}
+	if in.Tags != nil {
+		v.Items("tags", len(in.Tags), 0, 50)
+		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("tags", i)
+			in.Tags[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *DeactivateMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("userName")
+	} else {
+		v.Length("userName", in.UserName, 1, 128)
+		v.Name("userName", in.UserName, patternExistingUserName)
+	}
+	if in.presence.Has(1) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DeleteAccessKeyInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -310,6 +407,18 @@ func (in *DeleteGroupPolicyInput) Validate() error {
 	} else {
 		v.Length("policyName", in.PolicyName, 1, 128)
 		v.Name("policyName", in.PolicyName, patternPolicyName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *DeleteOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
 	}
 	return v.QueryErr()
 }
@@ -434,6 +543,19 @@ func (in *DeleteUserPolicyInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *DeleteVirtualMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *DetachGroupPolicyInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -483,6 +605,37 @@ func (in *DetachUserPolicyInput) Validate() error {
 		v.Missing("policyArn")
 	} else {
 		v.Length("policyArn", in.PolicyARN, 20, 2048)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *EnableMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("userName")
+	} else {
+		v.Length("userName", in.UserName, 1, 128)
+		v.Name("userName", in.UserName, patternExistingUserName)
+	}
+	if in.presence.Has(1) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.presence.Has(2) {
+		v.Missing("authenticationCode1")
+	} else {
+		v.Length("authenticationCode1", in.AuthenticationCode1, 6, 6)
+		v.Pattern("authenticationCode1", in.AuthenticationCode1, patternAuthenticationCode)
+	}
+	if in.presence.Has(3) {
+		v.Missing("authenticationCode2")
+	} else {
+		v.Length("authenticationCode2", in.AuthenticationCode2, 6, 6)
+		v.Pattern("authenticationCode2", in.AuthenticationCode2, patternAuthenticationCode)
 	}
 	return v.QueryErr()
 }
@@ -593,6 +746,35 @@ func (in *GetGroupPolicyInput) Validate() error {
 	} else {
 		v.Length("policyName", in.PolicyName, 1, 128)
 		v.Name("policyName", in.PolicyName, patternPolicyName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.UserName != "" || in.presence.Has(1) {
+		v.Length("userName", in.UserName, 1, 64)
+		v.Name("userName", in.UserName, patternUserName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *GetOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
 	}
 	return v.QueryErr()
 }
@@ -890,6 +1072,66 @@ func (in *ListInstanceProfilesForRoleInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *ListMFADeviceTagsInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.Marker != "" || in.presence.Has(1) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *ListMFADevicesInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.UserName != "" || in.presence.Has(0) {
+		v.Length("userName", in.UserName, 1, 128)
+		v.Name("userName", in.UserName, patternExistingUserName)
+	}
+	if in.Marker != "" || in.presence.Has(1) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *ListOpenIDConnectProviderTagsInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.Marker != "" || in.presence.Has(1) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints, of which it has none.
+func (*ListOpenIDConnectProvidersInput) Validate() error { return nil }
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *ListPoliciesInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -1072,6 +1314,25 @@ func (in *ListUsersInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *ListVirtualMFADevicesInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.AssignmentStatus != "" || in.presence.Has(0) {
+		if !in.AssignmentStatus.Valid() {
+			v.Enum("assignmentStatus", string(in.AssignmentStatus), setAssignmentStatusType)
+		}
+	}
+	if in.Marker != "" || in.presence.Has(1) {
+		v.Length("marker", in.Marker, 1, 320)
+		v.Pattern("marker", in.Marker, patternMarker)
+	}
+	if in.MaxItems != nil {
+		v.Range("maxItems", *in.MaxItems, 1, 1000)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *PutGroupPolicyInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -1183,6 +1444,23 @@ func (in *PutUserPolicyInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *RemoveClientIDFromOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.presence.Has(1) {
+		v.Missing("clientID")
+	} else {
+		v.Length("clientID", in.ClientID, 1, 255)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *RemoveUserFromGroupInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -1197,6 +1475,37 @@ func (in *RemoveUserFromGroupInput) Validate() error {
 	} else {
 		v.Length("userName", in.UserName, 1, 128)
 		v.Name("userName", in.UserName, patternExistingUserName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *ResyncMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("userName")
+	} else {
+		v.Length("userName", in.UserName, 1, 128)
+		v.Name("userName", in.UserName, patternExistingUserName)
+	}
+	if in.presence.Has(1) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.presence.Has(2) {
+		v.Missing("authenticationCode1")
+	} else {
+		v.Length("authenticationCode1", in.AuthenticationCode1, 6, 6)
+		v.Pattern("authenticationCode1", in.AuthenticationCode1, patternAuthenticationCode)
+	}
+	if in.presence.Has(3) {
+		v.Missing("authenticationCode2")
+	} else {
+		v.Length("authenticationCode2", in.AuthenticationCode2, 6, 6)
+		v.Pattern("authenticationCode2", in.AuthenticationCode2, patternAuthenticationCode)
 	}
 	return v.QueryErr()
 }
@@ -1328,6 +1637,57 @@ func (in *SimulatePrincipalPolicyInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *TagMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.Tags == nil {
+		v.Missing("tags")
+	} else {
+		v.Items("tags", len(in.Tags), 0, 50)
+		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("tags", i)
+			in.Tags[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *TagOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.Tags == nil {
+		v.Missing("tags")
+	} else {
+		v.Items("tags", len(in.Tags), 0, 50)
+		for i := range in.Tags {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("tags", i)
+			in.Tags[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *TagPolicyInput) Validate() error {
 	var v wire.Violations
 	v.HideValues()
@@ -1400,6 +1760,43 @@ func (in *TagUserInput) Validate() error {
 			in.Tags[i].validate(&v)
 			v.Leave(outer)
 		}
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *UntagMFADeviceInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("serialNumber")
+	} else {
+		v.Length("serialNumber", in.SerialNumber, 9, 256)
+		v.Pattern("serialNumber", in.SerialNumber, patternSerialNumber)
+	}
+	if in.TagKeys == nil {
+		v.Missing("tagKeys")
+	} else {
+		wire.ListLength(&v, "tagKeys", in.TagKeys, 0, 50)
+		wire.ItemLengths(&v, "tagKeys", in.TagKeys, 1, 128, patternTagKey)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *UntagOpenIDConnectProviderInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.TagKeys == nil {
+		v.Missing("tagKeys")
+	} else {
+		wire.ListLength(&v, "tagKeys", in.TagKeys, 0, 50)
+		wire.ItemLengths(&v, "tagKeys", in.TagKeys, 1, 128, patternTagKey)
 	}
 	return v.QueryErr()
 }
@@ -1520,6 +1917,23 @@ func (in *UpdateGroupInput) Validate() error {
 	if in.NewGroupName != "" || in.presence.Has(2) {
 		v.Length("newGroupName", in.NewGroupName, 1, 128)
 		v.Name("newGroupName", in.NewGroupName, patternGroupName)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *UpdateOpenIDConnectProviderThumbprintInput) Validate() error {
+	var v wire.Violations
+	v.HideValues()
+	if in.presence.Has(0) {
+		v.Missing("openIDConnectProviderArn")
+	} else {
+		v.Length("openIDConnectProviderArn", in.OpenIDConnectProviderARN, 20, 2048)
+	}
+	if in.ThumbprintList == nil {
+		v.Missing("thumbprintList")
+	} else {
+		wire.ItemLengths(&v, "thumbprintList", in.ThumbprintList, 40, 40, nil)
 	}
 	return v.QueryErr()
 }

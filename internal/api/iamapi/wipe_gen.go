@@ -2,6 +2,10 @@
 
 package iamapi
 
+func (*AddClientIDToOpenIDConnectProviderInput) wipe() {}
+
+func (*AddClientIDToOpenIDConnectProviderOutput) wipe() {}
+
 func (*AddUserToGroupInput) wipe() {}
 
 func (*AddUserToGroupOutput) wipe() {}
@@ -28,6 +32,10 @@ func (*CreateGroupInput) wipe() {}
 
 func (*CreateGroupOutput) wipe() {}
 
+func (*CreateOpenIDConnectProviderInput) wipe() {}
+
+func (*CreateOpenIDConnectProviderOutput) wipe() {}
+
 func (*CreatePolicyInput) wipe() {}
 
 func (*CreatePolicyOutput) wipe() {}
@@ -44,6 +52,16 @@ func (*CreateUserInput) wipe() {}
 
 func (*CreateUserOutput) wipe() {}
 
+func (*CreateVirtualMFADeviceInput) wipe() {}
+
+func (out *CreateVirtualMFADeviceOutput) wipe() {
+	out.VirtualMFADevice.wipe()
+}
+
+func (*DeactivateMFADeviceInput) wipe() {}
+
+func (*DeactivateMFADeviceOutput) wipe() {}
+
 func (*DeleteAccessKeyInput) wipe() {}
 
 func (*DeleteAccessKeyOutput) wipe() {}
@@ -55,6 +73,10 @@ func (*DeleteGroupOutput) wipe() {}
 func (*DeleteGroupPolicyInput) wipe() {}
 
 func (*DeleteGroupPolicyOutput) wipe() {}
+
+func (*DeleteOpenIDConnectProviderInput) wipe() {}
+
+func (*DeleteOpenIDConnectProviderOutput) wipe() {}
 
 func (*DeletePolicyInput) wipe() {}
 
@@ -88,6 +110,10 @@ func (*DeleteUserPolicyInput) wipe() {}
 
 func (*DeleteUserPolicyOutput) wipe() {}
 
+func (*DeleteVirtualMFADeviceInput) wipe() {}
+
+func (*DeleteVirtualMFADeviceOutput) wipe() {}
+
 func (*DetachGroupPolicyInput) wipe() {}
 
 func (*DetachGroupPolicyOutput) wipe() {}
@@ -99,6 +125,10 @@ func (*DetachRolePolicyOutput) wipe() {}
 func (*DetachUserPolicyInput) wipe() {}
 
 func (*DetachUserPolicyOutput) wipe() {}
+
+func (*EnableMFADeviceInput) wipe() {}
+
+func (*EnableMFADeviceOutput) wipe() {}
 
 func (*GenerateCredentialReportInput) wipe() {}
 
@@ -135,6 +165,14 @@ func (*GetGroupOutput) wipe() {}
 func (*GetGroupPolicyInput) wipe() {}
 
 func (*GetGroupPolicyOutput) wipe() {}
+
+func (*GetMFADeviceInput) wipe() {}
+
+func (*GetMFADeviceOutput) wipe() {}
+
+func (*GetOpenIDConnectProviderInput) wipe() {}
+
+func (*GetOpenIDConnectProviderOutput) wipe() {}
 
 func (*GetPolicyInput) wipe() {}
 
@@ -196,6 +234,22 @@ func (*ListInstanceProfilesForRoleInput) wipe() {}
 
 func (*ListInstanceProfilesForRoleOutput) wipe() {}
 
+func (*ListMFADeviceTagsInput) wipe() {}
+
+func (*ListMFADeviceTagsOutput) wipe() {}
+
+func (*ListMFADevicesInput) wipe() {}
+
+func (*ListMFADevicesOutput) wipe() {}
+
+func (*ListOpenIDConnectProviderTagsInput) wipe() {}
+
+func (*ListOpenIDConnectProviderTagsOutput) wipe() {}
+
+func (*ListOpenIDConnectProvidersInput) wipe() {}
+
+func (*ListOpenIDConnectProvidersOutput) wipe() {}
+
 func (*ListPoliciesInput) wipe() {}
 
 func (*ListPoliciesOutput) wipe() {}
@@ -232,6 +286,14 @@ func (*ListUsersInput) wipe() {}
 
 func (*ListUsersOutput) wipe() {}
 
+func (*ListVirtualMFADevicesInput) wipe() {}
+
+func (out *ListVirtualMFADevicesOutput) wipe() {
+	for i := range out.VirtualMFADevices {
+		out.VirtualMFADevices[i].wipe()
+	}
+}
+
 func (*PutGroupPolicyInput) wipe() {}
 
 func (*PutGroupPolicyOutput) wipe() {}
@@ -252,9 +314,17 @@ func (*PutUserPolicyInput) wipe() {}
 
 func (*PutUserPolicyOutput) wipe() {}
 
+func (*RemoveClientIDFromOpenIDConnectProviderInput) wipe() {}
+
+func (*RemoveClientIDFromOpenIDConnectProviderOutput) wipe() {}
+
 func (*RemoveUserFromGroupInput) wipe() {}
 
 func (*RemoveUserFromGroupOutput) wipe() {}
+
+func (*ResyncMFADeviceInput) wipe() {}
+
+func (*ResyncMFADeviceOutput) wipe() {}
 
 func (*SetDefaultPolicyVersionInput) wipe() {}
 
@@ -268,6 +338,14 @@ func (*SimulatePrincipalPolicyInput) wipe() {}
 
 func (*SimulatePrincipalPolicyOutput) wipe() {}
 
+func (*TagMFADeviceInput) wipe() {}
+
+func (*TagMFADeviceOutput) wipe() {}
+
+func (*TagOpenIDConnectProviderInput) wipe() {}
+
+func (*TagOpenIDConnectProviderOutput) wipe() {}
+
 func (*TagPolicyInput) wipe() {}
 
 func (*TagPolicyOutput) wipe() {}
@@ -279,6 +357,14 @@ func (*TagRoleOutput) wipe() {}
 func (*TagUserInput) wipe() {}
 
 func (*TagUserOutput) wipe() {}
+
+func (*UntagMFADeviceInput) wipe() {}
+
+func (*UntagMFADeviceOutput) wipe() {}
+
+func (*UntagOpenIDConnectProviderInput) wipe() {}
+
+func (*UntagOpenIDConnectProviderOutput) wipe() {}
 
 func (*UntagPolicyInput) wipe() {}
 
@@ -304,6 +390,10 @@ func (*UpdateGroupInput) wipe() {}
 
 func (*UpdateGroupOutput) wipe() {}
 
+func (*UpdateOpenIDConnectProviderThumbprintInput) wipe() {}
+
+func (*UpdateOpenIDConnectProviderThumbprintOutput) wipe() {}
+
 func (*UpdateRoleInput) wipe() {}
 
 func (*UpdateRoleOutput) wipe() {}
@@ -321,4 +411,12 @@ func (s *AccessKey) wipe() {
 		return
 	}
 	s.SecretAccessKey.Wipe()
+}
+
+func (s *VirtualMFADevice) wipe() {
+	if s == nil {
+		return
+	}
+	s.Base32StringSeed.Wipe()
+	s.QRCodePNG.Wipe()
 }
