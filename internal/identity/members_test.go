@@ -149,6 +149,9 @@ func TestCloseAccount(t *testing.T) {
 	if err == nil && h.works(k.ID) == nil {
 		t.Error("the root user of a closed account works")
 	}
+	if o, err := h.Organization(ctx, ours); err != nil || o == nil || o.Broken == "" || o.Management {
+		t.Errorf("what others can do in it: %+v, %v", o, err)
+	}
 	eventually(t, "refused elsewhere", func() bool { _, _, err := h.other.Credential(ctx, h.key, ""); return err != nil })
 	if a, err := h.Account(ctx, ours); err != nil || a.Closed.IsZero() || a.Organization != org {
 		t.Errorf("the closed account: %+v, %v", a, err)

@@ -181,9 +181,14 @@ func (d *Directory) control(p *OrganizationPolicy) *cachedControl {
 	return &cachedControl{p, d.attached(p.ARN, p.Name, p.Content, p.document())}
 }
 
+// closed is the place of every account that was closed: there, nobody else can
+// do anything either.
+var closed = &call.Organization{Broken: "the account is closed"}
+
 // Organization returns the place of an account in its organization, nil if it
 // is in none. It is shared and not changed. The warm answer costs no read of
-// the store. Errors: ErrNotFound for an unknown account.
+// the store. For an account that is closed, it is one that denies everything.
+// Errors: ErrNotFound for an unknown account.
 func (d *Directory) Organization(ctx context.Context, account string) (*call.Organization, error) {
 	if !arn.IsAccount(account) {
 		return nil, fmt.Errorf("%w: account %q", ErrNotFound, account)
@@ -202,6 +207,9 @@ func (d *Directory) Organization(ctx context.Context, account string) (*call.Org
 // place returns the place of an account, composed once and again when a record
 // that it depends on may have changed.
 func (d *Directory) place(ctx context.Context, a *cachedAccount) (*call.Organization, error) {
+	if !a.Closed.IsZero() {
+		return closed, nil
+	}
 	if a.Organization == "" {
 		return nil, nil
 	}

@@ -190,6 +190,8 @@ func TestIdentitiesRefused(t *testing.T) {
 		"unknown scp":      {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, attached: [x]}]`, "has no policy"},
 		"nothing allowed":  {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, full_access: false}]`, "must be attached"},
 		"unknown parent":   {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, units: [{id: ou-abcd-11111111, name: a, parent: ou-abcd-22222222}]}]`, "stands before"},
+		"same unit":        {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, units: [{id: ou-abcd-11111111, name: a}, {id: ou-abcd-22222222, name: a}]}]`, "stands in line"},
+		"AWS's scp":        {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, policies: [{id: p-11111111, name: FullAWSAccess, type: SERVICE_CONTROL_POLICY, document: "{}"}]}]`, "already"},
 		"organization id":  {`organizations: [{id: x, management: "999988887777", root: r-abcd}]`, "the id of an organization"},
 	} {
 		if _, err := seed.Parse([]byte(tt.text), lookup); err == nil || !strings.Contains(err.Error(), tt.want) {

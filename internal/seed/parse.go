@@ -869,6 +869,9 @@ func (p *parser) checkOrganization(o *organization, once func(line int, what, na
 		if known[c.name] || known[c.id] {
 			p.failAt(c.line, "a name or id stands twice")
 		}
+		if c.name == "FullAWSAccess" || c.name == "RCPFullAWSAccess" {
+			p.failAt(c.line, "every organization has a policy %s already", c.name)
+		}
 		known[c.name], known[c.id] = true, true
 		switch c.kind {
 		case identity.ServiceControlPolicy:
@@ -914,6 +917,7 @@ func (p *parser) checkOrganization(o *organization, once func(line int, what, na
 			p.failAt(u.line, "the id of a unit is ou-, the root's without r-, and - with 8 to 32 lower-case letters and digits")
 		}
 		once(u.line, "unit", u.id)
+		once(u.line, "unit under "+u.parent, u.name)
 		parents[u.id] = true
 		attached(u.line, u.at)
 	}
