@@ -286,11 +286,15 @@ func (s *Service) build(ctx context.Context, b *builder) (*question, error) {
 	if b.err != nil {
 		return nil, nil
 	}
-	account := b.draft.account
-	if b.caller.Account != account {
-		b.mistake("the principal is of account %s, and only those of your own, %s, can be asked for", b.caller.Account, account)
+	account := b.caller.Account
+	switch ok, err := s.mayAsk(ctx, b.draft.account, account); {
+	case err != nil:
+		return nil, err
+	case !ok:
+		b.mistake("the principal is of account %s, and only those of your own, %s, can be asked for", account, b.draft.account)
 		return nil, nil
 	}
+	b.draft.account = account
 	alias, err := s.name(ctx, b)
 	if err != nil || b.err != nil {
 		return nil, err

@@ -167,24 +167,24 @@ func (d *Denials) drop(n *denial) {
 // errNoDenial: none is kept of the request.
 var errNoDenial = errors.New("explain: no such denial")
 
-// find returns the denial of a request of an account.
-func (d *Denials) find(account, id string) (*entry, error) {
+// find returns the denial of a request, and the account of who made it.
+func (d *Denials) find(id string) (account string, _ *entry, err error) {
 	d.mu.Lock()
 	n := d.kept[id]
 	d.mu.Unlock()
-	if n == nil || n.account != account {
-		return nil, errNoDenial
+	if n == nil {
+		return "", nil, errNoDenial
 	}
 	text, err := d.box.Open(seal.Tokens, denialAAD(id), n.sealed)
 	if err != nil {
-		return nil, fmt.Errorf("opening a denial: %w", err)
+		return "", nil, fmt.Errorf("opening a denial: %w", err)
 	}
 	defer clear(text)
 	e := new(entry)
 	if err := json.Unmarshal(text, e); err != nil {
-		return nil, fmt.Errorf("opening a denial: %w", err)
+		return "", nil, fmt.Errorf("opening a denial: %w", err)
 	}
-	return e, nil
+	return n.account, e, nil
 }
 
 // Recorder keeps the records of calls, as server.Recorder says.

@@ -43,7 +43,8 @@ type change struct {
 
 const added = -1
 
-// propose fills in the changes that would allow what d denies.
+// propose fills in the changes that would allow what d denies, all of whose layers
+// the caller may see.
 func (s *Service) propose(eyes *sight, q *question, d *authz.Decision, out *keyreeveapi.ExplainOutput) error {
 	ctx := eyes.ctx
 	first := d
@@ -52,18 +53,6 @@ func (s *Service) propose(eyes *sight, q *question, d *authz.Decision, out *keyr
 	for !d.Allowed {
 		if len(made) == maxSteps {
 			out.Notes = append(out.Notes, "It takes more changes than are told here.")
-			break
-		}
-		hidden, err := eyes.layer(first, d.Layer)
-		if err != nil {
-			return err
-		}
-		if hidden != "" {
-			if len(made) == 0 {
-				out.Notes = append(out.Notes, "What it takes to change is not shown: "+hidden+".")
-			} else {
-				out.Notes = append(out.Notes, "It may take more, in policies that are not shown.")
-			}
 			break
 		}
 		step, note, err := s.step(ctx, eyes.c.Time, q, made, d, origins)
@@ -100,26 +89,6 @@ func (s *Service) propose(eyes *sight, q *question, d *authz.Decision, out *keyr
 		out.Changes = append(out.Changes, made[i].told(q, first))
 	}
 	return nil
-}
-
-// layer says why a layer is not shown; empty if it is.
-func (e *sight) layer(d *authz.Decision, t authz.LayerType) (string, error) {
-	if t == authz.ResourceBased && e.q.foreign {
-		return "the resource is of account " + e.q.resource.Account, nil
-	}
-	found := false
-	for i := range d.Layers {
-		if l := &d.Layers[i]; l.Type == t {
-			found = true
-			if hidden, err := e.of(l); hidden != "" || err != nil {
-				return hidden, err
-			}
-		}
-	}
-	if !found {
-		return e.of(&authz.Layer{Type: t})
-	}
-	return "", nil
 }
 
 // try decides the question with changes. Origins tell for each policy that is

@@ -29,7 +29,8 @@ type Options struct {
 // concurrently.
 //
 // What an account's principals may do, and what was denied them, is explained
-// to callers of that account who are allowed keyreeve:Explain. Of the decision
+// to callers of that account, and of the one that manages its organization, who
+// are allowed keyreeve:Explain. Of the decision
 // they learn what AWS's message says. A layer of policies they are shown if
 // they may read all of its documents themselves, by the action that reads them;
 // a change of a policy likewise. What is another account's is not looked at.
@@ -97,20 +98,40 @@ func (s *Service) explain(ctx context.Context, c *call.Call, in *keyreeveapi.Exp
 		}
 		return s.report(ctx, c, q, nil, out)
 	}
-	e, err := s.o.Denials.find(account, in.RequestID)
+	of, e, err := s.o.Denials.find(in.RequestID)
 	if err != nil {
 		return err
+	}
+	switch ok, err := s.mayAsk(ctx, account, of); {
+	case err != nil:
+		return err
+	case !ok:
+		return errNoDenial
 	}
 	out.Denial = &keyreeveapi.ExplainedDenial{RequestID: in.RequestID, Time: keyreeveapi.Time{Time: e.Time}, Text: e.Text}
 	if e.Asked.Hidden {
 		s.hidden(e, out)
 		return nil
 	}
-	q, err := s.again(ctx, in.RequestID, account, e)
+	q, err := s.again(ctx, in.RequestID, of, e)
 	if err != nil {
 		return err
 	}
 	return s.report(ctx, c, q, e, out)
+}
+
+// mayAsk reports whether an account's callers may ask about principals of
+// another: of their own account, or of one of the organization that theirs
+// manages, whose policies they may see.
+func (s *Service) mayAsk(ctx context.Context, account, of string) (bool, error) {
+	if account == of {
+		return account != "", nil
+	}
+	o, err := s.o.Directory.Organization(ctx, of)
+	if errors.Is(err, identity.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && o != nil && o.Master == account, err
 }
 
 // hidden reports a denial on something that is not there or that another
@@ -159,16 +180,24 @@ func (s *Service) report(ctx context.Context, c *call.Call, q *question, e *entr
 	if q.foreign {
 		s.foreign(q, d, e, out)
 	}
+	hidden := make(map[authz.LayerType]string)
 	for i := range d.Layers {
 		l := &d.Layers[i]
 		if q.foreign && (l.Type == authz.ResourceBased || l.Type == authz.ResourceControl) {
 			continue
 		}
-		hidden, err := eyes.of(l)
+		why, err := eyes.of(l)
 		if err != nil {
 			return err
 		}
-		out.Layers = append(out.Layers, explained(l, hidden))
+		if hidden[l.Type] != "" {
+			continue // told already
+		}
+		if why != "" {
+			hidden[l.Type] = why
+			out.Layers = slices.DeleteFunc(out.Layers, func(told keyreeveapi.ExplainedLayer) bool { return told.Layer == layerName(l.Type) })
+		}
+		out.Layers = append(out.Layers, explained(l, why))
 	}
 	if q.foreign {
 		out.Layers = append(out.Layers, keyreeveapi.ExplainedLayer{
@@ -186,7 +215,28 @@ func (s *Service) report(ctx context.Context, c *call.Call, q *question, e *entr
 	if d.Allowed || q.foreign && !authz.Shared(q.action) {
 		return nil
 	}
-	return s.propose(eyes, asked, d, out)
+	if len(hidden) == 0 {
+		return s.propose(eyes, asked, d, out)
+	}
+	// What is not shown is taken to allow: what remains tells nothing of it.
+	blind, err := asked.blind(hidden)
+	if err != nil {
+		return err
+	}
+	rest, err := blind.decide(ctx, s.az)
+	if err != nil {
+		return err
+	}
+	if err := s.propose(eyes, blind, rest, out); err != nil {
+		return err
+	}
+	out.Complete = false
+	if why := hidden[d.Layer]; why != "" {
+		out.Notes = append(out.Notes, "What it takes to change in the "+layerTitles[layerName(d.Layer)]+" is not shown: "+why+".")
+	} else {
+		out.Notes = append(out.Notes, "It may take more, in policies that are not shown.")
+	}
+	return nil
 }
 
 // foreign says what is decided on another account's resource, without looking
@@ -208,7 +258,7 @@ func (s *Service) foreign(q *question, d *authz.Decision, e *entry, out *keyreev
 }
 
 func (s *Service) grants(eyes *sight, d *authz.Decision, out *keyreeveapi.ExplainOutput) error {
-	if len(d.Grants) == 0 || eyes.q.foreign {
+	if eyes.q.foreign || eyes.q.resource.Grants == nil {
 		return nil
 	}
 	why, err := eyes.allowed("kms:ListGrants", eyes.q.resource)
@@ -216,7 +266,7 @@ func (s *Service) grants(eyes *sight, d *authz.Decision, out *keyreeveapi.Explai
 		return err
 	}
 	if why != "" {
-		out.Notes = append(out.Notes, "There may be grants, which you may not list: "+why+".")
+		out.Notes = append(out.Notes, "Grants are not shown: "+why+".")
 		return nil
 	}
 	for _, g := range d.Grants {
@@ -289,21 +339,25 @@ func (e *sight) allowed(action string, r *authz.Resource) (why string, err error
 
 // of says why a layer is not shown to the caller; empty if it is.
 func (e *sight) of(l *authz.Layer) (why string, err error) {
-	own := e.q.call.Caller
+	own, account := e.q.call.Caller, e.c.Caller.Account
 	switch l.Type {
 	case authz.ServiceControl, authz.ResourceControl:
 		o := own.Organization
-		if o == nil || o.Master != e.c.Caller.Account {
+		if o == nil || o.Master != account {
 			return "it is for the organization's management account to see", nil
 		}
 	case authz.ResourceBased:
-		if e.q.foreign {
+		if e.q.foreign || e.q.resource.Account != account {
 			return "the resource is of account " + e.q.resource.Account, nil
 		}
 		if strings.Contains(e.q.resource.ARN, ":role/") {
 			return e.allowed("iam:GetRole", e.q.resource)
 		}
 		return e.allowed("kms:GetKeyPolicy", e.q.resource)
+	case authz.Boundary, authz.Session, authz.Identity:
+		if own.Account != account {
+			return "they are of account " + own.Account, nil
+		}
 	}
 	for i := range l.Policies {
 		if why, err = e.policy(l.Type, &l.Policies[i]); why != "" || err != nil {
@@ -416,4 +470,50 @@ func (q *question) shared() (*question, error) {
 	}
 	other.resource = &r
 	return &other, nil
+}
+
+// blind is the question with layers that allow everything in the place of those
+// that the caller may not see.
+func (q *question) blind(hidden map[authz.LayerType]string) (*question, error) {
+	other, _, err := q.with(nil)
+	if err != nil {
+		return nil, err
+	}
+	other.foreign = q.foreign
+	all := func(t policy.Type) (call.Attached, error) {
+		who := ""
+		if t == policy.Endpoint {
+			who = `"Principal":"*",`
+		}
+		p, err := policy.Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Allow",`+who+`"Action":"*","Resource":"*"}}`, policy.Options{Type: t})
+		return call.Attached{Policy: p}, err
+	}
+	p := other.call.Caller
+	for t := range hidden {
+		switch t {
+		case authz.ServiceControl:
+			p.Organization.ServiceControl, p.Organization.Broken = nil, ""
+		case authz.ResourceControl:
+			p.Organization.ResourceControl, p.Organization.Broken = nil, ""
+		case authz.Endpoint:
+			other.call.Endpoint.Policy, err = all(policy.Endpoint)
+		case authz.ResourceBased:
+			var shares *question
+			if shares, err = other.shared(); err == nil {
+				other.resource.Policy = shares.resource.Policy
+			}
+		case authz.Boundary:
+			p.Policies.Boundary = nil
+		case authz.Session:
+			p.Policies.Session, p.Policies.Limited = nil, false
+		case authz.Identity:
+			p.Policies.Identity = make([]call.Attached, 1)
+			p.Policies.Identity[0], err = all(policy.Identity)
+			p.Policies.Broken = ""
+		}
+		if err != nil {
+			return nil, fmt.Errorf("leaving out what is not shown: %w", err)
+		}
+	}
+	return other, nil
 }
