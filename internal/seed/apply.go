@@ -32,8 +32,16 @@ type Count struct {
 // Counts returns the counts in the order in which things are made.
 func (m Made) Counts() []Count {
 	return []Count{
-		{"accounts", m.Accounts}, {"regions", m.Regions}, {"organizations", m.Organizations}, {"policies", m.Policies}, {"groups", m.Groups}, {"users", m.Users},
-		{"roles", m.Roles}, {"accessKeys", m.AccessKeys}, {"keys", m.Keys}, {"aliases", m.Aliases},
+		{"accounts", m.Accounts},
+		{"regions", m.Regions},
+		{"organizations", m.Organizations},
+		{"policies", m.Policies},
+		{"groups", m.Groups},
+		{"users", m.Users},
+		{"roles", m.Roles},
+		{"accessKeys", m.AccessKeys},
+		{"keys", m.Keys},
+		{"aliases", m.Aliases},
 	}
 }
 
@@ -116,13 +124,16 @@ type enabled struct {
 func (a *account) seedName() string      { return "account " + a.id }
 func (e *enabled) seedName() string      { return "region " + e.account + "/" + e.region }
 func (o *organization) seedName() string { return "organization " + o.id }
-func (m *managed) seedName() string      { return "policy " + m.account + "/" + strings.ToLower(m.name) }
-func (g *group) seedName() string        { return "group " + g.account + "/" + strings.ToLower(g.name) }
-func (u *user) seedName() string         { return "user " + u.account + "/" + strings.ToLower(u.name) }
-func (r *role) seedName() string         { return "role " + r.account + "/" + strings.ToLower(r.name) }
-func (k *accessKey) seedName() string    { return "access key " + k.id }
-func (k *key) seedName() string          { return "key " + k.account + "/" + k.region + "/" + k.id }
-func (a *alias) seedName() string        { return "alias " + a.account + "/" + a.region + "/" + a.name }
+func (m *managed) seedName() string { return "policy " + m.account + "/" + strings.ToLower(m.name) }
+
+func (g *group) seedName() string { return "group " + g.account + "/" + strings.ToLower(g.name) }
+
+func (u *user) seedName() string { return "user " + u.account + "/" + strings.ToLower(u.name) }
+
+func (r *role) seedName() string      { return "role " + r.account + "/" + strings.ToLower(r.name) }
+func (k *accessKey) seedName() string { return "access key " + k.id }
+func (k *key) seedName() string       { return "key " + k.account + "/" + k.region + "/" + k.id }
+func (a *alias) seedName() string     { return "alias " + a.account + "/" + a.region + "/" + a.name }
 
 // permit is a permit for the work that the operator orders with a seed file.
 func permit(action string, r authz.Resource) authz.Permit {
