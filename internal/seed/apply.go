@@ -124,7 +124,7 @@ type enabled struct {
 func (a *account) seedName() string      { return "account " + a.id }
 func (e *enabled) seedName() string      { return "region " + e.account + "/" + e.region }
 func (o *organization) seedName() string { return "organization " + o.id }
-func (m *managed) seedName() string { return "policy " + m.account + "/" + strings.ToLower(m.name) }
+func (m *managed) seedName() string      { return "policy " + m.account + "/" + strings.ToLower(m.name) }
 
 func (g *group) seedName() string { return "group " + g.account + "/" + strings.ToLower(g.name) }
 
