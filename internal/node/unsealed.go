@@ -123,12 +123,15 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		},
 		n.operatorService(az, u, installation.Account),
 	}
-	if err := n.server.Unseal(server.Backend{Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit)}); err != nil {
+	if err := n.server.Unseal(server.Backend{
+		Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit), Used: u.directory.NoteUse,
+	}); err != nil {
 		return fmt.Errorf("beginning to serve: %w", err)
 	}
 	var jobs context.Context
 	jobs, u.stop = context.WithCancel(context.Background())
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
+	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
 	n.open.Store(u)
 	return nil

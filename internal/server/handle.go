@@ -204,6 +204,9 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	}
 	c.Caller = id.caller
 	back, svc := id.backend, id.service
+	if back.used != nil {
+		back.used(c)
+	}
 	var prefix, name string
 	switch svc.protocol {
 	case Query:

@@ -161,11 +161,14 @@ type Recorder interface {
 	Err() error
 }
 
-// A Backend is what an unsealed server works with. All of it is needed.
+// A Backend is what an unsealed server works with. All of it is needed but Used.
 type Backend struct {
 	Services    []Service // the first is named to who signs for none of them
 	Credentials Credentials
 	Audit       Recorder
+	// Used is told of every call whose caller has proved to be who it says,
+	// before it is routed; nil for nobody. It must be quick.
+	Used func(c *call.Call)
 }
 
 // Limits bound what clients can ask for. The zero value means the defaults.
@@ -305,7 +308,8 @@ type backend struct {
 	services    []*service
 	credentials Credentials
 	audit       Recorder
-	running     atomic.Int64 // calls that have begun and are not on record yet
+	used        func(c *call.Call) // nil for nobody
+	running     atomic.Int64       // calls that have begun and are not on record yet
 }
 
 // enter counts a call that begins, unless b is no longer what is served.
@@ -353,7 +357,7 @@ func (s *Server) Unseal(b Backend) error {
 	if len(b.Services) == 0 || b.Credentials == nil || b.Audit == nil {
 		return errors.New("server: a backend needs services, credentials and an audit log")
 	}
-	resolved := &backend{credentials: b.Credentials, audit: b.Audit}
+	resolved := &backend{credentials: b.Credentials, audit: b.Audit, used: b.Used}
 	for _, svc := range b.Services {
 		set(&svc.Skew, DefaultSkew)
 		set(&svc.MaxBody, DefaultMaxBody)
