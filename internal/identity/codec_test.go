@@ -31,6 +31,7 @@ func FuzzRecords(f *testing.F) {
 		{record.KindAccessKey, "v1/akid/AKIAIOSFODNN7EXAMPLE", 1, nil},
 		{record.KindOrganization, "v1/org/o-0123456789", 2, nil},
 		{record.KindUnit, "v1/ou/o-0123456789/ou-root-01234567", 2, nil},
+		{record.KindAccountRequest, "v1/newacct/o-0123456789/car-0123456789", 1, identity.AccountRequestSeed()},
 		{record.KindSystem, "v1/sys/identity", 2, nil},
 		{record.KindSystem, "v1/sys/seeded", 1, nil},
 		{0, "a session token", 1, identity.TicketSeed()},
@@ -148,6 +149,46 @@ func TestVersion1(t *testing.T) {
 		t.Errorf("UserByID = %+v, %v", got, err)
 	}
 	if err := f.DetachPolicy(ctx, identity.Entity{Kind: identity.UserEntity, Account: ours, Name: "administrator"}, call.AdministratorAccess); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOrganizationVersion1 reads the records of organizations that were made
+// before they had tags.
+func TestOrganizationVersion1(t *testing.T) {
+	f := open(t)
+	ctx := t.Context()
+	made := time.Date(2026, 11, 1, 2, 3, 4, 5e6, time.UTC)
+	begin := func(version byte) *version1 { return &version1{b: []byte{version}} }
+	tx := f.rs.Begin()
+	tx.Create(record.KindAccount, "v1/acct/"+ours, begin(2).flag(1).text("management").time(made).list().time(time.Time{}).text(org).text(root).list(identity.FullAWSAccess).b)
+	tx.Create(record.KindAccount, "v1/acct/"+theirs, begin(2).flag(0).text("theirs").time(made).list().time(time.Time{}).text(org).text(unitOne).list(identity.FullAWSAccess, "p-denykms1").b)
+	tx.Create(record.KindOrganization, "v1/org/"+org, begin(1).text(root).text(ours).list(string(identity.ServiceControlPolicy)).time(made).list(identity.FullAWSAccess).b)
+	tx.Create(record.KindUnit, "v1/ou/"+org+"/"+unitOne, begin(1).text("one").text(root).time(made).list(identity.FullAWSAccess).b)
+	tx.Create(record.KindOrgPolicy, "v1/orgpolicy/"+org+"/p-denykms1", begin(1).text(string(identity.ServiceControlPolicy)).text("p").text("").text(deny("kms:*")).text(ours).b)
+	if _, err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	o, err := f.Organization(ctx, theirs)
+	if err != nil || o.Broken != "" || len(o.ServiceControl) != 3 || len(o.ServiceControl[2]) != 2 {
+		t.Fatalf("Organization = %+v, %v", o, err)
+	}
+	a, err := f.Account(ctx, theirs)
+	if err != nil || !a.Closed.IsZero() || a.Made || a.Email != "" || !a.NotBefore.IsZero() {
+		t.Errorf("Account = %+v, %v", a, err)
+	}
+	for _, id := range []string{root, unitOne, theirs, "p-denykms1"} {
+		if err := f.TagOrganization(ctx, org, id, []identity.Tag{{Name: "k", Value: "v"}}); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		if tags, err := f.OrganizationTags(ctx, org, id); err != nil || len(tags) != 1 {
+			t.Errorf("%s: %v, %v", id, tags, err)
+		}
+	}
+	if err := f.MoveAccount(ctx, org, theirs, unitOne, root); err != nil {
+		t.Error(err)
+	}
+	if err := f.DeleteUnit(ctx, org, unitOne); err != nil {
 		t.Error(err)
 	}
 }

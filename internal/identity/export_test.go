@@ -86,3 +86,9 @@ func (d *Directory) Sessions() int {
 	}
 	return n
 }
+
+// AccountRequestSeed is the value of the record of a request for an account.
+func AccountRequestSeed() []byte {
+	r := AccountRequest{Email: "a@example.com", Name: "a", Role: "r", Tags: []Tag{{Name: "k", Value: "v"}}, State: AccountSucceeded, Account: "111122223333"}
+	return r.encode()
+}

@@ -36,6 +36,18 @@ func TestFaults(t *testing.T) {
 			_, err := h.CreateUnit(ctx, identity.Unit{Organization: org, Name: "new", Parent: root})
 			return err
 		},
+		"RenameUnit":  func(h *house) error { return h.RenameUnit(ctx, org, unitTwo, "new") },
+		"MoveAccount": func(h *house) error { return h.MoveAccount(ctx, org, ours, unitTwo, unitOne) },
+		"RequestAccount": func(h *house) error {
+			_, err := h.RequestAccount(ctx, identity.AccountRequest{Organization: org, Email: "new@example.com", Name: "new"})
+			return err
+		},
+		"SettleAccountRequests":    func(h *house) error { return h.SettleAccountRequests(ctx) },
+		"CloseAccount":             func(h *house) error { return h.CloseAccount(ctx, org, ours) },
+		"RemoveAccount":            func(h *house) error { return h.RemoveAccount(ctx, org, ours) },
+		"AttachOrganizationPolicy": func(h *house) error { return h.AttachOrganizationPolicy(ctx, org, "p-denykms1", ours) },
+		"DeleteOrganizationPolicy": func(h *house) error { return h.DeleteOrganizationPolicy(ctx, org, "p-denykms1") },
+		"EnablePolicyType":         func(h *house) error { return h.EnablePolicyType(ctx, org, identity.ResourceControlPolicy) },
 	}
 	setup := func(t *testing.T) *house {
 		h := organized(t)
@@ -46,6 +58,10 @@ func TestFaults(t *testing.T) {
 		h.ok(err)
 		h.ok(h.AddUserToGroup(ctx, ours, "staff", "alice"))
 		h.role("worker", trusting(ours))
+		h.control("p-denykms1", identity.ServiceControlPolicy, deny("kms:*"))
+		h.ok(h.DisablePolicyType(ctx, org, identity.ResourceControlPolicy))
+		_, err = h.RequestAccount(ctx, identity.AccountRequest{Organization: org, Email: "a@example.com", Name: "a"})
+		h.ok(err)
 		return h
 	}
 	records := func(h *house) string {
@@ -75,7 +91,7 @@ func TestFaults(t *testing.T) {
 				return 0, false, broken
 			}
 			err := change(h)
-			if name == "DeleteUser" {
+			if name == "DeleteUser" || name == "DeleteOrganizationPolicy" {
 				// Nothing that stands there shows who has deleted it.
 				h.wants("a lost answer to mere deletions", err, record.ErrUnsettled)
 			} else {
