@@ -26,6 +26,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
+	"github.com/keyreeve/keyreeve/internal/rolesanywhere"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/seed"
@@ -90,7 +91,8 @@ type Node struct {
 	cert    *tlscert.Source // nil without TLS
 	certDir string          // to be removed at the end, or empty
 	server  *server.Server
-	control *operator.Control // nil if the node is ephemeral
+	control *operator.Control    // nil if the node is ephemeral
+	trust   *rolesanywhere.Trust // nil if no certificates are trusted
 	started time.Time
 	main    net.Listener
 	plain   net.Listener // nil if there is none
@@ -150,6 +152,9 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	}()
 	if err := n.readSeed(); err != nil {
 		return nil, err
+	}
+	if err := n.openTrust(); err != nil {
+		return nil, fmt.Errorf("reading whose certificates are trusted: %w", err)
 	}
 	if err := n.openData(ctx); err != nil {
 		return nil, err

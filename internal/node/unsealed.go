@@ -123,6 +123,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		},
 		n.operatorService(az, u, installation.Account),
 	}
+	services = append(services, n.certificateService(az, u.directory)...)
 	if err := n.server.Unseal(server.Backend{
 		Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit), Used: u.directory.NoteUse,
 	}); err != nil {
