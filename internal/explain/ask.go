@@ -54,7 +54,7 @@ func (s *Service) again(ctx context.Context, id, account string, e *entry) (*que
 	}
 	q := &question{
 		call: &call.Call{
-			ID: id, Time: e.Time, Region: e.Region, Service: e.Service, Source: e.Source, UserAgent: e.UserAgent, TLS: e.TLS, Caller: p,
+			ID: id, Time: e.Time, Region: e.Region, Service: e.Service, Source: e.Source, UserAgent: e.UserAgent, TLS: e.TLS, MFA: e.MFA, Caller: p,
 		},
 		action:  n.Action,
 		request: &authz.Request{Context: stringPairs(n.Context), GrantTokens: n.Grants},

@@ -66,6 +66,7 @@ type entry struct {
 	Source    netip.AddrPort
 	UserAgent string
 	TLS       call.TLS
+	MFA       time.Time // as in call.Call
 	Operation string
 	Text      string // the answer's message
 
@@ -96,7 +97,7 @@ func (d *Denials) Keep(c *call.Call) {
 		return
 	}
 	e := entry{
-		Time: c.Time, Region: c.Region, Service: c.Service, Source: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, Text: c.Failure.Message, Asked: *n,
+		Time: c.Time, Region: c.Region, Service: c.Service, Source: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, MFA: c.MFA, Text: c.Failure.Message, Asked: *n,
 		Caller: bearer{
 			Kind: p.Kind, ARN: p.ARN, EntityARN: p.EntityARN, EntityID: p.EntityID, Issuer: p.Issuer, AccessKey: p.AccessKeyID, Session: p.Session, Limited: p.Policies.Limited,
 		},
