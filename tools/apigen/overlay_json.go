@@ -44,6 +44,7 @@ var organizationsOverlay = jsonOverlay{
 		"CreatePolicy", "UpdatePolicy", "DeletePolicy", "DescribePolicy", "ListPolicies",
 		"AttachPolicy", "DetachPolicy", "ListPoliciesForTarget", "ListTargetsForPolicy", "DescribeEffectivePolicy",
 		"TagResource", "UntagResource", "ListTagsForResource",
+		"ListAWSServiceAccessForOrganization", "ListDelegatedAdministrators",
 	},
 	readOnlyPrefixes: []string{"Describe", "List"},
 	masked:           []string{"Email", "AccountName", "CreateAccountName"},

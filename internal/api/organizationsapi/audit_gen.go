@@ -335,6 +335,24 @@ func (out *EnablePolicyTypeOutput) AppendAudit(b []byte) []byte {
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListAWSServiceAccessForOrganizationInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.NextToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "nextToken"), in.NextToken)
+	}
+	if in.MaxResults != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxResults"), *in.MaxResults)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListAWSServiceAccessForOrganizationOutput) AppendAudit(b []byte) []byte {
+	return append(b, "null"...)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *ListAccountsInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')
@@ -409,6 +427,25 @@ func (in *ListCreateAccountStatusInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit appends what CloudTrail's responseElements shows.
 func (*ListCreateAccountStatusOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *ListDelegatedAdministratorsInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.ServicePrincipal != "" {
+		b = wire.AppendString(wire.AppendName(b, "servicePrincipal"), in.ServicePrincipal)
+	}
+	if in.NextToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "nextToken"), in.NextToken)
+	}
+	if in.MaxResults != nil {
+		b = wire.AppendInt(wire.AppendName(b, "maxResults"), *in.MaxResults)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (*ListDelegatedAdministratorsOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *ListOrganizationalUnitsForParentInput) AppendAudit(b []byte) []byte {

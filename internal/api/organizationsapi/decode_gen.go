@@ -792,6 +792,52 @@ func (out *EnablePolicyTypeOutput) decode(r *wire.Reader) {
 }
 
 // DecodeJSON reads in from an awsJson1_1 body. The error is a SerializationException.
+func (in *ListAWSServiceAccessForOrganizationInput) DecodeJSON(b []byte) error {
+	*in = ListAWSServiceAccessForOrganizationInput{}
+	r := wire.NewReader(b)
+	if r.Root() {
+		in.decode(&r)
+	}
+	return r.Close()
+}
+
+func (in *ListAWSServiceAccessForOrganizationInput) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "NextToken":
+			in.NextToken = in.presence.Optional(r, 0)
+		case "MaxResults":
+			in.MaxResults = r.Int()
+		default:
+			r.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads out from an awsJson1_1 body. The error is a SerializationException.
+func (out *ListAWSServiceAccessForOrganizationOutput) DecodeJSON(b []byte) error {
+	*out = ListAWSServiceAccessForOrganizationOutput{}
+	r := wire.NewReader(b)
+	if r.Root() {
+		out.decode(&r)
+	}
+	return r.Close()
+}
+
+func (out *ListAWSServiceAccessForOrganizationOutput) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "EnabledServicePrincipals":
+			out.EnabledServicePrincipals = readEnabledServicePrincipals(r)
+		case "NextToken":
+			out.NextToken, _ = r.String()
+		default:
+			r.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads in from an awsJson1_1 body. The error is a SerializationException.
 func (in *ListAccountsInput) DecodeJSON(b []byte) error {
 	*in = ListAccountsInput{}
 	r := wire.NewReader(b)
@@ -977,6 +1023,54 @@ func (out *ListCreateAccountStatusOutput) decode(r *wire.Reader) {
 		switch string(r.Name()) {
 		case "CreateAccountStatuses":
 			out.CreateAccountStatuses = readCreateAccountStatuses(r)
+		case "NextToken":
+			out.NextToken, _ = r.String()
+		default:
+			r.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads in from an awsJson1_1 body. The error is a SerializationException.
+func (in *ListDelegatedAdministratorsInput) DecodeJSON(b []byte) error {
+	*in = ListDelegatedAdministratorsInput{}
+	r := wire.NewReader(b)
+	if r.Root() {
+		in.decode(&r)
+	}
+	return r.Close()
+}
+
+func (in *ListDelegatedAdministratorsInput) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "ServicePrincipal":
+			in.ServicePrincipal = in.presence.Optional(r, 0)
+		case "NextToken":
+			in.NextToken = in.presence.Optional(r, 1)
+		case "MaxResults":
+			in.MaxResults = r.Int()
+		default:
+			r.Skip()
+		}
+	}
+}
+
+// DecodeJSON reads out from an awsJson1_1 body. The error is a SerializationException.
+func (out *ListDelegatedAdministratorsOutput) DecodeJSON(b []byte) error {
+	*out = ListDelegatedAdministratorsOutput{}
+	r := wire.NewReader(b)
+	if r.Root() {
+		out.decode(&r)
+	}
+	return r.Close()
+}
+
+func (out *ListDelegatedAdministratorsOutput) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "DelegatedAdministrators":
+			out.DelegatedAdministrators = readDelegatedAdministrators(r)
 		case "NextToken":
 			out.NextToken, _ = r.String()
 		default:
@@ -1683,6 +1777,40 @@ func (s *CreateAccountStatus) decode(r *wire.Reader) {
 	}
 }
 
+func readDelegatedAdministrator(r *wire.Reader) *DelegatedAdministrator {
+	if !r.Object() {
+		return nil
+	}
+	s := new(DelegatedAdministrator)
+	s.decode(r)
+	return s
+}
+
+func (s *DelegatedAdministrator) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "Id":
+			s.ID, _ = r.String()
+		case "Arn":
+			s.ARN, _ = r.String()
+		case "Email":
+			s.Email, _ = r.String()
+		case "Name":
+			s.Name, _ = r.String()
+		case "Status":
+			s.Status = wire.ReadEnum(r, internAccountStatus)
+		case "JoinedMethod":
+			s.JoinedMethod = wire.ReadEnum(r, internAccountJoinedMethod)
+		case "JoinedTimestamp":
+			s.JoinedTimestamp = r.Time()
+		case "DelegationEnabledDate":
+			s.DelegationEnabledDate = r.Time()
+		default:
+			r.Skip()
+		}
+	}
+}
+
 func readEffectivePolicy(r *wire.Reader) *EffectivePolicy {
 	if !r.Object() {
 		return nil
@@ -1703,6 +1831,28 @@ func (s *EffectivePolicy) decode(r *wire.Reader) {
 			s.TargetID, _ = r.String()
 		case "PolicyType":
 			s.PolicyType = wire.ReadEnum(r, internEffectivePolicyType)
+		default:
+			r.Skip()
+		}
+	}
+}
+
+func readEnabledServicePrincipal(r *wire.Reader) *EnabledServicePrincipal {
+	if !r.Object() {
+		return nil
+	}
+	s := new(EnabledServicePrincipal)
+	s.decode(r)
+	return s
+}
+
+func (s *EnabledServicePrincipal) decode(r *wire.Reader) {
+	for r.Member() {
+		switch string(r.Name()) {
+		case "ServicePrincipal":
+			s.ServicePrincipal, _ = r.String()
+		case "DateEnabled":
+			s.DateEnabled = r.Time()
 		default:
 			r.Skip()
 		}
@@ -1974,6 +2124,34 @@ func readCreateAccountStatuses(r *wire.Reader) []CreateAccountStatus {
 	for r.Item() && r.Room(len(list)) {
 		if r.Object() {
 			list = append(list, CreateAccountStatus{})
+			list[len(list)-1].decode(r)
+		}
+	}
+	return list
+}
+
+func readDelegatedAdministrators(r *wire.Reader) []DelegatedAdministrator {
+	if !r.List() {
+		return nil
+	}
+	list := []DelegatedAdministrator{}
+	for r.Item() && r.Room(len(list)) {
+		if r.Object() {
+			list = append(list, DelegatedAdministrator{})
+			list[len(list)-1].decode(r)
+		}
+	}
+	return list
+}
+
+func readEnabledServicePrincipals(r *wire.Reader) []EnabledServicePrincipal {
+	if !r.List() {
+		return nil
+	}
+	list := []EnabledServicePrincipal{}
+	for r.Item() && r.Room(len(list)) {
+		if r.Object() {
+			list = append(list, EnabledServicePrincipal{})
 			list[len(list)-1].decode(r)
 		}
 	}

@@ -365,6 +365,35 @@ func (out *EnablePolicyTypeOutput) AppendJSON(b []byte) []byte {
 }
 
 // AppendJSON appends in as an awsJson1_1 body.
+func (in *ListAWSServiceAccessForOrganizationInput) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	if in.NextToken != "" || in.presence.Has(0) {
+		b = wire.AppendString(wire.AppendName(b, "NextToken"), in.NextToken)
+	}
+	if in.MaxResults != nil {
+		b = wire.AppendInt(wire.AppendName(b, "MaxResults"), *in.MaxResults)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends out as an awsJson1_1 body.
+func (out *ListAWSServiceAccessForOrganizationOutput) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	b = append(wire.AppendName(b, "EnabledServicePrincipals"), '[')
+	for i := range out.EnabledServicePrincipals {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = out.EnabledServicePrincipals[i].AppendJSON(b)
+	}
+	b = append(b, ']')
+	if out.NextToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "NextToken"), out.NextToken)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends in as an awsJson1_1 body.
 func (in *ListAccountsInput) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if in.NextToken != "" || in.presence.Has(0) {
@@ -484,6 +513,38 @@ func (out *ListCreateAccountStatusOutput) AppendJSON(b []byte) []byte {
 			b = append(b, ',')
 		}
 		b = out.CreateAccountStatuses[i].AppendJSON(b)
+	}
+	b = append(b, ']')
+	if out.NextToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "NextToken"), out.NextToken)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends in as an awsJson1_1 body.
+func (in *ListDelegatedAdministratorsInput) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	if in.ServicePrincipal != "" || in.presence.Has(0) {
+		b = wire.AppendString(wire.AppendName(b, "ServicePrincipal"), in.ServicePrincipal)
+	}
+	if in.NextToken != "" || in.presence.Has(1) {
+		b = wire.AppendString(wire.AppendName(b, "NextToken"), in.NextToken)
+	}
+	if in.MaxResults != nil {
+		b = wire.AppendInt(wire.AppendName(b, "MaxResults"), *in.MaxResults)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends out as an awsJson1_1 body.
+func (out *ListDelegatedAdministratorsOutput) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	b = append(wire.AppendName(b, "DelegatedAdministrators"), '[')
+	for i := range out.DelegatedAdministrators {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = out.DelegatedAdministrators[i].AppendJSON(b)
 	}
 	b = append(b, ']')
 	if out.NextToken != "" {
@@ -912,6 +973,36 @@ func (s *CreateAccountStatus) AppendJSON(b []byte) []byte {
 }
 
 // AppendJSON appends s as JSON.
+func (s *DelegatedAdministrator) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	if s.ID != "" {
+		b = wire.AppendString(wire.AppendName(b, "Id"), s.ID)
+	}
+	if s.ARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "Arn"), s.ARN)
+	}
+	if s.Email != "" {
+		b = wire.AppendString(wire.AppendName(b, "Email"), s.Email)
+	}
+	if s.Name != "" {
+		b = wire.AppendString(wire.AppendName(b, "Name"), s.Name)
+	}
+	if s.Status != "" {
+		b = wire.AppendString(wire.AppendName(b, "Status"), s.Status)
+	}
+	if s.JoinedMethod != "" {
+		b = wire.AppendString(wire.AppendName(b, "JoinedMethod"), s.JoinedMethod)
+	}
+	if !s.JoinedTimestamp.IsZero() {
+		b = wire.AppendTime(wire.AppendName(b, "JoinedTimestamp"), s.JoinedTimestamp)
+	}
+	if !s.DelegationEnabledDate.IsZero() {
+		b = wire.AppendTime(wire.AppendName(b, "DelegationEnabledDate"), s.DelegationEnabledDate)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends s as JSON.
 func (s *EffectivePolicy) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if s.PolicyContent != "" {
@@ -925,6 +1016,18 @@ func (s *EffectivePolicy) AppendJSON(b []byte) []byte {
 	}
 	if s.PolicyType != "" {
 		b = wire.AppendString(wire.AppendName(b, "PolicyType"), s.PolicyType)
+	}
+	return append(b, '}')
+}
+
+// AppendJSON appends s as JSON.
+func (s *EnabledServicePrincipal) AppendJSON(b []byte) []byte {
+	b = append(b, '{')
+	if s.ServicePrincipal != "" {
+		b = wire.AppendString(wire.AppendName(b, "ServicePrincipal"), s.ServicePrincipal)
+	}
+	if !s.DateEnabled.IsZero() {
+		b = wire.AppendTime(wire.AppendName(b, "DateEnabled"), s.DateEnabled)
 	}
 	return append(b, '}')
 }

@@ -29,10 +29,12 @@ type Handler interface {
 	DetachPolicy(ctx context.Context, c *call.Call, in *DetachPolicyInput, out *DetachPolicyOutput) error
 	DisablePolicyType(ctx context.Context, c *call.Call, in *DisablePolicyTypeInput, out *DisablePolicyTypeOutput) error
 	EnablePolicyType(ctx context.Context, c *call.Call, in *EnablePolicyTypeInput, out *EnablePolicyTypeOutput) error
+	ListAWSServiceAccessForOrganization(ctx context.Context, c *call.Call, in *ListAWSServiceAccessForOrganizationInput, out *ListAWSServiceAccessForOrganizationOutput) error
 	ListAccounts(ctx context.Context, c *call.Call, in *ListAccountsInput, out *ListAccountsOutput) error
 	ListAccountsForParent(ctx context.Context, c *call.Call, in *ListAccountsForParentInput, out *ListAccountsForParentOutput) error
 	ListChildren(ctx context.Context, c *call.Call, in *ListChildrenInput, out *ListChildrenOutput) error
 	ListCreateAccountStatus(ctx context.Context, c *call.Call, in *ListCreateAccountStatusInput, out *ListCreateAccountStatusOutput) error
+	ListDelegatedAdministrators(ctx context.Context, c *call.Call, in *ListDelegatedAdministratorsInput, out *ListDelegatedAdministratorsOutput) error
 	ListOrganizationalUnitsForParent(ctx context.Context, c *call.Call, in *ListOrganizationalUnitsForParentInput, out *ListOrganizationalUnitsForParentOutput) error
 	ListParents(ctx context.Context, c *call.Call, in *ListParentsInput, out *ListParentsOutput) error
 	ListPolicies(ctx context.Context, c *call.Call, in *ListPoliciesInput, out *ListPoliciesOutput) error
@@ -51,41 +53,43 @@ type Handler interface {
 // Operations returns the routed operations by name, run by h.
 func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
-		"AttachPolicy":                     operation("AttachPolicy", false, h.AttachPolicy),
-		"CloseAccount":                     operation("CloseAccount", false, h.CloseAccount),
-		"CreateAccount":                    operation("CreateAccount", false, h.CreateAccount),
-		"CreateOrganization":               operation("CreateOrganization", false, h.CreateOrganization),
-		"CreateOrganizationalUnit":         operation("CreateOrganizationalUnit", false, h.CreateOrganizationalUnit),
-		"CreatePolicy":                     operation("CreatePolicy", false, h.CreatePolicy),
-		"DeleteOrganization":               operation("DeleteOrganization", false, h.DeleteOrganization),
-		"DeleteOrganizationalUnit":         operation("DeleteOrganizationalUnit", false, h.DeleteOrganizationalUnit),
-		"DeletePolicy":                     operation("DeletePolicy", false, h.DeletePolicy),
-		"DescribeAccount":                  operation("DescribeAccount", true, h.DescribeAccount),
-		"DescribeCreateAccountStatus":      operation("DescribeCreateAccountStatus", true, h.DescribeCreateAccountStatus),
-		"DescribeEffectivePolicy":          operation("DescribeEffectivePolicy", true, h.DescribeEffectivePolicy),
-		"DescribeOrganization":             operation("DescribeOrganization", true, h.DescribeOrganization),
-		"DescribeOrganizationalUnit":       operation("DescribeOrganizationalUnit", true, h.DescribeOrganizationalUnit),
-		"DescribePolicy":                   operation("DescribePolicy", true, h.DescribePolicy),
-		"DetachPolicy":                     operation("DetachPolicy", false, h.DetachPolicy),
-		"DisablePolicyType":                operation("DisablePolicyType", false, h.DisablePolicyType),
-		"EnablePolicyType":                 operation("EnablePolicyType", false, h.EnablePolicyType),
-		"ListAccounts":                     operation("ListAccounts", true, h.ListAccounts),
-		"ListAccountsForParent":            operation("ListAccountsForParent", true, h.ListAccountsForParent),
-		"ListChildren":                     operation("ListChildren", true, h.ListChildren),
-		"ListCreateAccountStatus":          operation("ListCreateAccountStatus", true, h.ListCreateAccountStatus),
-		"ListOrganizationalUnitsForParent": operation("ListOrganizationalUnitsForParent", true, h.ListOrganizationalUnitsForParent),
-		"ListParents":                      operation("ListParents", true, h.ListParents),
-		"ListPolicies":                     operation("ListPolicies", true, h.ListPolicies),
-		"ListPoliciesForTarget":            operation("ListPoliciesForTarget", true, h.ListPoliciesForTarget),
-		"ListRoots":                        operation("ListRoots", true, h.ListRoots),
-		"ListTagsForResource":              operation("ListTagsForResource", true, h.ListTagsForResource),
-		"ListTargetsForPolicy":             operation("ListTargetsForPolicy", true, h.ListTargetsForPolicy),
-		"MoveAccount":                      operation("MoveAccount", false, h.MoveAccount),
-		"RemoveAccountFromOrganization":    operation("RemoveAccountFromOrganization", false, h.RemoveAccountFromOrganization),
-		"TagResource":                      operation("TagResource", false, h.TagResource),
-		"UntagResource":                    operation("UntagResource", false, h.UntagResource),
-		"UpdateOrganizationalUnit":         operation("UpdateOrganizationalUnit", false, h.UpdateOrganizationalUnit),
-		"UpdatePolicy":                     operation("UpdatePolicy", false, h.UpdatePolicy),
+		"AttachPolicy":                        operation("AttachPolicy", false, h.AttachPolicy),
+		"CloseAccount":                        operation("CloseAccount", false, h.CloseAccount),
+		"CreateAccount":                       operation("CreateAccount", false, h.CreateAccount),
+		"CreateOrganization":                  operation("CreateOrganization", false, h.CreateOrganization),
+		"CreateOrganizationalUnit":            operation("CreateOrganizationalUnit", false, h.CreateOrganizationalUnit),
+		"CreatePolicy":                        operation("CreatePolicy", false, h.CreatePolicy),
+		"DeleteOrganization":                  operation("DeleteOrganization", false, h.DeleteOrganization),
+		"DeleteOrganizationalUnit":            operation("DeleteOrganizationalUnit", false, h.DeleteOrganizationalUnit),
+		"DeletePolicy":                        operation("DeletePolicy", false, h.DeletePolicy),
+		"DescribeAccount":                     operation("DescribeAccount", true, h.DescribeAccount),
+		"DescribeCreateAccountStatus":         operation("DescribeCreateAccountStatus", true, h.DescribeCreateAccountStatus),
+		"DescribeEffectivePolicy":             operation("DescribeEffectivePolicy", true, h.DescribeEffectivePolicy),
+		"DescribeOrganization":                operation("DescribeOrganization", true, h.DescribeOrganization),
+		"DescribeOrganizationalUnit":          operation("DescribeOrganizationalUnit", true, h.DescribeOrganizationalUnit),
+		"DescribePolicy":                      operation("DescribePolicy", true, h.DescribePolicy),
+		"DetachPolicy":                        operation("DetachPolicy", false, h.DetachPolicy),
+		"DisablePolicyType":                   operation("DisablePolicyType", false, h.DisablePolicyType),
+		"EnablePolicyType":                    operation("EnablePolicyType", false, h.EnablePolicyType),
+		"ListAWSServiceAccessForOrganization": operation("ListAWSServiceAccessForOrganization", true, h.ListAWSServiceAccessForOrganization),
+		"ListAccounts":                        operation("ListAccounts", true, h.ListAccounts),
+		"ListAccountsForParent":               operation("ListAccountsForParent", true, h.ListAccountsForParent),
+		"ListChildren":                        operation("ListChildren", true, h.ListChildren),
+		"ListCreateAccountStatus":             operation("ListCreateAccountStatus", true, h.ListCreateAccountStatus),
+		"ListDelegatedAdministrators":         operation("ListDelegatedAdministrators", true, h.ListDelegatedAdministrators),
+		"ListOrganizationalUnitsForParent":    operation("ListOrganizationalUnitsForParent", true, h.ListOrganizationalUnitsForParent),
+		"ListParents":                         operation("ListParents", true, h.ListParents),
+		"ListPolicies":                        operation("ListPolicies", true, h.ListPolicies),
+		"ListPoliciesForTarget":               operation("ListPoliciesForTarget", true, h.ListPoliciesForTarget),
+		"ListRoots":                           operation("ListRoots", true, h.ListRoots),
+		"ListTagsForResource":                 operation("ListTagsForResource", true, h.ListTagsForResource),
+		"ListTargetsForPolicy":                operation("ListTargetsForPolicy", true, h.ListTargetsForPolicy),
+		"MoveAccount":                         operation("MoveAccount", false, h.MoveAccount),
+		"RemoveAccountFromOrganization":       operation("RemoveAccountFromOrganization", false, h.RemoveAccountFromOrganization),
+		"TagResource":                         operation("TagResource", false, h.TagResource),
+		"UntagResource":                       operation("UntagResource", false, h.UntagResource),
+		"UpdateOrganizationalUnit":            operation("UpdateOrganizationalUnit", false, h.UpdateOrganizationalUnit),
+		"UpdatePolicy":                        operation("UpdatePolicy", false, h.UpdatePolicy),
 	}
 }
 
@@ -143,10 +147,12 @@ func Messages() []OperationMessages {
 		{"DetachPolicy", func() Input { return new(DetachPolicyInput) }, func() Output { return new(DetachPolicyOutput) }},
 		{"DisablePolicyType", func() Input { return new(DisablePolicyTypeInput) }, func() Output { return new(DisablePolicyTypeOutput) }},
 		{"EnablePolicyType", func() Input { return new(EnablePolicyTypeInput) }, func() Output { return new(EnablePolicyTypeOutput) }},
+		{"ListAWSServiceAccessForOrganization", func() Input { return new(ListAWSServiceAccessForOrganizationInput) }, func() Output { return new(ListAWSServiceAccessForOrganizationOutput) }},
 		{"ListAccounts", func() Input { return new(ListAccountsInput) }, func() Output { return new(ListAccountsOutput) }},
 		{"ListAccountsForParent", func() Input { return new(ListAccountsForParentInput) }, func() Output { return new(ListAccountsForParentOutput) }},
 		{"ListChildren", func() Input { return new(ListChildrenInput) }, func() Output { return new(ListChildrenOutput) }},
 		{"ListCreateAccountStatus", func() Input { return new(ListCreateAccountStatusInput) }, func() Output { return new(ListCreateAccountStatusOutput) }},
+		{"ListDelegatedAdministrators", func() Input { return new(ListDelegatedAdministratorsInput) }, func() Output { return new(ListDelegatedAdministratorsOutput) }},
 		{"ListOrganizationalUnitsForParent", func() Input { return new(ListOrganizationalUnitsForParentInput) }, func() Output { return new(ListOrganizationalUnitsForParentOutput) }},
 		{"ListParents", func() Input { return new(ListParentsInput) }, func() Output { return new(ListParentsOutput) }},
 		{"ListPolicies", func() Input { return new(ListPoliciesInput) }, func() Output { return new(ListPoliciesOutput) }},

@@ -227,6 +227,20 @@ type EnablePolicyTypeOutput struct {
 	Root *Root
 }
 
+// ListAWSServiceAccessForOrganizationInput is the input of ListAWSServiceAccessForOrganization.
+type ListAWSServiceAccessForOrganizationInput struct {
+	NextToken  string // at most 100000 characters
+	MaxResults *int32 // 1 to 20
+
+	presence wire.Presence
+}
+
+// ListAWSServiceAccessForOrganizationOutput is the output of ListAWSServiceAccessForOrganization.
+type ListAWSServiceAccessForOrganizationOutput struct {
+	EnabledServicePrincipals []EnabledServicePrincipal
+	NextToken                string
+}
+
 // ListAccountsInput is the input of ListAccounts.
 type ListAccountsInput struct {
 	NextToken  string // at most 100000 characters
@@ -285,6 +299,21 @@ type ListCreateAccountStatusInput struct {
 type ListCreateAccountStatusOutput struct {
 	CreateAccountStatuses []CreateAccountStatus
 	NextToken             string
+}
+
+// ListDelegatedAdministratorsInput is the input of ListDelegatedAdministrators.
+type ListDelegatedAdministratorsInput struct {
+	ServicePrincipal string // 1 to 128 characters
+	NextToken        string // at most 100000 characters
+	MaxResults       *int32 // 1 to 20
+
+	presence wire.Presence
+}
+
+// ListDelegatedAdministratorsOutput is the output of ListDelegatedAdministrators.
+type ListDelegatedAdministratorsOutput struct {
+	DelegatedAdministrators []DelegatedAdministrator
+	NextToken               string
 }
 
 // ListOrganizationalUnitsForParentInput is the input of ListOrganizationalUnitsForParent.
@@ -498,12 +527,30 @@ type CreateAccountStatus struct {
 	FailureReason      CreateAccountFailureReason
 }
 
+// DelegatedAdministrator is a structure of the API.
+type DelegatedAdministrator struct {
+	ID                    string
+	ARN                   string
+	Email                 string
+	Name                  string
+	Status                AccountStatus
+	JoinedMethod          AccountJoinedMethod
+	JoinedTimestamp       time.Time
+	DelegationEnabledDate time.Time
+}
+
 // EffectivePolicy is a structure of the API.
 type EffectivePolicy struct {
 	PolicyContent        string
 	LastUpdatedTimestamp time.Time
 	TargetID             string
 	PolicyType           EffectivePolicyType
+}
+
+// EnabledServicePrincipal is a structure of the API.
+type EnabledServicePrincipal struct {
+	ServicePrincipal string
+	DateEnabled      time.Time
 }
 
 // Organization is a structure of the API.

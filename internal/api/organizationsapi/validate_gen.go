@@ -24,6 +24,7 @@ var (
 	patternPolicyTargetID         = wire.NewPattern(`^(r-[0-9a-z]{4,32})|(\d{12})|(ou-[0-9a-z]{4,32}-[a-z0-9]{8,32})$`)
 	patternRoleName               = wire.NewPattern(`[\w+=,.@-]{1,64}`)
 	patternRootID                 = wire.NewPattern(`^r-[0-9a-z]{4,32}$`)
+	patternServicePrincipal       = wire.NewPattern(`[\w+=,.@-]*`)
 	patternTagKey                 = wire.NewPattern(`^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$`)
 	patternTagValue               = wire.NewPattern(`^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$`)
 	patternTaggableResourceID     = wire.NewPattern(`^(r-[0-9a-z]{4,32})|(\d{12})|(ou-[0-9a-z]{4,32}-[a-z0-9]{8,32})|(^p-[0-9a-zA-Z_]{8,128})|(^rp-[0-9a-zA-Z_]{4,128})$`)
@@ -350,6 +351,19 @@ func (in *EnablePolicyTypeInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is an InvalidInputException.
+func (in *ListAWSServiceAccessForOrganizationInput) Validate() error {
+	var v wire.Violations
+	if in.NextToken != "" || in.presence.Has(0) {
+		v.Length("nextToken", in.NextToken, 0, 100000)
+		v.Pattern("nextToken", in.NextToken, patternNextToken)
+	}
+	if in.MaxResults != nil {
+		v.Range("maxResults", *in.MaxResults, 1, 20)
+	}
+	return v.InvalidInput()
+}
+
+// Validate checks in against the API's constraints. The error is an InvalidInputException.
 func (in *ListAccountsInput) Validate() error {
 	var v wire.Violations
 	if in.NextToken != "" || in.presence.Has(0) {
@@ -421,6 +435,23 @@ func (in *ListCreateAccountStatusInput) Validate() error {
 		}
 	}
 	if in.NextToken != "" || in.presence.Has(0) {
+		v.Length("nextToken", in.NextToken, 0, 100000)
+		v.Pattern("nextToken", in.NextToken, patternNextToken)
+	}
+	if in.MaxResults != nil {
+		v.Range("maxResults", *in.MaxResults, 1, 20)
+	}
+	return v.InvalidInput()
+}
+
+// Validate checks in against the API's constraints. The error is an InvalidInputException.
+func (in *ListDelegatedAdministratorsInput) Validate() error {
+	var v wire.Violations
+	if in.ServicePrincipal != "" || in.presence.Has(0) {
+		v.Length("servicePrincipal", in.ServicePrincipal, 1, 128)
+		v.Pattern("servicePrincipal", in.ServicePrincipal, patternServicePrincipal)
+	}
+	if in.NextToken != "" || in.presence.Has(1) {
 		v.Length("nextToken", in.NextToken, 0, 100000)
 		v.Pattern("nextToken", in.NextToken, patternNextToken)
 	}
