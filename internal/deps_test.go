@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"internal/store/boltstore": 2,
 	"internal/wire":            2,
 	"internal/call":            2,
+	"internal/outbound":        2,
 	"internal/seal":            2,
 	"internal/tlscert":         2,
 
@@ -49,6 +50,7 @@ var floors = map[string]int{
 	"internal/audit":                3,
 	"internal/record":               3,
 	"internal/loadgen":              3,
+	"internal/oidc":                 3,
 
 	"internal/identity": 4,
 	"internal/keyring":  4,

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/call"
 )
 
@@ -113,6 +114,11 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	switch {
 	case c.Caller != nil && c.Caller.Account != "":
 		b = appendMember(b, `,"recipientAccountId":`, c.Caller.Account, maxName)
+	case c.Caller != nil && c.Caller.Kind == call.WebIdentity && c.Caller.Session != nil:
+		// He is of no account: that of the identity provider who vouches for him.
+		if provider, err := arn.Parse(c.Caller.Session.Provider); err == nil {
+			b = appendMember(b, `,"recipientAccountId":`, provider.Account, maxName)
+		}
 	case c.Delegation != nil && c.Delegation.SourceAccount != "":
 		// A service makes the call, for something of that account.
 		b = appendMember(b, `,"recipientAccountId":`, c.Delegation.SourceAccount, maxName)
@@ -158,6 +164,14 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 		b = append(b, `{"type":"AWSService"`...)
 		b = appendMember(b, `,"invokedBy":`, p.Name, maxName)
 		return append(b, '}')
+	case call.WebIdentity:
+		b = append(b, `{"type":"WebIdentityUser"`...)
+		b = appendMember(b, `,"principalId":`, p.ID, maxARN)
+		b = appendMember(b, `,"userName":`, p.Name, maxName)
+		if p.Session != nil {
+			b = appendMember(b, `,"identityProvider":`, p.Session.Provider, maxARN)
+		}
+		return append(b, '}')
 	default:
 		kind = "Unknown"
 	}
@@ -180,7 +194,9 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 // appendSession appends what the record shows of temporary credentials:
 //
 //	,"sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROA…","arn":"…","accountId":"…","userName":"…"},
-//	 "attributes":{"creationDate":"2026-11-21T20:50:00Z","mfaAuthenticated":"false"},"sourceIdentity":"…"}
+//	 "attributes":{"creationDate":"2026-11-21T20:50:00Z","mfaAuthenticated":"false"},
+//	 "webIdFederationData":{"federatedProvider":"arn:…","attributes":{}},   of who came with an OIDC token
+//	 "sourceIdentity":"…"}
 func appendSession(b []byte, p *call.Principal) []byte {
 	b = append(b, `,"sessionContext":{`...)
 	kind, issuer := "", ""
@@ -211,6 +227,10 @@ func appendSession(b []byte, p *call.Principal) []byte {
 	b = append(b, `","mfaAuthenticated":"`...)
 	b = strconv.AppendBool(b, p.Session.MFA)
 	b = append(b, '"', '}')
+	if strings.Contains(p.Session.Provider, ":oidc-provider/") {
+		b = appendMember(b, `,"webIdFederationData":{"federatedProvider":`, p.Session.Provider, maxARN)
+		b = append(b, `,"attributes":{}}`...)
+	}
 	if p.Session.SourceIdentity != "" {
 		b = appendMember(b, `,"sourceIdentity":`, p.Session.SourceIdentity, maxName)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/durable"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
+	"github.com/keyreeve/keyreeve/internal/outbound"
 	"github.com/keyreeve/keyreeve/internal/rolesanywhere"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -100,6 +101,8 @@ type Node struct {
 	wrote   bool         // the ready file is ours
 	watch   *watch       // over the clock
 
+	outbound *outbound.Dialer // connects to what tenants name
+
 	management atomic.Pointer[string] // account; nil before it is known
 	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
 	unrecorded uint32                 // id of a domain key whose making is not on record yet; of the job
@@ -155,6 +158,9 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	if err := n.openTrust(); err != nil {
 		return nil, fmt.Errorf("reading whose certificates are trusted: %w", err)
+	}
+	if err := n.openOutbound(); err != nil {
+		return nil, err
 	}
 	if err := n.openData(ctx); err != nil {
 		return nil, err

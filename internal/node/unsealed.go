@@ -21,6 +21,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/kms"
+	"github.com/keyreeve/keyreeve/internal/oidc"
 	"github.com/keyreeve/keyreeve/internal/organizations"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -101,7 +102,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	az := authz.New(u.directory)
 	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
-	tokens := sts.New(u.directory, az)
+	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
@@ -111,7 +112,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		},
 		{
 			Name: stsapi.SigningName, Protocol: server.Query, Version: stsapi.Version, Namespace: stsapi.Namespace,
-			Operations: stsapi.Operations(tokens), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
+			Operations: stsapi.Operations(tokens), Skew: sts.Skew, Unsigned: sts.Unsigned, ReadOnly: stsapi.ReadOnly,
 		},
 		{
 			Name: organizationsapi.SigningName, TargetPrefix: organizationsapi.TargetPrefix, Global: true, CapitalErrors: true, Fault: "ServiceException",

@@ -171,6 +171,9 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, c *call.Call, i
 	limit := 0
 	if e == nil {
 		limit = id.service.maxBody
+		if id.unsigned {
+			limit = min(limit, maxUnsigned)
+		}
 	}
 	return s.read(w, r, c, in, limit, e)
 }
@@ -202,7 +205,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	if err := s.verify(c, r, id, in.b); err != nil {
 		return nil, nil, s.unauthenticated(c, &id.authorization, err)
 	}
-	c.Caller = id.caller
+	c.Caller = id.caller // nil if the operation is to find out who calls
 	back, svc := id.backend, id.service
 	if back.used != nil {
 		back.used(c)
@@ -235,7 +238,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 		return nil, rt, wire.Internal(err)
 	}
 	c.Operation = rt.operation
-	if svc.admit != nil {
+	if svc.admit != nil && c.Caller != nil {
 		e = s.admit(c, svc)
 	}
 	switch {
@@ -246,6 +249,9 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 		e = unknownAction(name, prefix)
 	default:
 		e = wire.UnknownOperation()
+	}
+	if c.Caller == nil {
+		return nil, nil, s.unknown(c, e)
 	}
 	e = id.inTerms(e) // as it will be on record
 	if e != nil {
@@ -263,7 +269,13 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 // verify checks the signature of a request that was read. Who may call with a
 // certificate is known only after it.
 func (s *Server) verify(c *call.Call, r *http.Request, id *identity, body []byte) (err error) {
-	if id.certificate == nil {
+	switch {
+	case id.unsigned:
+		if !id.isUnsigned(body) {
+			return sigv4.ErrMissingToken
+		}
+		return nil
+	case id.certificate == nil:
 		return id.key.Verify(&id.authorization, r, body)
 	}
 	if err := id.certificate.Verify(r, body); err != nil {
@@ -312,6 +324,7 @@ type identity struct {
 	caller        *call.Principal
 	key           *sigv4.Key
 	certificate   *sigv4.X509 // nil if an access key's secret signed
+	unsigned      bool        // there is no signature, and nobody is known yet
 }
 
 // identify checks all of a request but its signature and body.
@@ -330,6 +343,9 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	}
 	a, err := id.parse(r)
 	if err != nil {
+		if errors.Is(err, sigv4.ErrMissingToken) && s.unsigned(r, c, id) {
+			return nil
+		}
 		return s.unauthenticated(c, &a, err)
 	}
 	id.service = id.backend.service(id.protocol, a.Service, r)
@@ -559,16 +575,19 @@ func answerTo(err error) *wire.Error {
 
 // logCall logs one call, without anything of its bodies.
 func (s *Server) logCall(c *call.Call, took time.Duration) {
-	operation := "unknown"
+	operation, caller := "unknown", ""
 	if c.Operation != nil {
 		operation = c.Operation.Name
+	}
+	if c.Caller != nil {
+		caller = c.Caller.ARN
 	}
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "call",
 		slog.String("request_id", c.ID),
 		slog.String("service", c.Service),
 		slog.String("operation", operation),
 		slog.String("region", c.Region),
-		slog.String("caller", c.Caller.ARN),
+		slog.String("caller", caller),
 		slog.String("source", c.Source.String()),
 		slog.String("code", c.Failure.Code),
 		slog.Duration("took", took))

@@ -42,6 +42,9 @@ func (id *identity) inTerms(e *wire.Error) *wire.Error {
 		answer.Code = id.service.fault
 		e = answer
 	}
+	if e != nil && id.unsigned && e.Code == "ExpiredTokenException" {
+		return e // of what was presented instead of credentials
+	}
 	switch id.protocol {
 	case Query:
 		return inQuery(e)

@@ -20,6 +20,9 @@
 //	call recorded                   else KMSInternalException, 500
 //	let out; answer written, then wiped
 //
+// An operation may take calls without a signature, and find out by itself who
+// calls; until it knows, what it refuses is refused at the door.
+//
 // A form is a request of the query protocol, and is answered with XML and the
 // codes and statuses of that protocol: InvalidClientTokenId, 403, in the place of
 // UnrecognizedClientException, and so on. A request of restJson1 is one to a path
@@ -119,6 +122,10 @@ type Service struct {
 	// whatever policies say; the call is answered and recorded with it. nil
 	// means that everybody may.
 	Admit func(caller *call.Principal) error
+	// Unsigned are the operations that may be called without a signature. They
+	// find out themselves who calls, and say so in Call.Caller; what they refuse
+	// before that is refused at the door, and on no record. Query.
+	Unsigned []string
 	// ReadOnly reports whether an operation that is not among Operations
 	// changes nothing, for the record of a call to it. nil means that all may.
 	ReadOnly func(operation string) bool
@@ -341,6 +348,7 @@ type service struct {
 	routes   map[string]*route
 	unknown  *route // of calls to operations that are not routed
 
+	unsigned []string
 	admit    func(*call.Principal) error // may be nil
 	readOnly func(operation string) bool
 }
@@ -375,8 +383,9 @@ func (s *Server) Unseal(b Backend) error {
 			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, capital: svc.CapitalErrors, fault: svc.Fault,
 			paths: svc.Paths, space: svc.Namespace, global: svc.Global,
 			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, certs: svc.Certificates, admit: svc.Admit, readOnly: svc.ReadOnly,
-			routes:  make(map[string]*route, len(svc.Operations)),
-			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
+			unsigned: svc.Unsigned,
+			routes:   make(map[string]*route, len(svc.Operations)),
+			unknown:  &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
 		if svc.Protocol == Query {
 			r.prefix = svc.Version

@@ -86,7 +86,7 @@ func newDoor(t *testing.T) (d *door, alice, bob sigv4.Credentials) {
 	if err := s.Unseal(server.Backend{
 		Services: []server.Service{{
 			Name: stsapi.SigningName, Protocol: server.Query, Version: stsapi.Version, Namespace: stsapi.Namespace,
-			Operations: stsapi.Operations(sts.New(d.dir, authz.New(d.dir))), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
+			Operations: stsapi.Operations(sts.New(d.dir, authz.New(d.dir), sts.Options{})), Skew: sts.Skew, ReadOnly: stsapi.ReadOnly,
 		}},
 		Credentials: d.dir, Audit: d,
 	}); err != nil {

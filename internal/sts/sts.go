@@ -46,21 +46,32 @@ type Directory interface {
 	// VerifyMFA uses up a code of an MFA device of the caller; identity.ErrNotFound,
 	// identity.ErrCode, identity.ErrTries.
 	VerifyMFA(ctx context.Context, caller *call.Principal, serialNumber, code string) error
+	// OIDCProvider returns an identity provider by its ARN; identity.ErrNotFound.
+	OIDCProvider(ctx context.Context, arn string) (identity.OIDCProvider, error)
 	// AccountOfAccessKey returns the account to which an access key id belongs;
 	// identity.ErrNotFound.
 	AccountOfAccessKey(ctx context.Context, id string) (string, error)
 }
 
+// Options are what a [Service] may have besides.
+type Options struct {
+	// Tokens verifies web identity tokens; nil: none are accepted.
+	Tokens Tokens
+}
+
 // Service is the operations of STS. Its methods may be called concurrently.
 type Service struct {
-	dir Directory
-	az  *authz.Authorizer
+	dir    Directory
+	az     *authz.Authorizer
+	tokens Tokens // nil: none are accepted
 }
 
 var _ stsapi.Handler = (*Service)(nil)
 
 // New returns the operations on a directory, as az decides them.
-func New(dir Directory, az *authz.Authorizer) *Service { return &Service{dir: dir, az: az} }
+func New(dir Directory, az *authz.Authorizer, o Options) *Service {
+	return &Service{dir: dir, az: az, tokens: o.Tokens}
+}
 
 // GetCallerIdentity implements [stsapi.Handler]. It needs no permission, and
 // nothing can deny it.

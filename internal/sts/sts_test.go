@@ -95,6 +95,10 @@ func (d *directory) RoleByARN(_ context.Context, arn string) (identity.Role, *po
 	return identity.Role{}, nil, fmt.Errorf("role %s: %w", arn, identity.ErrNotFound)
 }
 
+func (d *directory) OIDCProvider(_ context.Context, arn string) (identity.OIDCProvider, error) {
+	return identity.OIDCProvider{}, fmt.Errorf("provider %s: %w", arn, identity.ErrNotFound)
+}
+
 func (d *directory) NewSession(_ context.Context, p identity.SessionParams) (identity.Session, error) {
 	d.asked = append(d.asked, p)
 	if d.err != nil {
@@ -176,7 +180,7 @@ type answer struct {
 // invoke calls an operation with a form of names and values.
 func invoke(t *testing.T, d *directory, caller *call.Principal, operation string, form ...string) (answer, *call.Call, error) {
 	t.Helper()
-	op := stsapi.Operations(sts.New(d, authz.New(nil)))[operation]
+	op := stsapi.Operations(sts.New(d, authz.New(nil), sts.Options{}))[operation]
 	values := url.Values{"Action": {operation}, "Version": {stsapi.Version}}
 	for i := 0; i < len(form); i += 2 {
 		values.Set(form[i], form[i+1])

@@ -72,7 +72,7 @@ var iamOverlay = queryOverlay{
 }
 
 var stsOverlay = queryOverlay{
-	routed:           []string{"AssumeRole", "GetAccessKeyInfo", "GetCallerIdentity", "GetFederationToken", "GetSessionToken"},
+	routed:           []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetAccessKeyInfo", "GetCallerIdentity", "GetFederationToken", "GetSessionToken"},
 	readOnlyPrefixes: []string{"Assume", "Decode", "Get"},
 	shown:            []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"},
 	hidden:           []string{"TokenCode", "WebIdentityToken"},

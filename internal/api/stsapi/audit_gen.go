@@ -87,6 +87,66 @@ func (out *AssumeRoleOutput) AppendAudit(b []byte) []byte {
 }
 
 // AppendAudit appends what CloudTrail's requestParameters shows.
+func (in *AssumeRoleWithWebIdentityInput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if in.RoleARN != "" {
+		b = wire.AppendString(wire.AppendName(b, "roleArn"), in.RoleARN)
+	}
+	if in.RoleSessionName != "" {
+		b = wire.AppendString(wire.AppendName(b, "roleSessionName"), in.RoleSessionName)
+	}
+	if in.ProviderID != "" {
+		b = wire.AppendString(wire.AppendName(b, "providerId"), in.ProviderID)
+	}
+	if in.PolicyARNs != nil {
+		b = append(wire.AppendName(b, "policyArns"), '[')
+		for i := range in.PolicyARNs {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = in.PolicyARNs[i].appendAudit(b)
+		}
+		b = append(b, ']')
+	}
+	if in.Policy != "" {
+		b = wire.AppendString(wire.AppendName(b, "policy"), in.Policy)
+	}
+	if in.DurationSeconds != nil {
+		b = wire.AppendInt(wire.AppendName(b, "durationSeconds"), *in.DurationSeconds)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's responseElements shows.
+func (out *AssumeRoleWithWebIdentityOutput) AppendAudit(b []byte) []byte {
+	start := len(b)
+	b = append(b, '{')
+	if out.Credentials != nil {
+		b = out.Credentials.appendAudit(wire.AppendName(b, "credentials"))
+	}
+	if out.SubjectFromWebIdentityToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "subjectFromWebIdentityToken"), out.SubjectFromWebIdentityToken)
+	}
+	if out.AssumedRoleUser != nil {
+		b = out.AssumedRoleUser.appendAudit(wire.AppendName(b, "assumedRoleUser"))
+	}
+	if out.PackedPolicySize != nil {
+		b = wire.AppendInt(wire.AppendName(b, "packedPolicySize"), *out.PackedPolicySize)
+	}
+	if out.Provider != "" {
+		b = wire.AppendString(wire.AppendName(b, "provider"), out.Provider)
+	}
+	if out.Audience != "" {
+		b = wire.AppendString(wire.AppendName(b, "audience"), out.Audience)
+	}
+	if out.SourceIdentity != "" {
+		b = wire.AppendString(wire.AppendName(b, "sourceIdentity"), out.SourceIdentity)
+	}
+	return wire.CloseAudit(b, start)
+}
+
+// AppendAudit appends what CloudTrail's requestParameters shows.
 func (in *GetAccessKeyInfoInput) AppendAudit(b []byte) []byte {
 	start := len(b)
 	b = append(b, '{')

@@ -25,6 +25,19 @@ func (in *AssumeRoleInput) DecodeQuery(q *wire.Query) error {
 }
 
 // DecodeQuery reads in from a form. The error is of a form that does not hold it.
+func (in *AssumeRoleWithWebIdentityInput) DecodeQuery(q *wire.Query) error {
+	*in = AssumeRoleWithWebIdentityInput{}
+	in.RoleARN = q.Required(&in.presence, 0, "RoleArn")
+	in.RoleSessionName = q.Required(&in.presence, 1, "RoleSessionName")
+	in.WebIdentityToken = q.Secret("WebIdentityToken")
+	in.ProviderID = q.Optional(&in.presence, 2, "ProviderId")
+	in.PolicyARNs = readPolicyDescriptorListType(q, "PolicyArns")
+	in.Policy = q.Optional(&in.presence, 3, "Policy")
+	in.DurationSeconds = q.Int("DurationSeconds")
+	return q.Err()
+}
+
+// DecodeQuery reads in from a form. The error is of a form that does not hold it.
 func (in *GetAccessKeyInfoInput) DecodeQuery(q *wire.Query) error {
 	*in = GetAccessKeyInfoInput{}
 	in.AccessKeyID = q.Required(&in.presence, 0, "AccessKeyId")

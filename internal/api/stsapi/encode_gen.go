@@ -24,6 +24,32 @@ func (out *AssumeRoleOutput) AppendXML(b []byte) []byte {
 }
 
 // AppendXML appends the members of out.
+func (out *AssumeRoleWithWebIdentityOutput) AppendXML(b []byte) []byte {
+	if out.Credentials != nil {
+		b = wire.AppendXMLClose(out.Credentials.AppendXML(wire.AppendXMLOpen(b, "Credentials")), "Credentials")
+	}
+	if out.SubjectFromWebIdentityToken != "" {
+		b = wire.AppendXMLString(b, "SubjectFromWebIdentityToken", out.SubjectFromWebIdentityToken)
+	}
+	if out.AssumedRoleUser != nil {
+		b = wire.AppendXMLClose(out.AssumedRoleUser.AppendXML(wire.AppendXMLOpen(b, "AssumedRoleUser")), "AssumedRoleUser")
+	}
+	if out.PackedPolicySize != nil {
+		b = wire.AppendXMLInt(b, "PackedPolicySize", *out.PackedPolicySize)
+	}
+	if out.Provider != "" {
+		b = wire.AppendXMLString(b, "Provider", out.Provider)
+	}
+	if out.Audience != "" {
+		b = wire.AppendXMLString(b, "Audience", out.Audience)
+	}
+	if out.SourceIdentity != "" {
+		b = wire.AppendXMLString(b, "SourceIdentity", out.SourceIdentity)
+	}
+	return b
+}
+
+// AppendXML appends the members of out.
 func (out *GetAccessKeyInfoOutput) AppendXML(b []byte) []byte {
 	if out.Account != "" {
 		b = wire.AppendXMLString(b, "Account", out.Account)

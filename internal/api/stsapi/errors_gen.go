@@ -13,6 +13,21 @@ func ExpiredTokenException(message string) *wire.Error {
 	return &wire.Error{Code: "ExpiredTokenException", Message: message, Status: http.StatusBadRequest}
 }
 
+// IDPCommunicationError returns the API's error of that name, with HTTP status 400.
+func IDPCommunicationError(message string) *wire.Error {
+	return &wire.Error{Code: "IDPCommunicationError", Message: message, Status: http.StatusBadRequest}
+}
+
+// IDPRejectedClaim returns the API's error of that name, with HTTP status 403.
+func IDPRejectedClaim(message string) *wire.Error {
+	return &wire.Error{Code: "IDPRejectedClaim", Message: message, Status: http.StatusForbidden}
+}
+
+// InvalidIdentityToken returns the API's error of that name, with HTTP status 400.
+func InvalidIdentityToken(message string) *wire.Error {
+	return &wire.Error{Code: "InvalidIdentityToken", Message: message, Status: http.StatusBadRequest}
+}
+
 // MalformedPolicyDocument returns the API's error of that name, with HTTP status 400.
 func MalformedPolicyDocument(message string) *wire.Error {
 	return &wire.Error{Code: "MalformedPolicyDocument", Message: message, Status: http.StatusBadRequest}

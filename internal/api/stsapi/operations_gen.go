@@ -20,6 +20,7 @@ const (
 // keeps none of them.
 type Handler interface {
 	AssumeRole(ctx context.Context, c *call.Call, in *AssumeRoleInput, out *AssumeRoleOutput) error
+	AssumeRoleWithWebIdentity(ctx context.Context, c *call.Call, in *AssumeRoleWithWebIdentityInput, out *AssumeRoleWithWebIdentityOutput) error
 	GetAccessKeyInfo(ctx context.Context, c *call.Call, in *GetAccessKeyInfoInput, out *GetAccessKeyInfoOutput) error
 	GetCallerIdentity(ctx context.Context, c *call.Call, in *GetCallerIdentityInput, out *GetCallerIdentityOutput) error
 	GetFederationToken(ctx context.Context, c *call.Call, in *GetFederationTokenInput, out *GetFederationTokenOutput) error
@@ -29,11 +30,12 @@ type Handler interface {
 // Operations returns the routed operations by name, run by h.
 func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
-		"AssumeRole":         operation(traits{"AssumeRole", true, true, true}, h.AssumeRole),
-		"GetAccessKeyInfo":   operation(traits{"GetAccessKeyInfo", true, true, false}, h.GetAccessKeyInfo),
-		"GetCallerIdentity":  operation(traits{"GetCallerIdentity", true, true, false}, h.GetCallerIdentity),
-		"GetFederationToken": operation(traits{"GetFederationToken", true, true, true}, h.GetFederationToken),
-		"GetSessionToken":    operation(traits{"GetSessionToken", true, true, true}, h.GetSessionToken),
+		"AssumeRole":                operation(traits{"AssumeRole", true, true, true}, h.AssumeRole),
+		"AssumeRoleWithWebIdentity": operation(traits{"AssumeRoleWithWebIdentity", true, true, true}, h.AssumeRoleWithWebIdentity),
+		"GetAccessKeyInfo":          operation(traits{"GetAccessKeyInfo", true, true, false}, h.GetAccessKeyInfo),
+		"GetCallerIdentity":         operation(traits{"GetCallerIdentity", true, true, false}, h.GetCallerIdentity),
+		"GetFederationToken":        operation(traits{"GetFederationToken", true, true, true}, h.GetFederationToken),
+		"GetSessionToken":           operation(traits{"GetSessionToken", true, true, true}, h.GetSessionToken),
 	}
 }
 
@@ -58,6 +60,7 @@ func ReadOnly(operation string) bool {
 func Messages() []OperationMessages {
 	return []OperationMessages{
 		{"AssumeRole", func() Input { return new(AssumeRoleInput) }, func() Output { return new(AssumeRoleOutput) }},
+		{"AssumeRoleWithWebIdentity", func() Input { return new(AssumeRoleWithWebIdentityInput) }, func() Output { return new(AssumeRoleWithWebIdentityOutput) }},
 		{"GetAccessKeyInfo", func() Input { return new(GetAccessKeyInfoInput) }, func() Output { return new(GetAccessKeyInfoOutput) }},
 		{"GetCallerIdentity", func() Input { return new(GetCallerIdentityInput) }, func() Output { return new(GetCallerIdentityOutput) }},
 		{"GetFederationToken", func() Input { return new(GetFederationTokenInput) }, func() Output { return new(GetFederationTokenOutput) }},

@@ -35,6 +35,30 @@ type AssumeRoleOutput struct {
 	SourceIdentity   string
 }
 
+// AssumeRoleWithWebIdentityInput is the input of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityInput struct {
+	RoleARN          string       // required; 20 to 2048 characters
+	RoleSessionName  string       // required; 2 to 64 characters
+	WebIdentityToken secret.Bytes // required; 4 to 20000 characters
+	ProviderID       string       // 4 to 2048 characters
+	PolicyARNs       []PolicyDescriptorType
+	Policy           string // 1 to 2048 characters
+	DurationSeconds  *int32 // 900 to 43200
+
+	presence wire.Presence
+}
+
+// AssumeRoleWithWebIdentityOutput is the output of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityOutput struct {
+	Credentials                 *Credentials
+	SubjectFromWebIdentityToken string
+	AssumedRoleUser             *AssumedRoleUser
+	PackedPolicySize            *int32
+	Provider                    string
+	Audience                    string
+	SourceIdentity              string
+}
+
 // GetAccessKeyInfoInput is the input of GetAccessKeyInfo.
 type GetAccessKeyInfoInput struct {
 	AccessKeyID string // required; 16 to 128 characters

@@ -100,6 +100,49 @@ func (in *AssumeRoleInput) Validate() error {
 }
 
 // Validate checks in against the API's constraints. The error is a ValidationError.
+func (in *AssumeRoleWithWebIdentityInput) Validate() error {
+	var v wire.Violations
+	if in.presence.Has(0) {
+		v.Missing("roleArn")
+	} else {
+		v.Length("roleArn", in.RoleARN, 20, 2048)
+		v.Pattern("roleArn", in.RoleARN, patternARN)
+	}
+	if in.presence.Has(1) {
+		v.Missing("roleSessionName")
+	} else {
+		v.Length("roleSessionName", in.RoleSessionName, 2, 64)
+		v.Pattern("roleSessionName", in.RoleSessionName, patternRoleSessionName)
+	}
+	if in.WebIdentityToken.IsNil() {
+		v.Missing("webIdentityToken")
+	} else {
+		v.SecretString("webIdentityToken", in.WebIdentityToken, 4, 20000, nil)
+	}
+	if in.ProviderID != "" || in.presence.Has(2) {
+		v.Length("providerId", in.ProviderID, 4, 2048)
+	}
+	if in.PolicyARNs != nil {
+		for i := range in.PolicyARNs {
+			if v.Full() {
+				break
+			}
+			outer := v.EnterItem("policyArns", i)
+			in.PolicyARNs[i].validate(&v)
+			v.Leave(outer)
+		}
+	}
+	if in.Policy != "" || in.presence.Has(3) {
+		v.Length("policy", in.Policy, 1, 2048)
+		v.Pattern("policy", in.Policy, patternSessionPolicyDocument)
+	}
+	if in.DurationSeconds != nil {
+		v.Range("durationSeconds", *in.DurationSeconds, 900, 43200)
+	}
+	return v.QueryErr()
+}
+
+// Validate checks in against the API's constraints. The error is a ValidationError.
 func (in *GetAccessKeyInfoInput) Validate() error {
 	var v wire.Violations
 	if in.presence.Has(0) {

@@ -8,6 +8,14 @@ func (out *AssumeRoleOutput) wipe() {
 	out.Credentials.wipe()
 }
 
+func (in *AssumeRoleWithWebIdentityInput) wipe() {
+	in.WebIdentityToken.Wipe()
+}
+
+func (out *AssumeRoleWithWebIdentityOutput) wipe() {
+	out.Credentials.wipe()
+}
+
 func (*GetAccessKeyInfoInput) wipe() {}
 
 func (*GetAccessKeyInfoOutput) wipe() {}

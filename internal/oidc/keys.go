@@ -1,0 +1,184 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+// How long keys are kept, and how often an issuer is asked.
+const (
+	fresh    = 10 * time.Minute // then they are fetched again,
+	good     = time.Hour        // and until then the old ones do if that fails
+	patience = time.Minute      // between two fetches for a key that is not there
+	cooldown = 10 * time.Second // after a failure
+
+	maxIssuers  = 1000
+	maxWaiting  = 64      // callers that wait for one issuer
+	maxDocument = 1 << 18 // bytes of a discovery document or key set
+)
+
+// A Getter fetches documents, as an outbound.Dialer does.
+type Getter interface {
+	GetJSON(ctx context.Context, url string, most int) ([]byte, error)
+}
+
+// Verifier verifies tokens, with keys that it fetches and keeps. Its methods
+// may be called concurrently.
+type Verifier struct {
+	get Getter
+	now func() time.Time
+	log *slog.Logger
+
+	mu      sync.Mutex
+	issuers map[string]*issuer
+}
+
+// An issuer is what is known of one.
+type issuer struct {
+	used time.Time // guarded by the Verifier's mutex
+
+	turn    chan struct{} // holds a token while nobody fetches
+	mu      sync.Mutex    // guards what follows
+	waiting int
+	keys    []key
+	fetched time.Time // when keys were
+	asked   time.Time // when they were last asked for
+	err     error     // of the last fetch
+}
+
+// New returns a verifier. A nil log means none, a nil now time.Now.
+func New(get Getter, now func() time.Time, log *slog.Logger) *Verifier {
+	if now == nil {
+		now = time.Now
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Verifier{get: get, now: now, log: log, issuers: make(map[string]*issuer)}
+}
+
+// issuer returns what is known of an issuer. If there are too many, one of
+// those that nobody has asked for in a long time is forgotten.
+func (v *Verifier) issuer(url string) *issuer {
+	now := v.now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	in := v.issuers[url]
+	if in == nil {
+		if len(v.issuers) >= maxIssuers {
+			oldest := ""
+			for other, o := range v.issuers {
+				if oldest == "" || o.used.Before(v.issuers[oldest].used) {
+					oldest = other
+				}
+			}
+			delete(v.issuers, oldest)
+		}
+		in = &issuer{turn: make(chan struct{}, 1)}
+		in.turn <- struct{}{}
+		v.issuers[strings.Clone(url)] = in
+	}
+	in.used = now
+	return in
+}
+
+// known returns the keys that are there and good enough. again asks for keys
+// that were not there a moment ago. Without keys and error, they are to be
+// fetched.
+func (in *issuer) known(now time.Time, again bool) ([]key, error) {
+	age := now.Sub(in.fetched)
+	since := now.Sub(in.asked)
+	has := in.keys != nil && age >= 0 && age < good
+	failed := in.err != nil && since >= 0 && since < cooldown
+	switch {
+	case has && failed:
+		return in.keys, nil
+	case failed:
+		return nil, in.err
+	case has && again && since >= 0 && since < patience:
+		return in.keys, nil
+	case has && !again && age < fresh:
+		return in.keys, nil
+	}
+	return nil, nil
+}
+
+// keys returns an issuer's keys; again is whether they are fetched although
+// some are there, unless that was done a moment ago. One caller fetches them,
+// and some others wait.
+func (v *Verifier) keys(ctx context.Context, url string, again bool) ([]key, error) {
+	in := v.issuer(url)
+	in.mu.Lock()
+	keys, err := in.known(v.now(), again)
+	if keys == nil && err == nil && in.waiting >= maxWaiting {
+		err = fmt.Errorf("%w: too many wait for them", ErrUnavailable)
+	}
+	if keys != nil || err != nil {
+		in.mu.Unlock()
+		return keys, err
+	}
+	in.waiting++
+	in.mu.Unlock()
+	defer func() {
+		in.mu.Lock()
+		in.waiting--
+		in.mu.Unlock()
+	}()
+	select {
+	case <-in.turn:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	defer func() { in.turn <- struct{}{} }()
+	in.mu.Lock()
+	keys, err = in.known(v.now(), again)
+	in.mu.Unlock()
+	if keys != nil || err != nil {
+		return keys, err // somebody else has fetched them
+	}
+	keys, err = v.fetch(ctx, url)
+	if err != nil {
+		v.log.Warn("the keys of an OpenID Connect issuer could not be fetched", "issuer", url, "cause", err)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.asked, in.err = v.now(), err
+	if err == nil {
+		in.keys, in.fetched = keys, in.asked
+		return keys, nil
+	}
+	if old, _ := in.known(in.asked, again); old != nil {
+		return old, nil
+	}
+	return nil, err
+}
+
+// fetch fetches an issuer's keys, from where it says that they are.
+func (v *Verifier) fetch(ctx context.Context, url string) ([]key, error) {
+	text, err := v.get.GetJSON(ctx, strings.TrimSuffix(url, "/")+"/.well-known/openid-configuration", maxDocument)
+	if err != nil {
+		return nil, err
+	}
+	var discovery struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(text, &discovery); err != nil {
+		return nil, errors.New("the discovery document is no JSON object")
+	}
+	if discovery.Issuer != url {
+		return nil, errors.New("the discovery document is another issuer's")
+	}
+	if text, err = v.get.GetJSON(ctx, discovery.Keys, maxDocument); err != nil {
+		return nil, err
+	}
+	return parseKeys(text)
+}
