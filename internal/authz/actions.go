@@ -65,6 +65,7 @@ const (
 	keyTransitiveTagKeys
 
 	keyPolicyType
+	keyServicePrincipal
 
 	keyTargetRegion
 )
@@ -190,6 +191,8 @@ func keyOfService(name string) keyset {
 		return keyTransitiveTagKeys
 	case "organizations:policytype":
 		return keyPolicyType
+	case "organizations:serviceprincipal":
+		return keyServicePrincipal
 	case "account:targetregion":
 		return keyTargetRegion
 	}
@@ -345,23 +348,24 @@ var actions = map[string]action{
 	"iam:UpdateRoleDescription":         {on: role, keys: ofBoundary},
 
 	// Organizations: likewise. What is about to be made has no tags yet.
-	"organizations:AttachPolicy":             {on: organizational, keys: keyPolicyType},
-	"organizations:CreateAccount":            {on: anything, keys: ofTagging},
-	"organizations:CreateOrganizationalUnit": {on: organizational, keys: ofTagging},
-	"organizations:CreatePolicy":             {on: anything, keys: keyPolicyType | ofTagging},
-	"organizations:DeletePolicy":             {on: organizational, keys: keyPolicyType},
-	"organizations:DescribeEffectivePolicy":  {on: organizational, keys: keyPolicyType},
-	"organizations:DescribePolicy":           {on: organizational, keys: keyPolicyType},
-	"organizations:DetachPolicy":             {on: organizational, keys: keyPolicyType},
-	"organizations:DisablePolicyType":        {on: organizational, keys: keyPolicyType},
-	"organizations:EnablePolicyType":         {on: organizational, keys: keyPolicyType},
-	"organizations:ListPolicies":             {on: anything, keys: keyPolicyType},
-	"organizations:ListPoliciesForTarget":    {on: organizational, keys: keyPolicyType},
-	"organizations:ListTagsForResource":      {on: organizational, keys: keyPolicyType},
-	"organizations:ListTargetsForPolicy":     {on: organizational, keys: keyPolicyType},
-	"organizations:TagResource":              {on: organizational, keys: keyPolicyType | ofTagging},
-	"organizations:UntagResource":            {on: organizational, keys: keyPolicyType | keyTagKeys},
-	"organizations:UpdatePolicy":             {on: organizational, keys: keyPolicyType},
+	"organizations:AttachPolicy":                {on: organizational, keys: keyPolicyType},
+	"organizations:CreateAccount":               {on: anything, keys: ofTagging},
+	"organizations:CreateOrganizationalUnit":    {on: organizational, keys: ofTagging},
+	"organizations:CreatePolicy":                {on: anything, keys: keyPolicyType | ofTagging},
+	"organizations:DeletePolicy":                {on: organizational, keys: keyPolicyType},
+	"organizations:DescribeEffectivePolicy":     {on: organizational, keys: keyPolicyType},
+	"organizations:DescribePolicy":              {on: organizational, keys: keyPolicyType},
+	"organizations:DetachPolicy":                {on: organizational, keys: keyPolicyType},
+	"organizations:DisablePolicyType":           {on: organizational, keys: keyPolicyType},
+	"organizations:EnablePolicyType":            {on: organizational, keys: keyPolicyType},
+	"organizations:ListDelegatedAdministrators": {on: anything, keys: keyServicePrincipal},
+	"organizations:ListPolicies":                {on: anything, keys: keyPolicyType},
+	"organizations:ListPoliciesForTarget":       {on: organizational, keys: keyPolicyType},
+	"organizations:ListTagsForResource":         {on: organizational, keys: keyPolicyType},
+	"organizations:ListTargetsForPolicy":        {on: organizational, keys: keyPolicyType},
+	"organizations:TagResource":                 {on: organizational, keys: keyPolicyType | ofTagging},
+	"organizations:UntagResource":               {on: organizational, keys: keyPolicyType | keyTagKeys},
+	"organizations:UpdatePolicy":                {on: organizational, keys: keyPolicyType},
 
 	// Account Management.
 	"account:DisableRegion":      {on: other, keys: keyTargetRegion},

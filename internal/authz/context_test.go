@@ -32,7 +32,7 @@ var conditions = strings.Fields(`
 	aws:RequestTag/ aws:TagKeys aws:ResourceTag/
 	iam:ResourceTag/ iam:PermissionsBoundary iam:PolicyARN
 	sts:ExternalId sts:RoleSessionName sts:SourceIdentity sts:TransitiveTagKeys
-	organizations:PolicyType
+	organizations:PolicyType organizations:ServicePrincipal
 	account:TargetRegion
 `)
 

@@ -84,6 +84,7 @@ func tagValue(tags []identity.Tag, key string) policy.Value {
 // conditions are the condition keys of a request. The zero value has none.
 type conditions struct {
 	kind    string         // organizations:PolicyType
+	service string         // organizations:ServicePrincipal
 	tags    []identity.Tag // aws:RequestTag/…
 	tagKeys []string       // aws:TagKeys
 }
@@ -94,6 +95,10 @@ func (q *conditions) Value(k *policy.Key) policy.Value {
 	case "organizations:policytype":
 		if q.kind != "" {
 			return policy.String(q.kind)
+		}
+	case "organizations:serviceprincipal":
+		if q.service != "" {
+			return policy.String(q.service)
 		}
 	case "aws:requesttag/":
 		return tagValue(q.tags, k.Sub)

@@ -19,7 +19,7 @@ func (s *Service) ListAWSServiceAccessForOrganization(ctx context.Context, c *ca
 
 func (v *visit) listServiceAccess(ctx context.Context, in *api.ListAWSServiceAccessForOrganizationInput, out *api.ListAWSServiceAccessForOrganizationOutput) error {
 	out.EnabledServicePrincipals = []api.EnabledServicePrincipal{}
-	return v.none(ctx, in.NextToken)
+	return v.none(ctx, conditions{}, in.NextToken)
 }
 
 // ListDelegatedAdministrators implements [api.Handler]: there is no account.
@@ -29,12 +29,12 @@ func (s *Service) ListDelegatedAdministrators(ctx context.Context, c *call.Call,
 
 func (v *visit) listDelegatedAdministrators(ctx context.Context, in *api.ListDelegatedAdministratorsInput, out *api.ListDelegatedAdministratorsOutput) error {
 	out.DelegatedAdministrators = []api.DelegatedAdministrator{}
-	return v.none(ctx, in.NextToken)
+	return v.none(ctx, conditions{service: in.ServicePrincipal}, in.NextToken)
 }
 
 // none decides the call's action, which lists nothing: no token leads on.
-func (v *visit) none(ctx context.Context, token string) error {
-	if err := v.allow(ctx, conditions{}); err != nil {
+func (v *visit) none(ctx context.Context, q conditions, token string) error {
+	if err := v.allow(ctx, q); err != nil {
 		return err
 	}
 	_, err := v.openToken("", token)

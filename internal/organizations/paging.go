@@ -82,7 +82,7 @@ func stored[T any](v *visit, filter, token string, maxResults *int32, get func(i
 }
 
 // page cuts a page out of a whole list, which it puts into the order of the
-// items' ids first.
+// items' ids, or of what else tells them apart, first.
 func page[T any](v *visit, filter, token string, maxResults *int32, list []T, id func(T) string) (items []T, next string, err error) {
 	after, err := v.openToken(filter, token)
 	if err != nil {

@@ -161,12 +161,18 @@ func (v *visit) listPolicies(ctx context.Context, in *api.ListPoliciesInput, out
 			return err
 		}
 	}
-	list, next, err := page(v, string(in.Filter), in.NextToken, in.MaxResults, list, policyID)
+	list, next, err := page(v, string(in.Filter), in.NextToken, in.MaxResults, list, policyPlace)
 	out.Policies, out.NextToken = summaries(list), next
 	return err
 }
 
-func policyID(p identity.OrganizationPolicy) string { return p.ID }
+// policyPlace is where a policy stands in a list: by its id, AWS's first.
+func policyPlace(p identity.OrganizationPolicy) string {
+	if p.AWSManaged {
+		return "aws " + p.ID
+	}
+	return "own " + p.ID
+}
 
 // useAttachment decides the call's action on a policy and what it is attached
 // to, or to be; both are there if there is no error.
@@ -255,7 +261,7 @@ func (v *visit) listPoliciesForTarget(ctx context.Context, in *api.ListPoliciesF
 			return instead(err, identity.ErrNotFound, errNoTarget())
 		}
 	}
-	list, next, err := page(v, string(in.Filter)+" "+in.TargetID, in.NextToken, in.MaxResults, list, policyID)
+	list, next, err := page(v, string(in.Filter)+" "+in.TargetID, in.NextToken, in.MaxResults, list, policyPlace)
 	out.Policies, out.NextToken = summaries(list), next
 	return err
 }
