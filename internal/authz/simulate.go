@@ -23,8 +23,9 @@ type Simulation struct {
 	// either, and the caller's policies decide.
 	Policy *policy.Policy
 	// Given are condition keys that the call would have, which go before those
-	// that follow from the caller; nil for none. An action that is known here
-	// has the keys of its service that it populates, whatever is given.
+	// that follow from the caller; nil for none. Of the keys that are not global,
+	// an action of a service that is here has those that it populates, whatever
+	// is given.
 	Given policy.Context
 }
 
@@ -48,7 +49,7 @@ func (a *Authorizer) Lacks(s *Simulation, k *policy.Key) bool {
 func (a *Authorizer) simulate(s *Simulation) *decider {
 	d := a.newDecider(&call.Call{Caller: s.Caller}, knownAs(s.Action), &Resource{ARN: s.Resource, Account: s.Account, Policy: s.Policy}, nil)
 	d.simulated = s
-	if _, ok := actions[d.action]; !ok {
+	if !ofThese(d.action) {
 		d.act.shared = true // whether it is, its own service knows
 	}
 	if d.kind == anything {
@@ -80,6 +81,17 @@ func knownAs(name string) string {
 	return name
 }
 
+// ofThese reports whether an action is one of the services that are here, of
+// which the table of actions tells all.
+func ofThese(action string) bool {
+	service, _, _ := strings.Cut(action, ":")
+	switch strings.ToLower(service) {
+	case "account", "iam", "keyreeve", "kms", "organizations", "rolesanywhere", "sts":
+		return true
+	}
+	return false
+}
+
 // simulatesPolicy reports whether the resource has a policy that is asked in a
 // simulation.
 func (d *decider) simulatesPolicy() bool {
@@ -101,7 +113,7 @@ func (d *decider) simulatesPolicy() bool {
 // sees it in a simulation.
 func (d *decider) simulatedValue(k *policy.Key) policy.Value {
 	bit, global := keyOf(k.Name)
-	if _, known := actions[d.action]; known && !global && d.keys&bit == 0 {
+	if ofThese(d.action) && !global && d.keys&bit == 0 {
 		return policy.Value{}
 	}
 	if k.Name == "aws:resourceaccount" && d.ownPolicy() {
