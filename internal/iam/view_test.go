@@ -48,6 +48,8 @@ func TestDoneToWhatWasDecidedOn(t *testing.T) {
 		e.check(e.dir.TagEntity(ctx, identity.Entity{Kind: identity.RoleEntity, Account: ours, Name: "Worker"}, closed))
 	}
 	plan := func(e *env) { e.check(e.dir.TagPolicy(ctx, ours, policyARN, closed)) }
+	device := func(e *env) { e.check(e.dir.TagMFADevice(ctx, deviceD, closed)) }
+	issuer := func(e *env) { e.check(e.dir.TagOIDCProvider(ctx, issuerX, closed)) }
 	for _, tt := range []struct {
 		operation, request, of string
 		meddle                 []func(*env)
@@ -62,6 +64,9 @@ func TestDoneToWhatWasDecidedOn(t *testing.T) {
 		{"DeleteRole", `{"RoleName": "Worker"}`, "worker", []func(*env){role}},
 		{"CreatePolicyVersion", `{"PolicyArn": "` + policyARN + `", "PolicyDocument": ` + quote(allowAll) + `, "SetAsDefault": true}`, "plan", []func(*env){plan}},
 		{"DeletePolicy", `{"PolicyArn": "` + policyARN + `"}`, "plan", []func(*env){plan}},
+		{"DeleteVirtualMFADevice", `{"SerialNumber": "` + deviceD + `"}`, "p/d", []func(*env){device}},
+		{"TagOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `", "Tags": [{"Key": "a", "Value": "b"}]}`, "issuer.example/x", []func(*env){issuer}},
+		{"DeleteOpenIDConnectProvider", `{"OpenIDConnectProviderArn": "` + issuerX + `"}`, "issuer.example/x", []func(*env){issuer}},
 	} {
 		for i, meddle := range tt.meddle {
 			for after := 1; after <= 2; after++ {
@@ -76,6 +81,8 @@ func TestDoneToWhatWasDecidedOn(t *testing.T) {
 					e.must(alice, "CreateUser", `{"UserName": "carol", "Path": "/dev/"}`)
 					e.must(alice, "CreateRole", `{"RoleName": "Worker", "AssumeRolePolicyDocument": `+quote(trustOurs)+`, "Tags": [{"Key": "open", "Value": "yes"}]}`)
 					e.must(alice, "CreatePolicy", `{"PolicyName": "Plan", "Path": "/dev/", "PolicyDocument": `+quote(allowAll)+`, "Tags": [{"Key": "open", "Value": "yes"}]}`)
+					e.must(alice, "CreateVirtualMFADevice", `{"VirtualMFADeviceName": "d", "Path": "/p/", "Tags": [{"Key": "open", "Value": "yes"}]}`)
+					e.must(alice, "CreateOpenIDConnectProvider", `{"Url": "https://issuer.example/x", "Tags": [{"Key": "open", "Value": "yes"}]}`)
 					met := false
 					e.store.suffix, e.store.after = "/"+ours+"/"+tt.of, after
 					e.store.meddle = func() { met = true; meddle(e) }

@@ -32,6 +32,9 @@ func FuzzRecords(f *testing.F) {
 		{record.KindOrganization, "v1/org/o-0123456789", 2, nil},
 		{record.KindUnit, "v1/ou/o-0123456789/ou-root-01234567", 2, nil},
 		{record.KindAccountRequest, "v1/newacct/o-0123456789/car-0123456789", 1, identity.AccountRequestSeed()},
+		{record.KindOIDCProvider, "v1/oidc/111122223333/issuer.example/x", 1, nil},
+		{record.KindMFADevice, "v1/mfa/111122223333/phone", 1, nil},
+		{record.KindMFAOwner, "v1/mfaof/AIDA", 1, []byte{1, 1, 1, 'a'}},
 		{record.KindSystem, "v1/sys/identity", 2, nil},
 		{record.KindSystem, "v1/sys/seeded", 1, nil},
 		{0, "a session token", 1, identity.TicketSeed()},
@@ -53,6 +56,11 @@ func FuzzRecords(f *testing.F) {
 	ok(h.CreateRole(ctx, identity.Role{Account: ours, Name: "worker", Trust: trusting("arn:aws:iam::" + ours + ":user/alice")}))
 	ok(h.CreateOrganization(ctx, identity.Organization{ID: "o-0123456789", Root: "r-root", Master: ours, Types: []identity.OrganizationPolicyType{identity.ServiceControlPolicy}}))
 	ok(h.CreateUnit(ctx, identity.Unit{Organization: "o-0123456789", ID: "ou-root-01234567", Name: "u", Parent: "r-root"}))
+	ok(h.CreateOIDCProvider(ctx, identity.OIDCProvider{
+		Account: ours, URL: "issuer.example/x", ClientIDs: []string{"c"}, Thumbprints: []string{"6938fd4d98bab03faadb97b34396831e3780aea1"}, Tags: []identity.Tag{{Name: "k", Value: "v"}},
+	}))
+	_, _, err = h.CreateMFADevice(ctx, identity.MFADevice{Account: ours, Name: "phone", Tags: []identity.Tag{{Name: "k", Value: "v"}}})
+	ok(nil, err)
 	ok(nil, h.AddSeeded(ctx, []string{"a", "b"}))
 	for i, k := range kinds {
 		value := k.seed

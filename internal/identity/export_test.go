@@ -32,6 +32,15 @@ func Recode(rec record.Record) ([]byte, error) {
 	case rec.Kind == record.KindAccessKey:
 		k, err := decodeAccessKey(rec)
 		return k.encode(), err
+	case rec.Kind == record.KindOIDCProvider:
+		p, err := decodeOIDCProvider(rec)
+		return p.encode(), err
+	case rec.Kind == record.KindMFADevice:
+		v, err := decodeDevice(rec)
+		return v.encode(), err
+	case rec.Kind == record.KindMFAOwner:
+		list, err := decodeMFAOwner(rec)
+		return encodeMFAOwner(list), err
 	case rec.Kind == record.KindOrganization:
 		o, err := decodeOrganization(rec)
 		return o.encode(), err
