@@ -2,21 +2,24 @@ package policy
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"unique"
 )
 
-// An action is a pattern of actions, in lower case.
+// An action is a pattern of actions, in lower case. It has no variables, and is
+// too short to need a finder for long.
 type action struct {
-	kind patternKind // exact, prefix, everything or segmented
+	kind patternKind // exact, prefix, everything or scanned
 	text string
-	any  *pattern // if segmented
 }
 
 func compileAction(s string) action {
-	p := compilePattern(lowerASCII(s), true, false)
+	s = lowerASCII(s)
+	p := compilePattern(s, true, false)
 	if p.kind == segmented {
-		return action{kind: segmented, any: &p}
+		return action{kind: scanned, text: s}
 	}
 	return action{kind: p.kind, text: p.text}
 }
@@ -31,29 +34,27 @@ func (a *action) match(name string) bool {
 	case everything:
 		return true
 	}
-	return a.any.match(name, new(evaluation))
+	return scan(a.text, name, new(evaluation))
 }
 
 // An actionCache remembers which statements are about an action. A policy is
 // asked about few different ones, and most of its statements are about others.
 type actionCache struct {
-	known atomic.Pointer[map[string]*hits] // never changed; replaced by a larger one
+	known atomic.Pointer[map[string]hits] // never changed; replaced by a larger one
 }
 
 // maxKnown bounds the actions that are remembered. Beyond, hits are found anew
-// each time.
-const maxKnown = 64
+// each time. It is what a map has room for before it grows beyond 64 places.
+const maxKnown = 56
 
-// hits are the statements about an action.
-type hits struct {
-	list []int32  // their indices, in order
-	bits []uint64 // the same, as a set
-}
+// hits are the statements about an action: a set of their indices. Actions that
+// the same statements are about have the same hits.
+type hits []uint64
 
-func (h *hits) has(i int) bool { return h.bits[i/64]>>(i%64)&1 != 0 }
+func (h hits) has(i int) bool { return h[i/64]>>(i%64)&1 != 0 }
 
 // hits returns the statements of p that are about an action.
-func (c *actionCache) hits(p *Policy, name string) *hits {
+func (c *actionCache) hits(p *Policy, name string) hits {
 	known := c.known.Load()
 	if known != nil {
 		if h := (*known)[name]; h != nil {
@@ -65,14 +66,21 @@ func (c *actionCache) hits(p *Policy, name string) *hits {
 		return h
 	}
 	for {
-		larger := make(map[string]*hits)
+		larger := make(map[string]hits)
 		if known != nil {
 			if len(*known) >= maxKnown {
 				return h
 			}
 			larger = maps.Clone(*known)
+			for _, other := range larger {
+				if slices.Equal(h, other) {
+					h = other
+					break
+				}
+			}
 		}
-		larger[strings.Clone(name)] = h
+		// One copy of the name for all policies.
+		larger[unique.Make(name).Value()] = h
 		if c.known.CompareAndSwap(known, &larger) {
 			return h
 		}
@@ -80,13 +88,12 @@ func (c *actionCache) hits(p *Policy, name string) *hits {
 	}
 }
 
-func (p *Policy) findHits(name string) *hits {
+func (p *Policy) findHits(name string) hits {
 	lower := lowerASCII(name)
-	h := &hits{bits: make([]uint64, (len(p.statements)+63)/64)}
+	h := make(hits, (len(p.statements)+63)/64)
 	for i := range p.statements {
 		if p.statements[i].matchAction(lower) {
-			h.list = append(h.list, int32(i))
-			h.bits[i/64] |= 1 << (i % 64)
+			h[i/64] |= 1 << (i % 64)
 		}
 	}
 	return h

@@ -10,26 +10,29 @@ import (
 	"time"
 )
 
-// A condition is one key under one operator, compiled.
+// A condition is one key under one operator, compiled. How it is written is read
+// from the policy's text again when somebody wants to know; see
+// [Policy.Statements].
 type condition struct {
 	test     test
 	negated  bool
 	ifExists bool
 	set      set
+	yes, no  bool // of Bool and Null: that "true", "false" are among the values
 	key      Key
 
-	// The values, compiled; which of these depends on the test.
+	texts []pattern // the values, compiled, but for those that others has
+	other *comparands
+}
+
+// comparands are values that most conditions have none of; which of these
+// depends on the test.
+type comparands struct {
 	exact   map[string]struct{} // texts without wildcards and variables, if they are many
-	texts   []pattern           // all other texts
 	arns    []arnPattern
 	numbers []float64
 	instant []instant
 	blocks  []block
-	yes, no bool // of Bool and Null: that "true", "false" are among the values
-
-	// As written, for explanations.
-	operator, name string
-	values         []string
 }
 
 // A test is what an operator does to one value, without Not.
@@ -110,7 +113,7 @@ func parseOperator(name string) (c condition, ok bool) {
 	}
 	s, c.ifExists = strings.CutSuffix(s, "ifexists")
 	op, ok := operators[s]
-	c.test, c.negated, c.operator = op.test, op.negated, name
+	c.test, c.negated = op.test, op.negated
 	if c.test == null && (c.ifExists || c.set != plain) {
 		return c, false // Null asks whether the key is there at all
 	}
@@ -124,32 +127,36 @@ const manyValues = 8
 // compile compiles the values. It returns the index of the first one that is
 // not of the operator's type, or -1; that value then matches nothing.
 func (c *condition) compile(values []string, variables bool) int {
-	c.values = values
 	bad := -1
+	var o comparands
+	c.texts = make([]pattern, 0, len(values))
+	if c.test == arnLike {
+		o.arns = make([]arnPattern, 0, len(values))
+	}
 	for i, v := range values {
 		ok := true
 		switch {
 		case c.test <= stringLike:
 			p := compilePattern(v, c.test == stringLike, variables)
 			if p.kind == exact && c.test != stringEqualsIgnoreCase && len(values) > manyValues {
-				if c.exact == nil {
-					c.exact = make(map[string]struct{}, len(values))
+				if o.exact == nil {
+					o.exact = make(map[string]struct{}, len(values))
 				}
-				c.exact[p.text] = struct{}{}
+				o.exact[p.text] = struct{}{}
 				continue
 			}
 			c.texts = append(c.texts, p)
 		case c.test == arnLike:
-			c.arns = append(c.arns, compileARN(v, variables, false))
+			o.arns = append(o.arns, compileARN(v, variables, false))
 		case c.test <= numericGreaterEquals:
 			var n float64
 			if n, ok = parseNumber(v); ok {
-				c.numbers = append(c.numbers, n)
+				o.numbers = append(o.numbers, n)
 			}
 		case c.test <= dateGreaterEquals:
 			var t instant
 			if t, ok = parseInstant(v); ok {
-				c.instant = append(c.instant, t)
+				o.instant = append(o.instant, t)
 			}
 		case c.test == boolean, c.test == null:
 			switch {
@@ -168,20 +175,32 @@ func (c *condition) compile(values []string, variables bool) int {
 		case c.test == ipAddress:
 			var b block
 			if b, ok = parseBlock(v); ok {
-				c.blocks = append(c.blocks, b)
+				o.blocks = append(o.blocks, b)
 			}
 		}
 		if !ok && bad < 0 {
 			bad = i
 		}
 	}
+	c.texts = exactly(c.texts)
+	if o.exact != nil || o.arns != nil || o.numbers != nil || o.instant != nil || o.blocks != nil {
+		o.numbers, o.instant, o.blocks = exactly(o.numbers), exactly(o.instant), exactly(o.blocks)
+		held := o
+		c.other = &held
+	} else {
+		c.other = &noComparands
+	}
 	return bad
 }
+
+// noComparands are those of a condition without.
+var noComparands comparands
 
 // patterns returns the number of values that a value of the request is held
 // against one by one.
 func (c *condition) patterns() int {
-	return len(c.texts) + len(c.arns) + len(c.numbers) + len(c.instant) + len(c.blocks)
+	o := c.other
+	return len(c.texts) + len(o.arns) + len(o.numbers) + len(o.instant) + len(o.blocks)
 }
 
 // holds reports whether the condition holds for a request.
@@ -265,8 +284,9 @@ func (c *condition) matches(v *Value, e *evaluation) bool {
 			return false
 		}
 		a := arn{text: v.text}
-		for i := range c.arns {
-			if c.arns[i].match(&a, e) {
+		arns := c.other.arns
+		for i := range arns {
+			if arns[i].match(&a, e) {
 				return true
 			}
 			if e.excessive() {
@@ -279,7 +299,7 @@ func (c *condition) matches(v *Value, e *evaluation) bool {
 		if !ok {
 			return false
 		}
-		for _, want := range c.numbers {
+		for _, want := range c.other.numbers {
 			if c.ordered(numericEquals, compareNumbers(n, want)) {
 				return true
 			}
@@ -290,7 +310,7 @@ func (c *condition) matches(v *Value, e *evaluation) bool {
 		if !ok {
 			return false
 		}
-		for _, want := range c.instant {
+		for _, want := range c.other.instant {
 			if c.ordered(dateEquals, t.compare(want)) {
 				return true
 			}
@@ -315,7 +335,7 @@ func (c *condition) matches(v *Value, e *evaluation) bool {
 		if have.kind != address4 && have.kind != address6 {
 			return false
 		}
-		for _, b := range c.blocks {
+		for _, b := range c.other.blocks {
 			if b.contains(&have) {
 				return true
 			}
@@ -325,8 +345,8 @@ func (c *condition) matches(v *Value, e *evaluation) bool {
 }
 
 func (c *condition) matchesText(s string, e *evaluation) bool {
-	if c.exact != nil {
-		if _, ok := c.exact[s]; ok {
+	if exact := c.other.exact; exact != nil {
+		if _, ok := exact[s]; ok {
 			return true
 		}
 	}

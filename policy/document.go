@@ -11,6 +11,7 @@ type Policy struct {
 	variables  bool // the version has policy variables
 	statements []statement
 	names      []Named
+	cost       int          // see Cost
 	actions    *actionCache // shared with what is made of it by Bind
 }
 
@@ -65,17 +66,63 @@ func (p *Policy) Version() string {
 // Len returns the number of statements.
 func (p *Policy) Len() int { return len(p.statements) }
 
-// Statements describes the statements, in the document's order. It is made anew
-// at each call: for explanations, not for decisions.
+// Statements describes the statements, in the document's order. It reads the
+// text anew at each call: for explanations, not for decisions.
 func (p *Policy) Statements() []Statement {
 	all := make([]Statement, len(p.statements))
+	nodes := p.statementNodes()
 	for i := range p.statements {
 		s := &p.statements[i]
 		all[i] = Statement{SID: s.sid, Deny: s.deny}
 		all[i].Line, all[i].Column = place(p.text, s.at)
-		for j := range s.conditions {
-			c := &s.conditions[j]
-			all[i].Conditions = append(all[i].Conditions, Condition{Operator: c.operator, Key: c.name, Values: slices.Clone(c.values)})
+		if i < len(nodes) {
+			all[i].Conditions = nodes[i].conditions()
+		}
+	}
+	return all
+}
+
+// statementNodes returns the statements as JSON.
+func (p *Policy) statementNodes() []node {
+	root, f := readJSON(p.text)
+	if f != nil {
+		return nil // not of a text that was parsed
+	}
+	for i := range root.members {
+		if root.members[i].name != "Statement" {
+			continue
+		}
+		switch n := root.members[i].value; n.kind {
+		case jsonObject:
+			return []node{n}
+		case jsonArray:
+			return n.items
+		}
+	}
+	return nil
+}
+
+// conditions describes the conditions of a statement.
+func (n *node) conditions() []Condition {
+	var all []Condition
+	for i := range n.members {
+		if n.members[i].name != "Condition" {
+			continue
+		}
+		operators := n.members[i].value.members
+		for j := range operators {
+			keys := operators[j].value.members
+			for k := range keys {
+				c := Condition{Operator: operators[j].name, Key: keys[k].name}
+				v := &keys[k].value
+				if v.kind != jsonArray {
+					c.Values = []string{v.text}
+				}
+				for l := range v.items {
+					c.Values = append(c.Values, v.items[l].text)
+				}
+				all = append(all, c)
+			}
 		}
 	}
 	return all
@@ -117,5 +164,6 @@ func (p *Policy) Bind(ids map[string]string) *Policy {
 	if !changed {
 		return p
 	}
+	bound.cost = p.cost + bound.weighBound(p)
 	return &bound
 }

@@ -1,5 +1,7 @@
 package policy
 
+import "math/bits"
+
 // A statement is one statement, compiled.
 type statement struct {
 	sid string
@@ -82,13 +84,15 @@ func (p *Policy) Verdict(r *Request) Result {
 	hits := p.actions.hits(p, r.Action)
 	resource := arn{text: r.Resource}
 	e := evaluation{context: r.Context}
-	for _, i := range hits.list {
-		s := &p.statements[i]
-		if s.inert {
-			continue
-		}
-		if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, &e) && s.failed(&e) < 0 {
-			result.count(s, by)
+	for word, set := range hits {
+		for ; set != 0; set &= set - 1 {
+			s := &p.statements[word*64+bits.TrailingZeros64(set)]
+			if s.inert {
+				continue
+			}
+			if by := s.matchPrincipal(r.Principal); by != 0 && s.matchResource(&resource, &e) && s.failed(&e) < 0 {
+				result.count(s, by)
+			}
 		}
 	}
 	result.bound(&e)

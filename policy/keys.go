@@ -31,23 +31,10 @@ func (p *Policy) Span(i int) (start, end int) {
 // variables, where there are some. A name in another case is the same. The list
 // is made anew at each call.
 func (p *Policy) Keys() []string {
-	root, f := readJSON(p.text)
-	if f != nil {
-		return nil // not of a text that was parsed
-	}
 	l := keyList{seen: make(map[string]struct{}), variables: p.variables}
-	for i := range root.members {
-		if root.members[i].name != "Statement" {
-			continue
-		}
-		switch n := &root.members[i].value; n.kind {
-		case jsonObject:
-			l.statement(n)
-		case jsonArray:
-			for j := range n.items {
-				l.statement(&n.items[j])
-			}
-		}
+	nodes := p.statementNodes()
+	for i := range nodes {
+		l.statement(&nodes[i])
 	}
 	return l.names
 }

@@ -171,7 +171,9 @@ func (p *parser) document(root *node) *Policy {
 		p.fault(statements.start, "Statement is neither an object nor a list")
 	}
 	p.sids()
+	p.policy.names = exactly(p.policy.names)
 	p.policy.actions = new(actionCache)
+	p.policy.cost = p.policy.weigh()
 	return p.policy
 }
 
@@ -272,6 +274,7 @@ func (p *parser) statement(n *node) {
 	if conditions != nil {
 		p.conditions(&s, &conditions.value)
 	}
+	s.principals, s.actions, s.resources, s.conditions = exactly(s.principals), exactly(s.actions), exactly(s.resources), exactly(s.conditions)
 	p.policy.statements = append(p.policy.statements, s)
 }
 
@@ -485,13 +488,13 @@ func (p *parser) conditions(s *statement, n *node) {
 		for j := range op.value.members {
 			key := &op.value.members[j]
 			c := proto
-			c.name, c.key = key.name, ParseKey(key.name)
-			p.condition(s, &c, key)
+			c.key = ParseKey(key.name)
+			p.condition(s, &c, op.name, key)
 		}
 	}
 }
 
-func (p *parser) condition(s *statement, c *condition, key *member) {
+func (p *parser) condition(s *statement, c *condition, operator string, key *member) {
 	if !strings.Contains(key.name, ":") {
 		p.fail(badAction, key.start, "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.", "")
 	}
@@ -514,7 +517,7 @@ func (p *parser) condition(s *statement, c *condition, key *member) {
 		return
 	}
 	if bad := c.compile(values, p.policy.variables); bad >= 0 && !p.options.Stored {
-		p.fail(badValue, items[bad].start, "", strconv.Quote(values[bad])+" is not a value for "+c.operator)
+		p.fail(badValue, items[bad].start, "", strconv.Quote(values[bad])+" is not a value for "+operator)
 	}
 	if p.options.Type == KeyPolicy && c.set == forAllValues && !p.options.Stored {
 		if what := singleValued[c.key.Name]; what.name != "" {

@@ -26,11 +26,14 @@ func ARNLike(pattern, arn string) bool {
 // A pattern is text with wildcards and policy variables, compiled: segments
 // that stand between stars. Each segment is looked for once, from left to
 // right, so there is nothing to go back to.
+//
+// It is kept small, since whoever writes a policy of nothing but patterns
+// decides how many there are: what the text itself tells fast enough when it is
+// asked is not taken apart.
 type pattern struct {
-	kind       patternKind
-	open, tail bool      // stars before the first and after the last segment
-	text       string    // of an exact pattern, or of a prefix
-	segments   []segment // of any other
+	kind  patternKind
+	text  string    // of an exact pattern, a prefix, or one that is scanned
+	apart *segments // of any other
 }
 
 type patternKind uint8
@@ -39,8 +42,15 @@ const (
 	exact      patternKind = iota
 	prefix                 // a literal and a star
 	everything             // stars alone
+	scanned                // without variables and long segments between stars with '?'
 	segmented
 )
+
+// segments are a pattern that was taken apart.
+type segments struct {
+	open, tail bool // stars before the first and after the last segment
+	list       []segment
+}
 
 // A segment is literals, single wildcards and variables in a row.
 type segment struct {
@@ -64,11 +74,26 @@ type variable struct {
 // compilePattern compiles a text. Without wildcards, '*' and '?' are characters
 // like others, and without variables '$' is.
 func compilePattern(s string, wildcards, variables bool) pattern {
-	var p pattern
-	if (!wildcards || !strings.ContainsAny(s, "*?")) && (!variables || !strings.Contains(s, "${")) {
-		p.text = s
-		return p
+	variables = variables && strings.Contains(s, "${")
+	if !variables {
+		i := -1
+		if wildcards {
+			i = strings.IndexAny(s, "*?")
+		}
+		switch {
+		case i < 0:
+			return pattern{text: s}
+		case strings.Trim(s[i:], "*") != "":
+			if scannable(s) {
+				return pattern{kind: scanned, text: s}
+			}
+		case i == 0:
+			return pattern{kind: everything}
+		default:
+			return pattern{kind: prefix, text: s[:i]}
+		}
 	}
+	var p segments
 	var parts []part
 	var literal []byte
 	end := func() { // of a literal
@@ -93,9 +118,9 @@ func compilePattern(s string, wildcards, variables bool) pattern {
 		case '*':
 			end()
 			if len(parts) > 0 {
-				p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
+				p.list = append(p.list, segment{parts: exactly(parts)})
 				parts = nil
-			} else if len(p.segments) == 0 {
+			} else if len(p.list) == 0 {
 				p.open = true
 			}
 			star = true
@@ -126,34 +151,161 @@ func compilePattern(s string, wildcards, variables bool) pattern {
 	}
 	end()
 	if len(parts) > 0 {
-		p.segments = append(p.segments, segment{parts: slices.Clip(parts)})
+		p.list = append(p.list, segment{parts: exactly(parts)})
 	}
+	p.list = exactly(p.list)
 	p.tail = star
-	p.simplify()
-	return p
+	return p.simplify()
+}
+
+// exactly returns a list without room for more.
+func exactly[E any](list []E) []E {
+	if len(list) == cap(list) {
+		return list
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return append(make([]E, 0, len(list)), list...)
 }
 
 // simplify finds the kind of a pattern that was taken apart.
-func (p *pattern) simplify() {
-	p.kind = segmented
+func (p *segments) simplify() pattern {
 	switch {
-	case len(p.segments) == 0: // stars alone
-		p.kind = everything
-		return
-	case len(p.segments) == 1 && len(p.segments[0].parts) == 1 && p.segments[0].parts[0].literal != "" && !p.open:
-		p.text, p.kind = p.segments[0].parts[0].literal, exact
+	case len(p.list) == 0: // stars alone
+		return pattern{kind: everything}
+	case len(p.list) == 1 && len(p.list[0].parts) == 1 && p.list[0].parts[0].literal != "" && !p.open:
+		q := pattern{kind: exact, text: p.list[0].parts[0].literal}
 		if p.tail {
-			p.kind = prefix
+			q.kind = prefix
 		}
-		p.segments = nil
-		return
+		return q
 	}
-	for i := range p.segments {
-		if i == 0 && !p.open || i == len(p.segments)-1 && !p.tail {
+	for i := range p.list {
+		if i == 0 && !p.open || i == len(p.list)-1 && !p.tail {
 			continue // stands at an end, and is not looked for
 		}
-		p.segments[i].finder = newFinder(p.segments[i].parts)
+		p.list[i].finder = newFinder(p.list[i].parts)
 	}
+	return pattern{kind: segmented, apart: p}
+}
+
+// scannable reports whether a pattern without variables is found fast enough by
+// its text: none of its segments between two stars needs a finder.
+func scannable(s string) bool {
+	i := strings.IndexByte(s, '*')
+	if i < 0 {
+		return true
+	}
+	for s = s[i+1:]; ; s = s[i+1:] {
+		if i = strings.IndexByte(s, '*'); i < 0 {
+			return true
+		}
+		if i > shortSegment && strings.IndexByte(s[:i], '?') >= 0 && utf8.RuneCountInString(s[:i]) > shortSegment {
+			return false
+		}
+	}
+}
+
+// scan reports whether s matches a pattern without variables, given by its text.
+func scan(p, s string, e *evaluation) bool {
+	i := strings.IndexByte(p, '*')
+	if i < 0 {
+		rest, _, ok := scanFront(p, s)
+		return ok && rest == ""
+	}
+	s, _, ok := scanFront(p[:i], s)
+	if !ok {
+		return false
+	}
+	p = p[i+1:]
+	last := strings.LastIndexByte(p, '*') + 1
+	if s, ok = scanBack(p[last:], s); !ok {
+		return false
+	}
+	for p = p[:last]; p != ""; {
+		i := strings.IndexByte(p, '*')
+		end := scanFor(p[:i], s, e)
+		if end < 0 {
+			return false
+		}
+		s, p = s[end:], p[i+1:]
+	}
+	return true
+}
+
+// scanFront takes a segment, given by its text, from the start of t. It also
+// returns how many of its parts it looked at.
+func scanFront(p, t string) (rest string, looked int, ok bool) {
+	for ; p != ""; looked++ {
+		if p[0] == '?' {
+			if t == "" {
+				return "", looked + 1, false
+			}
+			_, n := utf8.DecodeRuneInString(t)
+			t, p = t[n:], p[1:]
+			continue
+		}
+		n := strings.IndexByte(p, '?')
+		if n < 0 {
+			n = len(p)
+		}
+		if !strings.HasPrefix(t, p[:n]) {
+			return "", looked + 1, false
+		}
+		t, p = t[n:], p[n:]
+	}
+	return t, looked, true
+}
+
+// scanBack takes a segment from the end of t.
+func scanBack(p, t string) (rest string, ok bool) {
+	for p != "" {
+		if p[len(p)-1] == '?' {
+			if t == "" {
+				return "", false
+			}
+			_, n := utf8.DecodeLastRuneInString(t)
+			t, p = t[:len(t)-n], p[:len(p)-1]
+			continue
+		}
+		n := strings.LastIndexByte(p, '?') + 1
+		if !strings.HasSuffix(t, p[n:]) {
+			return "", false
+		}
+		t, p = t[:len(t)-len(p)+n], p[:n]
+	}
+	return t, true
+}
+
+// scanFor returns where the first place of a segment in t ends; -1 for none.
+func scanFor(p, t string, e *evaluation) int {
+	if strings.IndexByte(p, '?') < 0 {
+		return findLiteral(p, t, e)
+	}
+	for i := 0; ; {
+		rest, looked, ok := scanFront(p, t[i:])
+		e.work += looked
+		if ok {
+			return len(t) - len(rest)
+		}
+		if i == len(t) {
+			return -1
+		}
+		_, n := utf8.DecodeRuneInString(t[i:])
+		i += n
+	}
+}
+
+// findLiteral returns where the first place of a text in t ends; -1 for none.
+func findLiteral(literal, t string, e *evaluation) int {
+	i := strings.Index(t, literal)
+	if i < 0 {
+		e.work += len(t) / bytesSearched
+		return -1
+	}
+	e.work += i / bytesSearched
+	return i + len(literal)
 }
 
 // readVariable reads the policy variable at the start of a text, and returns it
@@ -204,8 +356,10 @@ func (p *pattern) match(s string, e *evaluation) bool {
 		return strings.HasPrefix(s, p.text)
 	case everything:
 		return true
+	case scanned:
+		return scan(p.text, s, e)
 	}
-	return p.matchSegments(s, e, false)
+	return p.apart.match(s, e, false)
 }
 
 // equalFold reports whether s equals a pattern without wildcards, but for the
@@ -214,16 +368,16 @@ func (p *pattern) equalFold(s string, e *evaluation) bool {
 	if p.kind == exact {
 		return equalFoldASCII(s, p.text)
 	}
-	return p.matchSegments(s, e, true)
+	return p.apart.match(s, e, true)
 }
 
-func (p *pattern) matchSegments(s string, e *evaluation, fold bool) bool {
+func (p *segments) match(s string, e *evaluation, fold bool) bool {
 	// A variable without a value makes a pattern that matches nothing, so all
 	// of them are looked at first.
 	var few [4]string
 	values := few[:0]
-	for i := range p.segments {
-		for _, q := range p.segments[i].parts {
+	for i := range p.list {
+		for _, q := range p.list[i].parts {
 			if q.variable == nil {
 				continue
 			}
@@ -235,9 +389,9 @@ func (p *pattern) matchSegments(s string, e *evaluation, fold bool) bool {
 			values = append(values, text)
 		}
 	}
-	first, last := 0, len(p.segments)
+	first, last := 0, len(p.list)
 	if !p.open {
-		seg := &p.segments[0]
+		seg := &p.list[0]
 		n := seg.variables()
 		rest, _, ok := seg.front(s, values[:n], fold)
 		if !ok {
@@ -251,7 +405,7 @@ func (p *pattern) matchSegments(s string, e *evaluation, fold bool) bool {
 	}
 	if !p.tail {
 		last--
-		seg := &p.segments[last]
+		seg := &p.list[last]
 		n := len(values) - seg.variables()
 		rest, ok := seg.back(s, values[n:])
 		if !ok {
@@ -260,7 +414,7 @@ func (p *pattern) matchSegments(s string, e *evaluation, fold bool) bool {
 		s, values = rest, values[:n]
 	}
 	for i := first; i < last; i++ {
-		seg := &p.segments[i]
+		seg := &p.list[i]
 		n := seg.variables()
 		end := seg.find(s, values[:n], e)
 		if end < 0 {
@@ -337,13 +491,7 @@ func (s *segment) find(t string, values []string, e *evaluation) int {
 		return s.finder.find(t, e)
 	}
 	if len(s.parts) == 1 && s.parts[0].literal != "" {
-		i := strings.Index(t, s.parts[0].literal)
-		if i < 0 {
-			e.work += len(t) / bytesSearched
-			return -1
-		}
-		e.work += i / bytesSearched
-		return i + len(s.parts[0].literal)
+		return findLiteral(s.parts[0].literal, t, e)
 	}
 	if len(values) > 0 {
 		return s.resolve(t, values, e)
@@ -408,16 +556,15 @@ func (s *segment) resolve(t string, values []string, e *evaluation) int {
 // so far. It takes memory linear in the segment.
 type finder struct {
 	length int
-	any    []uint64 // where wildcards stand
-	runes  []rune   // the characters of the segment, each once, in order
-	first  []int    // for each of them, its first place; one more for the end
-	places []place64
+	any    []uint64  // where wildcards stand
+	places []place64 // of all other characters, ordered by character and word
 }
 
 // place64 says where in 64 characters of a segment one stands.
 type place64 struct {
-	word int
 	bits uint64
+	r    rune
+	word int32
 }
 
 // shortSegment is the length of a segment, in characters, up to which it is
@@ -427,10 +574,6 @@ const shortSegment = 16
 
 // newFinder returns a finder for a long segment without variables, else nil.
 func newFinder(parts []part) *finder {
-	type standing struct {
-		r  rune
-		at int
-	}
 	length, ones := 0, false
 	for _, q := range parts {
 		switch {
@@ -447,7 +590,7 @@ func newFinder(parts []part) *finder {
 		return nil
 	}
 	f := finder{length: length, any: make([]uint64, (length+63)/64)}
-	var all []standing
+	all := make([]place64, 0, length)
 	at := 0
 	for _, q := range parts {
 		if q.one {
@@ -456,24 +599,34 @@ func newFinder(parts []part) *finder {
 			continue
 		}
 		for _, r := range q.literal {
-			all = append(all, standing{r, at})
+			all = append(all, place64{1 << (at % 64), r, int32(at / 64)})
 			at++
 		}
 	}
-	slices.SortStableFunc(all, func(a, b standing) int { return int(a.r) - int(b.r) })
-	for i, s := range all {
-		if i == 0 || all[i-1].r != s.r {
-			f.runes = append(f.runes, s.r)
-			f.first = append(f.first, len(f.places))
-		}
-		if n := len(f.places); n > f.first[len(f.first)-1] && f.places[n-1].word == s.at/64 {
-			f.places[n-1].bits |= 1 << (s.at % 64)
+	slices.SortStableFunc(all, func(a, b place64) int { return int(a.r) - int(b.r) })
+	for _, p := range all {
+		if n := len(f.places); n > 0 && f.places[n-1].r == p.r && f.places[n-1].word == p.word {
+			f.places[n-1].bits |= p.bits
 		} else {
-			f.places = append(f.places, place64{s.at / 64, 1 << (s.at % 64)})
+			f.places = append(f.places, p)
 		}
 	}
-	f.first = append(f.first, len(f.places))
+	f.places = exactly(f.places)
 	return &f
+}
+
+// from returns the index of the first place of a character, or where it would
+// be.
+func (f *finder) from(r rune) int {
+	low, high := 0, len(f.places)
+	for low < high {
+		if i := int(uint(low+high) >> 1); f.places[i].r < r {
+			low = i + 1
+		} else {
+			high = i
+		}
+	}
+	return low
 }
 
 func (f *finder) find(s string, e *evaluation) int {
@@ -499,10 +652,9 @@ func (f *finder) find(s string, e *evaluation) int {
 		}
 		// A byte that is not UTF-8 is a character that is in no pattern.
 		if r != utf8.RuneError || n > 1 {
-			if j, ok := slices.BinarySearch(f.runes, r); ok {
-				for _, p := range f.places[f.first[j]:f.first[j+1]] {
-					state[p.word] |= shifted[p.word] & p.bits
-				}
+			for j := f.from(r); j < len(f.places) && f.places[j].r == r; j++ {
+				p := &f.places[j]
+				state[p.word] |= shifted[p.word] & p.bits
 			}
 		}
 		if state[last/64]>>(last%64)&1 != 0 {
@@ -512,17 +664,22 @@ func (f *finder) find(s string, e *evaluation) int {
 	return -1
 }
 
-// An arnPattern is the pattern of an ARN.
+// An arnPattern is the pattern of an ARN. Most have few wildcards among their
+// first five parts, and are joined: a text, then for each gap anything up to the
+// next colon and the literal that follows, then the end.
 type arnPattern struct {
-	kind arnKind
-	// Joined: the text, then for each gap anything up to the next colon and the
-	// literal that follows, then the end.
-	text string
-	gaps []string    // each begins with the colon
-	end  patternKind // exact: nothing; prefix: anything; segmented: rest
-	rest pattern     // of what is left of the sixth part
-	// Apart: the first five parts, and the sixth as rest.
-	parts []pattern
+	kind  arnKind
+	end   patternKind // of joined ones. exact: nothing; prefix: anything; else: rest
+	count uint8       // of gaps
+	text  string      // before the first gap; of scanned ones, the whole pattern
+	gaps  [2]string   // each begins with the colon
+	apart *arnParts   // of joined ones with a rest, and of those that are apart
+}
+
+// arnParts are the parts of an ARN's pattern.
+type arnParts struct {
+	first []pattern // the first five; none of a joined pattern
+	rest  pattern   // the sixth
 }
 
 type arnKind uint8
@@ -530,7 +687,8 @@ type arnKind uint8
 const (
 	arnNothing  arnKind = iota // matches nothing
 	arnAnything                // matches everything
-	arnJoined                  // the first five parts are literals or "*"
+	arnJoined                  // the first five parts are literals, but for up to two that are "*"
+	arnScanned                 // without variables and long segments between stars with '?'
 	arnApart                   // any other
 )
 
@@ -538,9 +696,45 @@ const (
 // its parts, or in the last alone. A pattern with fewer than six parts matches
 // nothing.
 func compileARN(s string, variables, lastOnly bool) arnPattern {
-	var ends [5]int
+	dollars := (variables || lastOnly) && strings.Contains(s, "${")
+	ends, ok := arnEnds(s, dollars)
+	if !ok {
+		return arnPattern{}
+	}
+	variables = variables && dollars
+	var parts [5]pattern
+	start, gaps, literals := 0, 0, true
+	for i, end := range ends {
+		parts[i] = compilePattern(s[start:end], true, variables)
+		switch parts[i].kind {
+		case exact:
+			// One with an escape in it is not what it says.
+			literals = literals && len(parts[i].text) == end-start
+		case everything:
+			gaps++
+		default:
+			literals = false
+		}
+		start = end + 1
+	}
+	rest := compilePattern(s[start:], true, dollars)
+	if literals && gaps <= len(arnPattern{}.gaps) {
+		return joinARN(s, ends, &parts, rest)
+	}
+	plain := rest.kind != segmented
+	for i := range parts {
+		plain = plain && parts[i].kind != segmented
+	}
+	if plain && !dollars {
+		return arnPattern{kind: arnScanned, text: s}
+	}
+	return arnPattern{kind: arnApart, apart: &arnParts{append(make([]pattern, 0, len(parts)), parts[:]...), rest}}
+}
+
+// arnEnds returns the places of the five colons that end the first five parts
+// of an ARN's pattern.
+func arnEnds(s string, dollars bool) (ends [5]int, ok bool) {
 	n := 0
-	dollars := variables || lastOnly
 	for i := 0; i < len(s) && n < len(ends); i++ {
 		switch {
 		case s[i] == ':':
@@ -555,47 +749,43 @@ func compileARN(s string, variables, lastOnly bool) arnPattern {
 			}
 		}
 	}
-	if n < len(ends) {
-		return arnPattern{}
+	return ends, n == len(ends)
+}
+
+// joinARN joins the parts of a pattern. All its texts are parts of the
+// pattern's, unless there are escapes in the last part.
+func joinARN(s string, ends [5]int, parts *[5]pattern, rest pattern) arnPattern {
+	p := arnPattern{kind: arnJoined, end: rest.kind}
+	cut, start := 0, 0
+	literal := func(text string) {
+		if cut == 0 {
+			p.text = text
+		} else {
+			p.gaps[p.count] = text
+			p.count++
+		}
 	}
-	p := arnPattern{kind: arnJoined, rest: compilePattern(s[ends[4]+1:], true, variables || lastOnly)}
-	start := 0
-	for _, end := range ends {
-		q := compilePattern(s[start:end], true, variables)
-		p.parts = append(p.parts, q)
-		if q.kind != exact && q.kind != everything {
-			p.kind = arnApart
+	for i, end := range ends {
+		if parts[i].kind == everything {
+			literal(s[cut:start])
+			cut = end
 		}
 		start = end + 1
 	}
-	if p.kind == arnApart {
-		return p
-	}
-	var literal []byte
-	first := true
-	end := func() {
-		if first {
-			p.text, first = string(literal), false
-		} else {
-			p.gaps = append(p.gaps, string(literal))
-		}
-		literal = literal[:0]
-	}
-	for _, q := range p.parts {
-		if q.kind == everything {
-			end()
-		}
-		literal = append(append(literal, q.text...), ':')
-	}
-	p.parts = nil
-	switch p.end = p.rest.kind; p.end {
+	switch p.end {
 	case exact, prefix:
-		literal = append(literal, p.rest.text...)
-		p.rest = pattern{}
+		if text := s[start:]; strings.HasPrefix(text, rest.text) {
+			literal(s[cut : start+len(rest.text)])
+		} else {
+			literal(s[cut:start] + rest.text)
+		}
 	case everything:
-		p.end, p.rest = prefix, pattern{}
+		p.end = prefix
+		literal(s[cut:start])
+	default:
+		p.apart = &arnParts{rest: rest}
+		literal(s[cut:start])
 	}
-	end()
 	return p
 }
 
@@ -641,7 +831,7 @@ func (p *arnPattern) match(a *arn, e *evaluation) bool {
 			return false
 		}
 		s = s[len(p.text):]
-		for _, literal := range p.gaps {
+		for _, literal := range p.gaps[:p.count] {
 			i := strings.IndexByte(s, ':')
 			if i < 0 || !strings.HasPrefix(s[i:], literal) {
 				return false
@@ -654,19 +844,32 @@ func (p *arnPattern) match(a *arn, e *evaluation) bool {
 		case prefix:
 			return true
 		}
-		return p.rest.match(s, e)
+		return p.apart.rest.match(s, e)
+	case arnScanned:
+		if !a.split() {
+			return false
+		}
+		start, text := 0, p.text
+		for _, end := range a.ends {
+			i := strings.IndexByte(text, ':')
+			if !scan(text[:i], a.text[start:end], e) {
+				return false
+			}
+			start, text = end+1, text[i+1:]
+		}
+		return scan(text, a.text[start:], e)
 	case arnApart:
 		if !a.split() {
 			return false
 		}
 		start := 0
-		for i := range p.parts {
-			if !p.parts[i].match(a.text[start:a.ends[i]], e) {
+		for i := range p.apart.first {
+			if !p.apart.first[i].match(a.text[start:a.ends[i]], e) {
 				return false
 			}
 			start = a.ends[i] + 1
 		}
-		return p.rest.match(a.text[start:], e)
+		return p.apart.rest.match(a.text[start:], e)
 	}
 	return false
 }
