@@ -65,8 +65,9 @@ type Grants interface {
 	// Of calls use with each grant of a key to a grantee: the unique id of a
 	// user or role, that of a role with a session's name (AROA…:name), the ARN
 	// of a federated user or account's root, or
-	// the name of a service. It ends when use returns false.
-	Of(ctx context.Context, grantee string, use func(*Grant) bool) error
+	// the name of a service. It ends when use returns false. With an operation
+	// (such as "Decrypt"), grants that do not have it may be left out.
+	Of(ctx context.Context, grantee, operation string, use func(*Grant) bool) error
 	// ByToken returns the grant that a grant token stands for, read from the
 	// store; nil if it is a grant of another key or has gone. A text that is
 	// no token is ErrGrantToken.

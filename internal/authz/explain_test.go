@@ -161,8 +161,8 @@ func TestConcurrentDecisions(t *testing.T) {
 // shared are grants that may be looked for at the same time.
 type shared struct{ all []*authz.Grant }
 
-func (s shared) Of(ctx context.Context, grantee string, use func(*authz.Grant) bool) error {
-	return (&grants{all: s.all}).Of(ctx, grantee, use)
+func (s shared) Of(ctx context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
+	return (&grants{all: s.all}).Of(ctx, grantee, operation, use)
 }
 
 func (s shared) ByToken(context.Context, string) (*authz.Grant, error) {

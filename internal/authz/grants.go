@@ -98,10 +98,15 @@ func (d *decider) findGrant(ctx context.Context) (*Grant, error) {
 			return d.usable, nil
 		}
 	}
+	// Who explains wants to see those for other operations, too.
+	operation := ""
+	if d.record == nil {
+		_, operation, _ = strings.Cut(d.action, ":")
+	}
 	if d.p.Kind == call.Service {
 		d.row = unlimited
 		for _, name := range d.p.Services {
-			if err := d.r.Grants.Of(ctx, name, d.visit); err != nil || d.usable != nil {
+			if err := d.r.Grants.Of(ctx, name, operation, d.visit); err != nil || d.usable != nil {
 				return d.usable, err
 			}
 		}
@@ -115,7 +120,7 @@ func (d *decider) findGrant(ctx context.Context) (*Grant, error) {
 		if name == "" {
 			continue
 		}
-		if err := d.r.Grants.Of(ctx, name, d.visit); err != nil || d.usable != nil {
+		if err := d.r.Grants.Of(ctx, name, operation, d.visit); err != nil || d.usable != nil {
 			return d.usable, err
 		}
 	}
@@ -137,7 +142,7 @@ func (d *decider) isGrantee(ctx context.Context) (bool, error) {
 		}
 	}
 	for _, name := range d.p.Services {
-		if err := d.r.Grants.Of(ctx, name, d.anyGrant); err != nil || d.hasGrant {
+		if err := d.r.Grants.Of(ctx, name, "", d.anyGrant); err != nil || d.hasGrant {
 			return d.hasGrant, err
 		}
 	}
@@ -146,7 +151,7 @@ func (d *decider) isGrantee(ctx context.Context) (bool, error) {
 		if name == "" {
 			continue
 		}
-		if err := d.r.Grants.Of(ctx, name, d.anyGrant); err != nil || d.hasGrant {
+		if err := d.r.Grants.Of(ctx, name, "", d.anyGrant); err != nil || d.hasGrant {
 			return d.hasGrant, err
 		}
 	}

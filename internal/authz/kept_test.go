@@ -108,8 +108,8 @@ type relying struct {
 	at []string
 }
 
-func (r *relying) Of(ctx context.Context, grantee string, use func(*authz.Grant) bool) error {
-	return r.grants.Of(ctx, grantee, func(g *authz.Grant) bool {
+func (r *relying) Of(ctx context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
+	return r.grants.Of(ctx, grantee, operation, func(g *authz.Grant) bool {
 		on := use(g)
 		if !on {
 			r.at = append(r.at, g.ID)

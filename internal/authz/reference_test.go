@@ -240,8 +240,11 @@ func (m *maker) organizationOf(account string, c *slowCase) *call.Organization {
 // slowGrants are the grants of a key, and the tokens of a request.
 type slowGrants struct{ c *slowCase }
 
-func (g slowGrants) Of(_ context.Context, grantee string, use func(*authz.Grant) bool) error {
+func (g slowGrants) Of(_ context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
 	for _, one := range g.c.grants {
+		if operation != "" && !slices.Contains(one.Operations, operation) {
+			continue
+		}
 		if one.Grantee == grantee && !use(one) {
 			break
 		}

@@ -226,9 +226,12 @@ type grants struct {
 	looked []string
 }
 
-func (g *grants) Of(_ context.Context, grantee string, use func(*authz.Grant) bool) error {
+func (g *grants) Of(_ context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
 	g.looked = append(g.looked, grantee)
 	for _, x := range g.all {
+		if operation != "" && !slices.Contains(x.Operations, operation) {
+			continue
+		}
 		if x.Grantee == grantee && !use(x) {
 			break
 		}

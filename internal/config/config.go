@@ -139,10 +139,20 @@ type Memory struct {
 	// Material that was not used for so long is wiped. Default: 10m.
 	Idle time.Duration `yaml:"idle"`
 
-	// The number of keys, of aliases and of credentials that are kept decoded.
-	// Default: 100000.
+	// The number of keys, of aliases and of credentials that are kept decoded,
+	// at most. Default: 100000.
 	Records int `yaml:"records"`
+
+	// The most memory for what is kept decoded, with policies compiled, such as
+	// 256MiB: what would go beyond is read and decoded again when it is used.
+	// 3/5 of it are for keys, aliases and grants, and 2/5 for accounts,
+	// credentials and their policies. At least 8MiB. Default: 5KiB for each of
+	// memory.records, which is 488MiB.
+	Cache Size `yaml:"cache"`
 }
+
+// leastCache is the least memory for what is kept decoded.
+const leastCache Size = 8 << 20
 
 // Grants is how grants on keys come into force.
 type Grants struct {
@@ -439,6 +449,9 @@ func (c *Config) SetDefaults() {
 	if c.Memory.Records == 0 {
 		c.Memory.Records = 100000
 	}
+	if c.Memory.Cache == 0 {
+		c.Memory.Cache = max(Size(c.Memory.Records)*5<<10, leastCache)
+	}
 	for i := range c.Certificates.Profiles {
 		if p := &c.Certificates.Profiles[i]; p.Duration == 0 {
 			p.Duration = time.Hour
@@ -523,6 +536,9 @@ func (c *Config) Check() error {
 	}
 	if c.Memory.Records < 1 {
 		wrong("memory.records: must be at least 1")
+	}
+	if c.Memory.Cache < leastCache {
+		wrong("memory.cache: must be at least 8MiB")
 	}
 	if c.Grants.Delay < 0 || c.Grants.Delay > maxGrantDelay {
 		wrong("grants.delay: must be 0 to 5m")

@@ -112,7 +112,7 @@ type grants struct {
 	byToken map[string]*authz.Grant
 }
 
-func (g *grants) Of(_ context.Context, grantee string, use func(*authz.Grant) bool) error {
+func (g *grants) Of(_ context.Context, grantee, _ string, use func(*authz.Grant) bool) error {
 	for _, one := range g.all {
 		if one.Grantee == grantee && !use(one) {
 			break

@@ -189,6 +189,7 @@ func (d *Directory) Credential(ctx context.Context, accessKeyID, token string) (
 		return nil, nil, unrecognized(err)
 	}
 	k.bound.Store(&bound{at, p})
+	d.keys.Weigh(accessKeyPrefix + k.ID)
 	return p, k.signs, nil
 }
 

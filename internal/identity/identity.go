@@ -57,6 +57,12 @@ type Options struct {
 	// Cache is the number of access keys, of users, of roles, … and of sessions
 	// that are kept decoded; 10,000 if 0.
 	Cache int
+	// Memory is how many bytes all of these take together, at most, with their
+	// policies compiled: a quarter is for access keys with all that their
+	// principals have, a quarter for sessions, a quarter for users, groups and
+	// roles, and a quarter for the rest. If it is 0, 2 KiB for each of Cache, and
+	// 64 MiB at least.
+	Memory int64
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// Behind reports whether the clock is known to be behind the time that has
@@ -113,6 +119,9 @@ func Open(rs *record.Store, o Options) *Directory {
 	if o.Cache <= 0 {
 		o.Cache = 10000
 	}
+	if o.Memory <= 0 {
+		o.Memory = max(int64(o.Cache)<<11, 64<<20)
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -124,7 +133,7 @@ func Open(rs *record.Store, o Options) *Directory {
 	}
 	d := &Directory{shared: &shared{
 		rs: rs, now: o.Now, behind: o.Behind, optIn: o.OptIn, home: o.Home, log: o.Log,
-		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards},
+		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards, bytes: int(o.Memory / 4 / sessionShards)},
 		uses:     newUses(),
 		aws:      make(map[string]call.Attached),
 		full:     make(map[string]*cachedControl),
@@ -135,16 +144,17 @@ func Open(rs *record.Store, o Options) *Directory {
 	for id, p := range awsControl {
 		d.full[id] = d.control(p)
 	}
-	d.accounts = record.NewCache(rs, record.KindAccount, accountPrefix, o.Cache, d.cacheAccount, nil)
+	part := o.Memory / 16
+	d.accounts = record.NewCache(rs, record.KindAccount, accountPrefix, limit(o.Cache, part, (*cachedAccount).cost), d.cacheAccount, nil)
 	for kind := UserEntity; kind <= RoleEntity; kind++ {
-		d.entities[kind] = record.NewCache(rs, kinds[kind].record, kinds[kind].prefix, o.Cache, d.cacheEntity(kind), nil)
+		d.entities[kind] = record.NewCache(rs, kinds[kind].record, kinds[kind].prefix, limit(o.Cache, o.Memory/12, (*cachedEntity).cost), d.cacheEntity(kind), nil)
 	}
-	d.policies = record.NewCache(rs, record.KindPolicy, policyPrefix, o.Cache, d.cachePolicy, nil)
-	d.uniques = record.NewCache(rs, record.KindUnique, uniquePrefix, o.Cache, decodeUnique, nil)
-	d.keys = record.NewCache(rs, record.KindAccessKey, accessKeyPrefix, o.Cache, cacheAccessKey, nil)
-	d.organizations = record.NewCache(rs, record.KindOrganization, orgPrefix, o.Cache, decodeOrganization, nil)
-	d.units = record.NewCache(rs, record.KindUnit, unitPrefix, o.Cache, decodeUnit, nil)
-	d.controls = record.NewCache(rs, record.KindOrgPolicy, orgPolicyPrefix, o.Cache, d.cacheControl, nil)
+	d.policies = record.NewCache(rs, record.KindPolicy, policyPrefix, limit(o.Cache, part, (*cachedPolicy).cost), d.cachePolicy, nil)
+	d.uniques = record.NewCache(rs, record.KindUnique, uniquePrefix, limit(o.Cache, part/4, unique.cost), decodeUnique, nil)
+	d.keys = record.NewCache(rs, record.KindAccessKey, accessKeyPrefix, limit(o.Cache, o.Memory/4, (*accessKey).cost), cacheAccessKey, nil)
+	d.organizations = record.NewCache(rs, record.KindOrganization, orgPrefix, limit(o.Cache, part/4, (*Organization).cost), decodeOrganization, nil)
+	d.units = record.NewCache(rs, record.KindUnit, unitPrefix, limit(o.Cache, part/2, (*Unit).cost), decodeUnit, nil)
+	d.controls = record.NewCache(rs, record.KindOrgPolicy, orgPolicyPrefix, limit(o.Cache, part, (*cachedControl).cost), d.cacheControl, nil)
 	// After the caches, which are to have let go of a record before it is said
 	// to have changed.
 	rs.OnChange(d.changed)

@@ -222,6 +222,7 @@ func (d *Directory) place(ctx context.Context, a *cachedAccount) (*call.Organiza
 		return nil, err
 	}
 	a.place.Store(&placed{at, o})
+	d.accounts.Weigh(accountKey(a.ID))
 	return o, nil
 }
 

@@ -370,13 +370,13 @@ type session struct {
 	signs       *sigv4.Key
 	policies    []call.Attached // the inline session policy, if there is one
 	bound       atomic.Pointer[bound]
+	bytes       int // its cost, as it was put; guarded by its shard
 }
 
 // sessionCredential is Credential with a session token.
 func (d *Directory) sessionCredential(ctx context.Context, accessKeyID, token string) (*call.Principal, *sigv4.Key, error) {
 	s := d.sessions.get(token)
-	known := s != nil
-	if !known {
+	if s == nil {
 		var err error
 		if s, err = d.openToken(accessKeyID, token); err != nil {
 			return nil, nil, err
@@ -397,9 +397,7 @@ func (d *Directory) sessionCredential(ctx context.Context, accessKeyID, token st
 		return nil, nil, unrecognized(err)
 	}
 	s.bound.Store(&bound{at, p})
-	if !known {
-		d.sessions.put(s)
-	}
+	d.sessions.put(s) // again, if it is known: it may have come to hold more
 	return p, s.signs, nil
 }
 
@@ -557,6 +555,7 @@ const sessionShards = 64
 type sessions struct {
 	seed   maphash.Seed
 	room   int // weight in each shard
+	bytes  int // cost in each shard
 	shards [sessionShards]sessionShard
 }
 
@@ -564,6 +563,7 @@ type sessionShard struct {
 	mu     sync.RWMutex
 	known  map[string]*session // by token
 	weight int                 // of all of them
+	bytes  int                 // the cost of all of them
 	_      [64]byte            // keeps shards off each other's cache lines
 }
 
@@ -584,15 +584,25 @@ func (s *sessions) get(token string) *session {
 	return sh.known[token]
 }
 
-// put keeps a session. While there is no room, one of those that end first goes.
+// put keeps a session, or weighs it anew. While there is no room, one of those
+// that end first goes; what is larger than a shard is not kept.
 func (s *sessions) put(in *session) {
+	cost := in.cost()
 	sh := s.shard(in.token)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.known == nil {
 		sh.known = make(map[string]*session)
 	}
-	for len(sh.known) > 0 && sh.weight+in.weight() > s.room {
+	if there := sh.known[in.token]; there == in {
+		sh.remove(in)
+	} else if there != nil {
+		return // the same, from another call
+	}
+	if cost > s.bytes {
+		return
+	}
+	for len(sh.known) > 0 && (sh.weight+in.weight() > s.room || sh.bytes+cost > s.bytes) {
 		var victim *session
 		looked := 0
 		for _, other := range sh.known {
@@ -603,13 +613,18 @@ func (s *sessions) put(in *session) {
 				break
 			}
 		}
-		delete(sh.known, victim.token)
-		sh.weight -= victim.weight()
+		sh.remove(victim)
 	}
-	if _, twice := sh.known[in.token]; !twice {
-		sh.known[in.token] = in
-		sh.weight += in.weight()
-	}
+	in.bytes = cost
+	sh.known[in.token] = in
+	sh.weight += in.weight()
+	sh.bytes += cost
+}
+
+func (sh *sessionShard) remove(s *session) {
+	delete(sh.known, s.token)
+	sh.weight -= s.weight()
+	sh.bytes -= s.bytes
 }
 
 func (s *sessions) clear() {
@@ -617,7 +632,7 @@ func (s *sessions) clear() {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		clear(sh.known)
-		sh.weight = 0
+		sh.weight, sh.bytes = 0, 0
 		sh.mu.Unlock()
 	}
 }

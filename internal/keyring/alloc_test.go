@@ -57,12 +57,12 @@ func TestResourceAllocations(t *testing.T) {
 			}
 		},
 		"Grants.Of": func() {
-			if err := s.Resource().Grants.Of(t.Context(), grantee, visit); err != nil {
+			if err := s.Resource().Grants.Of(t.Context(), grantee, "Decrypt", visit); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"Grants.Of another kind": func() {
-			if err := s.Resource().Grants.Of(t.Context(), "arn:aws:iam::111122223333:root", visit); err != nil {
+			if err := s.Resource().Grants.Of(t.Context(), "arn:aws:iam::111122223333:root", "Decrypt", visit); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -28,7 +28,7 @@ func BenchmarkGrants(b *testing.B) {
 			visit := func(*authz.Grant) bool { found++; return false }
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := s.Grants().Of(b.Context(), grantee, visit); err != nil {
+				if err := s.Grants().Of(b.Context(), grantee, "Decrypt", visit); err != nil {
 					b.Fatal(err)
 				}
 			}

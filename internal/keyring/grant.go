@@ -329,9 +329,19 @@ type grants Subject
 // at which use ends it must be there by itself, too: a page that was put back,
 // or from which a grant could not be removed, gives nothing. ErrStale if it is
 // not: the page may be a moment behind.
-func (s *grants) Of(ctx context.Context, grantee string, use func(*authz.Grant) bool) error {
+//
+// A page of which no grant has the operation costs about 130 ns, and one that is
+// gone through 2 µs: 50,000 grants of one grantee, of which none has it, 0.2 ms;
+// if all have it and their constraints do not hold, some ms.
+func (s *grants) Of(ctx context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
 	if s.m.grantees&granteeKind(grantee) == 0 {
 		return nil
+	}
+	wanted := byte(0)
+	if operation != "" {
+		if wanted = number(operationNumbers, operation); wanted == 0 {
+			return nil // what no grant can have
+		}
 	}
 	var buf [256]byte
 	prefix := appendGranteeKey(buf[:0], &s.m, grantee)
@@ -342,7 +352,7 @@ func (s *grants) Of(ctx context.Context, grantee string, use func(*authz.Grant) 
 	if err != nil {
 		return fmt.Errorf("reading grants: %w", err)
 	}
-	g := first.each(grantee, use)
+	g := first.each(grantee, wanted, use)
 	for i := 1; i < len(first.fills) && g == nil; i++ {
 		if first.fills[i] == 0 {
 			continue
@@ -354,7 +364,7 @@ func (s *grants) Of(ctx context.Context, grantee string, use func(*authz.Grant) 
 		if err != nil {
 			return fmt.Errorf("reading grants: %w", err)
 		}
-		g = page.each(grantee, use)
+		g = page.each(grantee, wanted, use)
 	}
 	if g == nil {
 		return nil
@@ -492,7 +502,7 @@ func (k Key) ListGrants(ctx context.Context, f GrantFilter, after string, limit 
 
 // grantsOf lists the grants of one grantee, of whom decisions have the pages.
 func (k Key) grantsOf(ctx context.Context, grantee, after string, limit int) (list []*authz.Grant, more bool, err error) {
-	err = k.s.Grants().Of(ctx, grantee, func(g *authz.Grant) bool {
+	err = k.s.Grants().Of(ctx, grantee, "", func(g *authz.Grant) bool {
 		if g.ID > after {
 			list = append(list, g)
 		}

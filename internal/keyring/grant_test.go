@@ -56,7 +56,7 @@ func (g *rig) of(t testing.TB, id, grantee string) []string {
 	if r.Grants == nil {
 		return nil
 	}
-	if err := r.Grants.Of(t.Context(), grantee, func(g *authz.Grant) bool { ids = append(ids, g.ID); return true }); err != nil {
+	if err := r.Grants.Of(t.Context(), grantee, "", func(g *authz.Grant) bool { ids = append(ids, g.ID); return true }); err != nil {
 		t.Fatalf("Of(%s): %v", grantee, err)
 	}
 	slices.Sort(ids)
@@ -363,7 +363,7 @@ func TestDamagedGrantPages(t *testing.T) {
 					t.Fatal(err)
 				}
 				seen := func() (there bool) {
-					err := s.Resource().Grants.Of(t.Context(), grantee, func(g *authz.Grant) bool { there = there || g.ID == gone; return true })
+					err := s.Resource().Grants.Of(t.Context(), grantee, "", func(g *authz.Grant) bool { there = there || g.ID == gone; return true })
 					if err != nil && !errors.Is(err, record.ErrTampered) {
 						t.Errorf("Of: %v", err)
 					}
@@ -573,7 +573,7 @@ func TestTamperedGrants(t *testing.T) {
 	move("v1/grantee/")
 	move("v1/grant/")
 	s, _ := g.ring.Find(t.Context(), account, region, other.ID)
-	err := s.Resource().Grants.Of(t.Context(), grantee, func(g *authz.Grant) bool {
+	err := s.Resource().Grants.Of(t.Context(), grantee, "", func(g *authz.Grant) bool {
 		t.Errorf("a grant of another key: %+v", g)
 		return true
 	})
@@ -599,7 +599,7 @@ func TestGrantWithoutItsRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = s.Grants().Of(t.Context(), grantee, func(*authz.Grant) bool { found = true; return false })
+		err = s.Grants().Of(t.Context(), grantee, "", func(*authz.Grant) bool { found = true; return false })
 		return found, err
 	}
 	if found, err := use(g); !found || err != nil {

@@ -179,11 +179,16 @@ type grantPage struct {
 	fills  []byte // of all pages; only in the first
 	bodies [][]byte
 	grants []*authz.Grant // of bodies; only in a page that decisions read
+	has    uint32         // operations that some of grants have, as bits by their numbers
 }
 
 // each calls use with the page's grants to the grantee until it returns false,
-// and returns the one at which it did.
-func (p *grantPage) each(grantee string, use func(*authz.Grant) bool) *authz.Grant {
+// and returns the one at which it did. If none of them has the operation, it
+// does not go over them.
+func (p *grantPage) each(grantee string, operation byte, use func(*authz.Grant) bool) *authz.Grant {
+	if operation != 0 && p.has>>operation&1 == 0 {
+		return nil
+	}
 	for _, g := range p.grants {
 		if g.Grantee == grantee && !use(g) {
 			return g
@@ -210,10 +215,76 @@ func newGrantPage(rec record.Record) (*grantPage, error) {
 		if r.bad || len(r.b) != 0 {
 			return nil, fmt.Errorf("%w: grant in a page", errRecord)
 		}
+		for _, o := range g.Operations {
+			p.has |= 1 << number(operationNumbers, o)
+		}
+		if n := len(p.grants); n > 0 {
+			shareTexts(g, p.grants[n-1])
+		}
 		p.grants = append(p.grants, g)
 	}
+	p.grants = slices.Clip(p.grants)
 	p.bodies = nil
 	return p, nil
+}
+
+// shareTexts has a grant use the texts of another where they are equal. Those of
+// a grantee often differ in little.
+func shareTexts(g, of *authz.Grant) {
+	for _, s := range [...]struct {
+		to   *string
+		from string
+	}{
+		{&g.Name, of.Name},
+		{&g.Grantee, of.Grantee},
+		{&g.GranteeARN, of.GranteeARN},
+		{&g.Retiring, of.Retiring},
+		{&g.RetiringARN, of.RetiringARN},
+		{&g.Issuer, of.Issuer},
+		{&g.SourceARN, of.SourceARN},
+	} {
+		if *s.to == s.from {
+			*s.to = s.from
+		}
+	}
+	if slices.Equal(g.Operations, of.Operations) {
+		g.Operations = of.Operations
+	}
+}
+
+// cost is how many bytes the page takes in memory, at most. What grants share
+// counts once.
+func (p *grantPage) cost() int {
+	n := 144 + len(p.fills)
+	var of *authz.Grant
+	for _, g := range p.grants {
+		n += 16 + 256 + 64
+		text := func(s, shared string) {
+			if s != "" && s != shared {
+				n += 8 + len(s)
+			}
+		}
+		if of == nil {
+			of = new(authz.Grant)
+		}
+		text(g.Name, of.Name)
+		text(g.Grantee, of.Grantee)
+		text(g.GranteeARN, of.GranteeARN)
+		text(g.Retiring, of.Retiring)
+		text(g.RetiringARN, of.RetiringARN)
+		text(g.Issuer, of.Issuer)
+		text(g.SourceARN, of.SourceARN)
+		if !slices.Equal(g.Operations, of.Operations) {
+			n += 16 * len(g.Operations)
+		}
+		for _, m := range [...]wire.StringMap{g.Equals, g.Subset} {
+			for _, pair := range m {
+				n += 2*32 + 2*8 + len(pair.Name) + len(pair.Value)
+			}
+		}
+		of = g
+	}
+	return n
 }
 
 func decodeGrantPage(b []byte) (*grantPage, error) {

@@ -150,8 +150,53 @@ func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
 	if s.policy, err = policyOf(&s.m); err != nil {
 		// It compiled when it was put. Without a policy the key is nobody's.
 		r.log.Error("a key policy does not compile, and denies", "arn", s.m.ARN, "error", err)
+	} else {
+		s.m.Policy = s.policy.Text() // one copy of what many keys have
 	}
 	return s, nil
+}
+
+// Of a key that is cached, in bytes: the Subject itself with the texts that
+// every key has and the sealed token of its material, and what hangs on it when
+// it is an asymmetric one, beside the public key in DER.
+const (
+	subjectCost = 1400
+	publicCost  = 4096
+)
+
+// cost is how many bytes the key takes, at most. The default policy is that of
+// all keys of an account, and does not count.
+func (s *Subject) cost() int {
+	m := &s.m
+	n := subjectCost + len(m.Description) + len(m.PublicKey)
+	if m.Spec.asymmetric() {
+		n += publicCost
+	}
+	for _, t := range m.Tags {
+		n += 2*16 + 16 + len(t.Key) + len(t.Value)
+	}
+	for _, b := range m.Bindings {
+		n += 2*16 + 16 + len(b.ARN) + len(b.ID)
+	}
+	for _, name := range m.aliasNames {
+		n += 16 + 8 + len(name)
+	}
+	if m.aliasNames == nil {
+		n += m.Aliases * 256 // which are not known yet
+	}
+	switch {
+	case s.policy == nil:
+		n += len(m.Policy)
+	case !s.defaultPolicy():
+		n += s.policy.Cost()
+	}
+	return n
+}
+
+// defaultPolicy reports whether the key has the policy that every key of its
+// account has if nothing else is said.
+func (s *Subject) defaultPolicy() bool {
+	return len(s.m.Bindings) == 0 && s.m.Policy == DefaultPolicy(s.m.Region, s.m.Account)
 }
 
 // alias is where an alias points.
@@ -170,6 +215,8 @@ func newAlias(rec record.Record) (*alias, error) {
 	return a, err
 }
 
+func (a *alias) cost() int { return 192 + len(a.rec.Key) + len(a.targetID) }
+
 // Options are the options of a Ring. The zero value is usable.
 type Options struct {
 	// Now is the clock of work that no call asked for; time.Now if nil.
@@ -183,12 +230,19 @@ type Options struct {
 	// Idle is how long material may be unused before it is wiped; 10 min if
 	// 0. It may stay up to a quarter longer.
 	Idle time.Duration
-	// Keys and Aliases are how many of each are cached; 65,536 if 0. A cached
-	// key takes about 800 bytes, beside what it shares.
+	// Keys and Aliases are how many of each are cached, at most; 65,536 if 0. A
+	// cached key takes about 800 bytes, and 1.4 KiB with its material, beside its
+	// policy.
 	Keys, Aliases int
 	// Grants is how many pages of grants are cached, each of up to 32 grants
 	// of one grantee on one key, and how many grants; 65,536 if 0.
 	Grants int
+	// Memory is how many bytes all of these take together, at most: 9/16 of it
+	// are for keys with their policies, 3/16 for aliases, and 1/8 each for pages
+	// of grants and for grants. If it is 0, 3 KiB for each of Keys, and 64 MiB at
+	// least. Key material is not counted: it is in the Arena, or has a limit of
+	// its own.
+	Memory int64
 	// GrantDelay is how long a new grant works only for calls that bring its
 	// grant token.
 	GrantDelay time.Duration
@@ -259,10 +313,16 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		r.log = slog.Default()
 	}
 	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
-	r.keys = record.NewCache(records, record.KindKey, keyPrefix, cmp.Or(max(o.Keys, 0), 1<<16), r.newSubject, (*Subject).end)
-	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix, cmp.Or(max(o.Aliases, 0), 1<<16), newAlias, nil)
-	r.pages = record.NewCache(records, record.KindGrantee, granteePrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantPage, nil)
-	r.grants = record.NewCache(records, record.KindGrant, grantPrefix, cmp.Or(max(o.Grants, 0), 1<<16), newGrantRecord, nil)
+	keys, grants := cmp.Or(max(o.Keys, 0), 1<<16), cmp.Or(max(o.Grants, 0), 1<<16)
+	memory := cmp.Or(max(o.Memory, 0), max(int64(keys)*(3<<10), 64<<20))
+	r.keys = record.NewCache(records, record.KindKey, keyPrefix,
+		record.Limit[*Subject]{Count: keys, Bytes: memory / 16 * 9, Cost: (*Subject).cost}, r.newSubject, (*Subject).end)
+	r.pages = record.NewCache(records, record.KindGrantee, granteePrefix,
+		record.Limit[*grantPage]{Count: grants, Bytes: memory / 8, Cost: (*grantPage).cost}, newGrantPage, nil)
+	r.aliases = record.NewCache(records, record.KindAlias, aliasPrefix,
+		record.Limit[*alias]{Count: cmp.Or(max(o.Aliases, 0), 1<<16), Bytes: memory / 16 * 3, Cost: (*alias).cost}, newAlias, nil)
+	r.grants = record.NewCache(records, record.KindGrant, grantPrefix,
+		record.Limit[struct{}]{Count: grants, Bytes: memory / 8, Cost: func(struct{}) int { return 0 }}, newGrantRecord, nil)
 	r.delay = max(o.GrantDelay, 0)
 	r.granted = newCensus(records, MaxGrants)
 	r.spare = newSparePairs(max(cmp.Or(o.SpareRSA, 4), 0), box.Sealed, r.log)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,13 +28,16 @@ type Cache[V any] struct {
 	prefix string
 	decode func(Record) (V, error)
 	evict  func(V)
+	cost   func(V) int // nil: twice the record's length
 	seed   maphash.Seed
 	shards []cacheShard[V] // a power of two of them
 }
 
 type cacheShard[V any] struct {
 	mu      sync.RWMutex
-	size    int // entries at most
+	size    int   // entries at most
+	budget  int64 // bytes at most
+	bytes   int64 // the cost of all entries
 	entries map[string]*cacheEntry[V]
 	ring    []*cacheEntry[V] // the same ones, for the hand of the clock to go round
 	hand    int
@@ -45,6 +49,7 @@ type cacheEntry[V any] struct {
 	val  V
 	key  string
 	rev  int64
+	cost int64
 	at   int         // index in ring
 	used atomic.Bool // since the hand last passed
 }
@@ -56,24 +61,52 @@ type flight[V any] struct {
 	err  error
 }
 
-// NewCache returns a cache of up to size records of a kind, under keys that
-// begin with prefix. Decode makes the value of a record; an error of it is
-// returned by Get and not cached. Evict, if not nil, is called once for each
-// value that leaves the cache, for whatever reason, without a lock held; the
-// value may still be in use by those who got it before. A value that is not
-// kept at all, because a change overtook its being read, is evicted before
+// Limit is how much a cache keeps: whatever is reached first.
+type Limit[V any] struct {
+	// Count is the most values.
+	Count int
+	// Bytes is the most memory that values, their keys and what the cache needs
+	// for itself may take, by Cost; no limit if 0. A value that would take more
+	// than its part of it (of 1 MiB at least, if that is not more than Bytes) is
+	// not kept.
+	Bytes int64
+	// Cost returns how many bytes a value holds, at most. What several values
+	// share counts for each, since none of them is known to be the last. It is
+	// called once when the value comes, and by [Cache.Weigh], with a lock of the
+	// cache held: it must be quick and not use the cache. If it is nil, a value
+	// is taken to hold twice the length of its record.
+	Cost func(V) int
+}
+
+// entryCost is what an entry takes besides its value and its key, in bytes: the
+// entry itself, its place in the ring, and that in a map that is half full.
+const entryCost = 160
+
+// leastShard is the least number of bytes in a shard, unless there is one alone.
+const leastShard = 1 << 20
+
+// NewCache returns a cache of records of a kind, under keys that begin with
+// prefix. Decode makes the value of a record; an error of it is returned by Get
+// and not cached. Evict, if not nil, is called once for each value that leaves
+// the cache, for whatever reason, without a lock held; the value may still be in
+// use by those who got it before. A value that is not kept at all, because a
+// change overtook its being read or because it is too large, is evicted before
 // anybody gets it.
 //
 // A cache lives as long as its Store.
-func NewCache[V any](s *Store, kind Kind, prefix string, size int, decode func(Record) (V, error), evict func(V)) *Cache[V] {
+func NewCache[V any](s *Store, kind Kind, prefix string, limit Limit[V], decode func(Record) (V, error), evict func(V)) *Cache[V] {
+	if limit.Bytes <= 0 {
+		limit.Bytes = math.MaxInt64
+	}
 	n := 64
-	for n > 1 && size/n < 16 {
+	for n > 1 && (limit.Count/n < 16 || limit.Bytes/int64(n) < leastShard) {
 		n /= 2
 	}
-	c := &Cache[V]{s: s, kind: kind, prefix: prefix, decode: decode, evict: evict, seed: s.seed, shards: make([]cacheShard[V], n)}
+	c := &Cache[V]{s: s, kind: kind, prefix: prefix, decode: decode, evict: evict, cost: limit.Cost, seed: s.seed, shards: make([]cacheShard[V], n)}
 	for i := range c.shards {
 		sh := &c.shards[i]
-		sh.size = max(1, (size+n-1)/n)
+		sh.size = max(1, (limit.Count+n-1)/n)
+		sh.budget = limit.Bytes / int64(n)
 		sh.entries = make(map[string]*cacheEntry[V])
 		sh.flights = make(map[string]*flight[V])
 	}
@@ -169,23 +202,43 @@ func (c *Cache[V]) fly(ctx context.Context, sh *cacheShard[V], key string, f *fl
 		return
 	}
 	f.val, f.err = val, nil
+	e := &cacheEntry[V]{val: val, key: key, rev: int64(rec.Rev), cost: entryCost + int64(len(key))}
+	if c.cost != nil {
+		e.cost += int64(c.cost(val))
+	} else {
+		e.cost += 2 * int64(len(rec.Value))
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if c.s.keepable(key, head) {
-		left = sh.insert(&cacheEntry[V]{val: val, key: key, rev: int64(rec.Rev)})
+		left = sh.insert(e)
 	} else {
 		left = []V{val}
 	}
 }
 
-// insert adds e, and returns what had to leave.
+// insert adds e, and returns what had to leave: e itself, if it is too large.
 func (sh *cacheShard[V]) insert(e *cacheEntry[V]) []V {
 	var left []V
 	if old := sh.entries[e.key]; old != nil {
 		sh.remove(old)
 		left = append(left, old.val)
 	}
-	for len(sh.ring) >= sh.size {
+	if e.cost > sh.budget {
+		return append(left, e.val)
+	}
+	left = sh.makeRoom(left, sh.size-1, sh.budget-e.cost)
+	e.at = len(sh.ring)
+	sh.ring = append(sh.ring, e)
+	sh.entries[e.key] = e
+	sh.bytes += e.cost
+	return left
+}
+
+// makeRoom removes entries until there are no more than so many, of no more
+// than so many bytes, and appends their values to left.
+func (sh *cacheShard[V]) makeRoom(left []V, count int, bytes int64) []V {
+	for len(sh.ring) > max(count, 0) || sh.bytes > bytes && len(sh.ring) > 0 {
 		if sh.hand >= len(sh.ring) {
 			sh.hand = 0
 		}
@@ -197,13 +250,34 @@ func (sh *cacheShard[V]) insert(e *cacheEntry[V]) []V {
 			sh.hand++
 		}
 	}
-	e.at = len(sh.ring)
-	sh.ring = append(sh.ring, e)
-	sh.entries[e.key] = e
 	return left
 }
 
+// Weigh asks again what the value at key costs, after it has come to hold more,
+// and makes room for that: the value itself may leave the cache for it, too.
+func (c *Cache[V]) Weigh(key string) {
+	if c.cost == nil {
+		return
+	}
+	sh := &c.shards[maphash.String(c.seed, key)&uint64(len(c.shards)-1)]
+	var left []V
+	sh.mu.Lock()
+	if e := sh.entries[key]; e != nil {
+		cost := entryCost + int64(len(key)) + int64(c.cost(e.val))
+		sh.bytes += cost - e.cost
+		e.cost = cost
+		if cost > sh.budget {
+			sh.remove(e)
+			left = append(left, e.val)
+		}
+		left = sh.makeRoom(left, sh.size, sh.budget)
+	}
+	sh.mu.Unlock()
+	c.evictAll(left)
+}
+
 func (sh *cacheShard[V]) remove(e *cacheEntry[V]) {
+	sh.bytes -= e.cost
 	delete(sh.entries, e.key)
 	last := len(sh.ring) - 1
 	sh.ring[e.at] = sh.ring[last]
@@ -266,6 +340,18 @@ func (c *Cache[V]) Sweep(keep func(V) bool) {
 		sh.mu.Unlock()
 		c.evictAll(left)
 	}
+}
+
+// Bytes returns the cost of all cached values.
+func (c *Cache[V]) Bytes() int64 {
+	n := int64(0)
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.mu.RLock()
+		n += sh.bytes
+		sh.mu.RUnlock()
+	}
+	return n
 }
 
 // Len returns the number of cached values.

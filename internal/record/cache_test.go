@@ -21,7 +21,7 @@ import (
 func stringOf(r record.Record) (string, error) { return string(r.Value), nil }
 
 func newCache(s *record.Store, size int, evict func(string)) *record.Cache[string] {
-	return record.NewCache(s, record.KindKey, "v1/key/", size, stringOf, evict)
+	return record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: size}, stringOf, evict)
 }
 
 func wantCached(t testing.TB, c *record.Cache[string], key, want string) {
@@ -171,7 +171,7 @@ func TestDecodeFails(t *testing.T) {
 	create(t, s, keyA, "a")
 	bad := errors.New("bad")
 	fail := true
-	c := record.NewCache(s, record.KindKey, "v1/key/", 100, func(r record.Record) (string, error) {
+	c := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) {
 		if fail {
 			return "", bad
 		}
@@ -183,7 +183,7 @@ func TestDecodeFails(t *testing.T) {
 	fail = false
 	wantCached(t, c, keyA, "a")
 
-	panics := record.NewCache(s, record.KindKey, "v1/key/", 100, func(r record.Record) (string, error) {
+	panics := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) {
 		if !fail {
 			fail = true
 			panic("decode")
@@ -575,7 +575,7 @@ func TestCoherence(t *testing.T) {
 	var nodes []node
 	for range 2 {
 		s := openStore(t, mem, box, record.Options{})
-		nodes = append(nodes, node{s, record.NewCache(s, record.KindKey, "v1/key/", 6, func(r record.Record) (int, error) {
+		nodes = append(nodes, node{s, record.NewCache(s, record.KindKey, "v1/key/", record.Limit[int]{Count: 6}, func(r record.Record) (int, error) {
 			return strconv.Atoi(string(r.Value))
 		}, nil)})
 	}

@@ -51,7 +51,7 @@ func TestOnChange(t *testing.T) {
 	box := newBox(t, st)
 	here, there := openStore(t, st, box, record.Options{}), openStore(t, st, box, record.Options{})
 	var own, other heard
-	cache := record.NewCache(there, record.KindKey, "v1/key/", 16, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
+	cache := record.NewCache(there, record.KindKey, "v1/key/", record.Limit[string]{Count: 16}, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
 	here.OnChange(own.hear)
 	there.OnChange(func(key string) {
 		// What is cached is not the old value any more.

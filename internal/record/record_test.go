@@ -413,7 +413,7 @@ func TestTampering(t *testing.T) {
 			st := store.NewMem()
 			box := newBox(t, st)
 			s := openStore(t, st, box, record.Options{})
-			cache := record.NewCache(s, record.KindKey, "v1/key/", 100, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
+			cache := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
 			create(t, s, keyA, "old")
 			create(t, s, keyB, "b")
 			put(t, s, keyA, "new")
@@ -596,7 +596,7 @@ func TestCommitSettles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, st := newStore(t)
-			cache := record.NewCache(s, record.KindKey, "v1/key/", 100, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
+			cache := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
 			a := create(t, s, keyA, "old")
 			if _, err := cache.Get(t.Context(), []byte(keyA)); err != nil {
 				t.Fatal(err)
