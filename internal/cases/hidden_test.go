@@ -210,3 +210,32 @@ func TestNamesake(t *testing.T) {
 	}
 	w.run(t, &check{as: "admin", do: "PutKeyPolicy", in: object{"KeyId": "{K}", "Policy": text}, want: fails("MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")})
 }
+
+// TestNamesakeOfASession: a policy and a grant that name a session of a role give
+// nothing to the session of that name of a role made anew.
+func TestNamesakeOfASession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.role("R")
+	w.session("R/one")
+	w.key("K", symmetric, rootOf("{A}"), allowTo("{R/one}", "kms:Encrypt"))
+	w.grant("g", grant("{K}", "{R/one}", "Decrypt"))
+	use := func(ends want) {
+		w.run(t, &check{as: "R/one", do: "Encrypt", in: encrypt("{K}"), want: ends})
+		w.run(t, &check{as: "R/one", do: "Decrypt", in: decrypt("{K.blob}"), want: ends})
+	}
+	use(want{})
+	text, _ := w.must("admin", region, "GetKeyPolicy", onKey("{K}"))["Policy"].(string)
+	if !strings.Contains(text, w.names["R/one"]) {
+		t.Errorf("the policy of the key should name %s: %s", w.names["R/one"], text)
+	}
+	roleID := w.mustQuery("admin", "iam", "GetRole", "RoleName", "R").at("GetRoleResult", "Role", "RoleId")
+	w.mustQuery("admin", "iam", "DeleteRole", "RoleName", "R")
+	w.role("R")
+	w.session("R/one")
+	use(denied("ID", "{K}"))
+	text, _ = w.must("admin", region, "GetKeyPolicy", onKey("{K}"))["Policy"].(string)
+	if !strings.Contains(text, roleID+":") || strings.Contains(text, w.names["R/one"]) {
+		t.Errorf("the policy of the key should name %s: %s", roleID, text)
+	}
+}
