@@ -25,6 +25,9 @@ func TestRegions(t *testing.T) {
 
 	closed := func(what string, want ...string) {
 		t.Helper()
+		if r, _, err := d.RoleByARN(ctx, role.ARN); err != nil || !slices.Equal(r.Closed, want) {
+			t.Errorf("%s: the role's account cannot call %v, %v, want %v", what, r.Closed, err, want)
+		}
 		for _, key := range [][2]string{{h.key}, {session.AccessKeyID, session.Token}, {federated.AccessKeyID, federated.Token}} {
 			p, _, err := d.Credential(ctx, key[0], key[1])
 			h.ok(err)

@@ -83,9 +83,10 @@ func (d *Directory) RoleByARN(ctx context.Context, text string) (Role, *policy.P
 		return Role{}, nil, &Error{ErrNotFound, "The role " + text + " cannot be found."}
 	}
 	e, rec, err := d.entity(ctx, Entity{RoleEntity, account, name})
+	var a *cachedAccount
 	if err == nil {
 		// Sessions of it would be refused.
-		_, err = d.cachedAccount(ctx, account)
+		a, err = d.cachedAccount(ctx, account)
 	}
 	if errors.Is(err, record.ErrNotFound) || err == nil && e.arn() != text {
 		err = &Error{ErrNotFound, "The role " + text + " cannot be found."}
@@ -97,6 +98,7 @@ func (d *Directory) RoleByARN(ctx context.Context, text string) (Role, *policy.P
 	if err != nil {
 		return Role{}, nil, err
 	}
+	r.Closed = a.closed
 	return r, d.compileTrust(e, rec.Key), nil
 }
 

@@ -137,6 +137,9 @@ type Role struct {
 
 	Policies  []string // ARNs of the managed policies attached to it
 	NotBefore time.Time
+	// Closed are the Regions that its account has not enabled: as
+	// [Directory.RoleByARN] returns it; nil otherwise.
+	Closed []string
 }
 
 // ManagedPolicy is a managed policy.

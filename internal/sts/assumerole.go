@@ -3,6 +3,7 @@ package sts
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func (s *Service) AssumeRole(ctx context.Context, c *call.Call, in *stsapi.Assum
 	}
 	role, err := s.assume(ctx, c, in.RoleARN, q)
 	if err != nil {
+		return err
+	}
+	if err := inRegion(c, role); err != nil {
 		return err
 	}
 	c.AddResource(call.Resource{ARN: role.ARN, Account: role.Account, Type: "AWS::IAM::Role"})
@@ -115,6 +119,16 @@ func (s *Service) assume(ctx context.Context, c *call.Call, roleARN string, q *c
 		}
 	}
 	return &role, nil
+}
+
+// inRegion refuses a session in a Region that the role's account has not enabled.
+func inRegion(c *call.Call, role *identity.Role) error {
+	if !slices.Contains(role.Closed, c.Region) {
+		return nil
+	}
+	c.DecisionText = "denied: the role's account has not enabled the Region"
+	return stsapi.RegionDisabledException("STS is not activated in this region for account:" + role.Account +
+		". Your account administrator can activate STS in this region using the IAM Console.")
 }
 
 // isRoleARN reports whether s has the form of a role's ARN.
