@@ -63,6 +63,9 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c *call.Call, i
 	if err != nil {
 		return err
 	}
+	if err := inRegion(c, role); err != nil {
+		return err
+	}
 	c.AddResource(call.Resource{ARN: role.ARN, Account: role.Account, Type: "AWS::IAM::Role"})
 	duration := seconds(in.DurationSeconds, defaultRoleSession)
 	if duration > max(role.MaxSession, defaultRoleSession) {
