@@ -179,6 +179,7 @@ func (s *Service) assume(ctx context.Context, c *call.Call, roleARN string, p *p
 		if why != "" {
 			c.DecisionText = "denied: " + why
 		}
+		s.trust.log.Debug("a certificate does not get a role", "request_id", c.ID, "role", roleARN, "decision", c.DecisionText)
 		text := "Unable to assume role for " + roleARN
 		if more != "" {
 			text += ". " + more

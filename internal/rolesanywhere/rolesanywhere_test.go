@@ -419,8 +419,10 @@ func TestRefused(t *testing.T) {
 		{"a role without sts:TagSession", role("untagged"), 403, unable, true},
 		{"a role without sts:SetSourceIdentity", role("anonymous"), 403, unable, true},
 		{"a role that trusts its account", role("root"), 403, unable, true},
-		{"what cannot be a tag", alter(func(c *x509.Certificate) { c.Subject.CommonName = "billing (example)" }), 403,
-			unable + roleARN + ". Some attributes failed to be mapped into session tags. Issuer: [  ]; Subject: [ CN ]; SAN: [  ]", true},
+		{
+			"what cannot be a tag", alter(func(c *x509.Certificate) { c.Subject.CommonName = "billing (example)" }), 403,
+			unable + roleARN + ". Some attributes failed to be mapped into session tags. Issuer: [  ]; Subject: [ CN ]; SAN: [  ]", true,
+		},
 	} {
 		q := w.request()
 		test.change(q)
