@@ -13,7 +13,8 @@ import (
 // A value that was encoded is the same again, to every operator.
 func TestValueText(t *testing.T) {
 	for _, v := range []policy.Value{
-		{}, policy.String(""), policy.String("x\n\"ü"), policy.Bool(true), policy.Strings([]string{"a", "", `b"`}), policy.Number(-1.5e300), policy.Number(365),
+		{},
+		policy.String(""), policy.String("x\n\"ü"), policy.Bool(true), policy.Strings([]string{"a", "", `b"`}), policy.Number(-1.5e300), policy.Number(365),
 		policy.Number(math.Inf(1)), policy.Time(time.Unix(1e9, 123456789)), policy.Time(time.Unix(-5, 1)), policy.Addr(netip.MustParseAddr("198.51.100.7")), policy.Addr(netip.MustParseAddr("2001:db8::1")),
 	} {
 		text, err := v.MarshalText()

@@ -64,11 +64,13 @@ func TestExplainControlPolicies(t *testing.T) {
 		still         *typical // must stay denied to the same caller
 	}{
 		{
-			typical{as: "alice", do: "Decrypt", in: object{"CiphertextBlob": blob}}, "admin", "carol",
+			typical{as: "alice", do: "Decrypt", in: object{"CiphertextBlob": blob}},
+			"admin", "carol",
 			"scp", "ou-exam-12345678", 2, &typical{as: "alice", do: "ReEncrypt", in: object{"CiphertextBlob": blob, "DestinationKeyId": "{K}"}},
 		},
 		{
-			typical{as: "B:bob", do: "GenerateMac", in: mac}, "B:admin", "B:admin",
+			typical{as: "B:bob", do: "GenerateMac", in: mac},
+			"B:admin", "B:admin",
 			"scp", "ou-exam-87654321", 2, &typical{as: "B:bob", do: "VerifyMac", in: with(mac, "Mac", data)},
 		},
 		{typical{as: "alice", do: "DescribeKey", in: onKey("{K}")}, "admin", "carol", "rcp", accountA, 3, nil},
