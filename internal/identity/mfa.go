@@ -224,12 +224,12 @@ func (d *Directory) CreateMFADevice(ctx context.Context, v MFADevice) (MFADevice
 		v.Path = "/"
 	}
 	v = MFADevice{Account: v.Account, Path: v.Path, Name: v.Name, Created: d.stamp(), Tags: v.Tags}
-	if err := errors.Join(checkName("MFA device", v.Account, v.Name, 226), checkPath(v.Path)); err != nil {
-		return MFADevice{}, secret.Bytes{}, err
-	}
 	v.SerialNumber = mfaARN(v.Account, v.Path, v.Name)
 	if !serialNumber.MatchString(v.SerialNumber) {
 		return MFADevice{}, secret.Bytes{}, &Error{ErrInvalid, "The serial number of an MFA device has up to 256 letters, digits and _+=/:,.@-"}
+	}
+	if err := errors.Join(checkName("MFA device", v.Account, v.Name, 226), checkPath(v.Path)); err != nil {
+		return MFADevice{}, secret.Bytes{}, err
 	}
 	var err error
 	if v.Tags, err = addTags(nil, v.Tags); err != nil {
