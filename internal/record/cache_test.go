@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -725,5 +726,139 @@ func BenchmarkCommit(b *testing.B) {
 		if _, err := tx.Commit(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestCacheBytes: a cache holds no more bytes than it may, lets go of what was
+// not used first, tells of all that leaves it, and does not keep what is larger
+// than a shard.
+func TestCacheBytes(t *testing.T) {
+	s, st := newStore(t)
+	var gone evictions
+	grown := map[string]int{}
+	var mu sync.Mutex
+	cost := func(v string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(v) + grown[v]
+	}
+	const budget = 100_000
+	c := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 1000, Bytes: budget, Cost: cost}, stringOf, gone.add)
+	value := func(i int) string { return fmt.Sprintf("%02d", i) + strings.Repeat("x", 10_000) }
+	key := func(i int) string { return fmt.Sprintf("v1/key/%02d", i) }
+	for i := range 50 {
+		create(t, s, key(i), value(i))
+		wantCached(t, c, key(i), value(i))
+		wantCached(t, c, key(0), value(0)) // which is in use
+		if c.Bytes() > budget {
+			t.Fatalf("%d bytes are cached of %d", c.Bytes(), budget)
+		}
+	}
+	left := gone.take()
+	if c.Len() != 9 || len(left) != 41 || slices.Contains(left, value(0)) || !slices.Contains(left, value(1)) {
+		t.Errorf("%d values are cached, %d have left", c.Len(), len(left))
+	}
+	reads := st.gets.Load()
+	wantCached(t, c, key(0), value(0))
+	if st.gets.Load() != reads {
+		t.Error("what was in use has left")
+	}
+
+	// One that is too large: nothing goes for it, and it is read each time.
+	create(t, s, "v1/key/large", strings.Repeat("y", budget))
+	for range 2 {
+		wantCached(t, c, "v1/key/large", strings.Repeat("y", budget))
+		if left := gone.take(); c.Len() != 9 || len(left) != 1 || left[0][0] != 'y' {
+			t.Errorf("%d values are cached, %d have left", c.Len(), len(left))
+		}
+	}
+
+	// One that has come to hold more makes room for it, or leaves.
+	mu.Lock()
+	grown[value(0)] = budget / 2
+	mu.Unlock()
+	c.Weigh(key(0))
+	c.Weigh("v1/key/unknown")
+	if left := gone.take(); c.Bytes() > budget || c.Bytes() < budget/2 || len(left) != 5 || slices.Contains(left, value(0)) {
+		t.Errorf("%d bytes are cached, and %d values have left", c.Bytes(), len(left))
+	}
+	mu.Lock()
+	grown[value(0)] = budget
+	mu.Unlock()
+	before := c.Len()
+	c.Weigh(key(0))
+	if left := gone.take(); c.Len() != before-1 || len(left) != 1 || left[0] != value(0) {
+		t.Errorf("%d values are cached of %d, and %d have left", c.Len(), before, len(left))
+	}
+
+	// What goes otherwise takes its bytes along.
+	c.Sweep(func(string) bool { return false })
+	if c.Bytes() != 0 || c.Len() != 0 || len(gone.take()) != before-1 {
+		t.Errorf("%d values of %d bytes are left", c.Len(), c.Bytes())
+	}
+}
+
+// TestCacheCost: without a function, a value costs twice its record; a cache of
+// many shards keeps what has room in one of them.
+func TestCacheCost(t *testing.T) {
+	s, _ := newStore(t)
+	const budget = 64 << 20
+	c := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 1 << 16, Bytes: budget}, stringOf, nil)
+	create(t, s, "v1/key/fits", strings.Repeat("x", 500_000))
+	create(t, s, "v1/key/not", strings.Repeat("x", 525_000))
+	for _, key := range []string{"v1/key/fits", "v1/key/not"} {
+		if _, err := c.Get(t.Context(), []byte(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.Bytes(); c.Len() != 1 || n < 1_000_000 || n > 1_001_000 {
+		t.Errorf("%d values are cached, of %d bytes", c.Len(), n)
+	}
+}
+
+// TestCacheBytesConcurrently: values of many sizes come, grow and go at once; in
+// the end the bytes are those of what is there.
+func TestCacheBytesConcurrently(t *testing.T) {
+	s, _ := newStore(t)
+	const keys, budget = 64, 3 << 20
+	var came, left atomic.Int64
+	decode := func(r record.Record) (string, error) { came.Add(1); return string(r.Value), nil }
+	var extra atomic.Int64
+	c := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{
+		Count: 1 << 10, Bytes: budget,
+		Cost: func(v string) int { return len(v) + int(extra.Load()) },
+	}, decode, func(string) { left.Add(1) })
+	key := func(i int) string { return fmt.Sprintf("v1/key/%d", i) }
+	for i := range keys {
+		create(t, s, key(i), strings.Repeat("x", 1000*i))
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for n := range 400 {
+				i := (w*97 + n*31) % keys
+				if v, err := c.Get(t.Context(), []byte(key(i))); err != nil || len(v) != 1000*i {
+					t.Errorf("Get(%s) = %d bytes, %v", key(i), len(v), err)
+				}
+				switch n % 20 {
+				case 5:
+					extra.Store(int64(rand.IntN(100_000)))
+					c.Weigh(key(i))
+				case 10:
+					c.Drop(key(i))
+				}
+				if n := c.Bytes(); n > budget || n < 0 {
+					t.Errorf("%d bytes are cached of %d", n, budget)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := came.Load() - left.Load(); n != int64(c.Len()) {
+		t.Errorf("%d values have come and %d left, and %d are there", came.Load(), left.Load(), c.Len())
+	}
+	c.Sweep(func(string) bool { return false })
+	if c.Bytes() != 0 {
+		t.Errorf("nothing is cached, and takes %d bytes", c.Bytes())
 	}
 }
