@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -40,7 +39,7 @@ func (a *action) match(name string) bool {
 // An actionCache remembers which statements are about an action. A policy is
 // asked about few different ones, and most of its statements are about others.
 type actionCache struct {
-	known atomic.Pointer[map[string]hits] // never changed; replaced by a larger one
+	known atomic.Pointer[map[string]*hits] // never changed; replaced by a larger one
 }
 
 // maxKnown bounds the actions that are remembered. Beyond, hits are found anew
@@ -49,12 +48,12 @@ const maxKnown = 56
 
 // hits are the statements about an action: a set of their indices. Actions that
 // the same statements are about have the same hits.
-type hits []uint64
+type hits struct{ set []uint64 }
 
-func (h hits) has(i int) bool { return h[i/64]>>(i%64)&1 != 0 }
+func (h *hits) has(i int) bool { return h.set[i/64]>>(i%64)&1 != 0 }
 
 // hits returns the statements of p that are about an action.
-func (c *actionCache) hits(p *Policy, name string) hits {
+func (c *actionCache) hits(p *Policy, name string) *hits {
 	known := c.known.Load()
 	if known != nil {
 		if h := (*known)[name]; h != nil {
@@ -66,17 +65,18 @@ func (c *actionCache) hits(p *Policy, name string) hits {
 		return h
 	}
 	for {
-		larger := make(map[string]hits)
+		var have map[string]*hits
 		if known != nil {
-			if len(*known) >= maxKnown {
-				return h
-			}
-			larger = maps.Clone(*known)
-			for _, other := range larger {
-				if slices.Equal(h, other) {
-					h = other
-					break
-				}
+			have = *known
+		}
+		if len(have) >= maxKnown {
+			return h
+		}
+		larger := make(map[string]*hits, len(have)+1) // a clone would have room for more
+		for name, other := range have {
+			larger[name] = other
+			if slices.Equal(h.set, other.set) {
+				h = other
 			}
 		}
 		// One copy of the name for all policies.
@@ -88,12 +88,12 @@ func (c *actionCache) hits(p *Policy, name string) hits {
 	}
 }
 
-func (p *Policy) findHits(name string) hits {
+func (p *Policy) findHits(name string) *hits {
 	lower := lowerASCII(name)
-	h := make(hits, (len(p.statements)+63)/64)
+	h := &hits{make([]uint64, (len(p.statements)+63)/64)}
 	for i := range p.statements {
 		if p.statements[i].matchAction(lower) {
-			h[i/64] |= 1 << (i % 64)
+			h.set[i/64] |= 1 << (i % 64)
 		}
 	}
 	return h

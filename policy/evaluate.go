@@ -84,7 +84,7 @@ func (p *Policy) Verdict(r *Request) Result {
 	hits := p.actions.hits(p, r.Action)
 	resource := arn{text: r.Resource}
 	e := evaluation{context: r.Context}
-	for word, set := range hits {
+	for word, set := range hits.set {
 		for ; set != 0; set &= set - 1 {
 			s := &p.statements[word*64+bits.TrailingZeros64(set)]
 			if s.inert {
