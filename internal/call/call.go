@@ -41,7 +41,7 @@ type Call struct {
 	Source    netip.AddrPort
 	UserAgent string
 	Host      string // the Host header, as the client sent it
-	Query     string // of the request's URL, as the client sent it; only for restJson1
+	Query     string // of the request's URL, as the client sent it; only where certificates sign
 	TLS       TLS
 
 	// Certificate is whose private key signed the request: one that leads to an

@@ -77,3 +77,26 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
+// FuzzX509 gives the parser any certificates, and any signature. It answers one
+// of its own errors, and nothing is accepted.
+func FuzzX509(f *testing.F) {
+	f.Add("AWS4-X509-RSA-SHA256", "1", "MIIB", "")
+	f.Add("AWS4-X509-ECDSA-SHA256", "", "", ",,,,,")
+	f.Fuzz(func(t *testing.T, algorithm, serial, certificate, chain string) {
+		r := &http.Request{Method: "POST", Host: "localhost", URL: &url.URL{Path: "/sessions"}, Header: http.Header{}}
+		r.Header.Set("Authorization", algorithm+" Credential="+serial+"/20150830/eu-central-1/rolesanywhere/aws4_request, "+
+			"SignedHeaders=host;x-amz-date;x-amz-x509;x-amz-x509-chain, Signature=00")
+		r.Header.Set("X-Amz-Date", "20150830T123600Z")
+		r.Header.Set("X-Amz-X509", certificate)
+		r.Header.Set("X-Amz-X509-Chain", chain)
+		x, err := sigv4.ParseX509(r)
+		if err == nil {
+			err = x.Verify(r, nil)
+		}
+		var e *sigv4.Error
+		if !errors.As(err, &e) || e.Code == "" || e.Message == "" {
+			t.Fatalf("not an answer: %v", err)
+		}
+	})
+}
