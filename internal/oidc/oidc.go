@@ -194,18 +194,18 @@ func (v *Verifier) checkSignature(ctx context.Context, t *Token) error {
 		if err != nil {
 			return err
 		}
-		named := false
+		tried := 0
 		for i := range set {
 			k := &set[i]
-			if t.kid != "" && k.id != t.kid || !k.signs(t.alg) {
+			if t.kid != "" && k.id != t.kid || !k.signs(t.alg) || tried == maxTried {
 				continue
 			}
-			named = true
+			tried++
 			if t.jws.DetachedVerify(t.jws.UnsafePayloadWithoutVerification(), k.key) == nil {
 				return nil
 			}
 		}
-		if named {
+		if tried > 0 {
 			break // the issuer's keys are known, and none has signed this
 		}
 	}
