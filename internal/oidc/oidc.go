@@ -37,6 +37,7 @@ const (
 	// maxSubject is the length of the longest subject. Source: as above.
 	maxSubject = 255
 	maxList    = 32 // values of a claim
+	maxTried   = 8  // keys that a token without a key id may be signed with
 )
 
 // skew is how far an issuer's clock may be ahead of ours.

@@ -356,6 +356,26 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestWithoutKeyID: a token that does not name its key costs no more than some
+// keys.
+func TestWithoutKeyID(t *testing.T) {
+	var keys []*ecdsa.PrivateKey
+	var published []jose.JSONWebKey
+	for i := range 9 {
+		k := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+		keys, published = append(keys, k), append(published, public(fmt.Sprint(i), &k.PublicKey))
+	}
+	v := oidc.New(newIssuers(published...), func() time.Time { return now }, nil)
+	for i, want := range map[int]error{0: nil, 7: nil, 8: oidc.ErrSignature} {
+		if _, err := verify(v, sign(keys[i], object{"alg": "ES256"}, claims()), now); !errors.Is(err, want) {
+			t.Errorf("key %d: %v", i, err)
+		}
+	}
+	if _, err := verify(v, sign(keys[8], object{"alg": "ES256", "kid": "8"}, claims()), now); err != nil {
+		t.Errorf("named: %v", err)
+	}
+}
+
 // TestTogether: one of many callers asks the issuer, and not all of them wait.
 func TestTogether(t *testing.T) {
 	is := newIssuers(public("a", &rsaKey.PublicKey))
