@@ -26,6 +26,9 @@ func (p *Policy) Span(i int) (start, end int) {
 	return start, end // not in a text that was parsed
 }
 
+// Denies reports whether the effect of a statement is Deny. i counts from 0.
+func (p *Policy) Denies(i int) bool { return p.statements[i].deny }
+
 // Keys returns the names of the condition keys that the document refers to, in
 // its order and as it writes them: those of its conditions, and those of policy
 // variables, where there are some. A name in another case is the same. The list

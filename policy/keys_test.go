@@ -61,3 +61,14 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
+
+func TestDenies(t *testing.T) {
+	p, err := policy.Parse(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"*","Resource":"*"}]}`,
+		policy.Options{Type: policy.Identity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Denies(0) || p.Denies(1) {
+		t.Errorf("Denies(0), Denies(1) = %t, %t", p.Denies(0), p.Denies(1))
+	}
+}

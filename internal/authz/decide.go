@@ -441,7 +441,7 @@ func (d *decider) evaluate(at *call.Attached, v *verdict, seen *Layer) {
 // seen returns what the request has of the condition that keeps each statement
 // from matching.
 func (d *decider) seen(p *policy.Policy, res *policy.Result) (printed []string, values [][]string) {
-	if p == nil {
+	if p == nil || d.simulated != nil { // who simulates is not told
 		return nil, nil
 	}
 	printed, values = make([]string, len(res.Statements)), make([][]string, len(res.Statements))

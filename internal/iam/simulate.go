@@ -31,6 +31,10 @@ const (
 	maxSimulatedPolicies = 100  // documents in a list
 	maxSimulatedNames    = 1000 // actions, resources or context keys
 	maxSimulated         = 2000 // decisions for one page: what is more comes with the next
+	// maxSimulatedWork is how many bytes of policies are asked for one page, each
+	// as often as it is.
+	maxSimulatedWork = 64 << 20
+	maxMatched       = 50 // statements that one result tells
 )
 
 // Where matched statements come from. Source: recorded answers of AWS; the
@@ -63,6 +67,7 @@ type simulator struct {
 	keys     []policy.Key
 	names    []string // of keys, as they are written
 	own      map[policy.Type]*policy.Policy
+	size     int // of all policies, in bytes
 }
 
 // SimulatePrincipalPolicy implements [iamapi.Handler].
@@ -153,10 +158,17 @@ func (s *Service) simulate(ctx context.Context, c *call.Call, q *question, p *ca
 		}
 	}
 	each := max(1, len(q.ResourceARNs))
+	most := min(maxSimulated, maxSimulatedWork/(m.size+1))
+	if each > most {
+		return nil, false, "", iamapi.InvalidInput("There are too many ResourceArns for policies of this size.")
+	}
 	for ; next < len(q.ActionNames); next++ {
-		if n := len(results); n == pageSize(q.MaxItems) || n > 0 && (n+1)*each > maxSimulated {
+		if n := len(results); n == pageSize(q.MaxItems) || n > 0 && (n+1)*each > most {
 			marker, err = s.seal(c, filter, strconv.Itoa(next))
 			return results, true, marker, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, false, "", err
 		}
 		r, err := m.action(ctx, q.ActionNames[next])
 		if err != nil {
@@ -270,6 +282,11 @@ func (m *simulator) readPolicies() error {
 			return err
 		}
 		all = append(all, p)
+	}
+	for _, p := range all {
+		if p != nil {
+			m.size += len(p.Text())
+		}
 	}
 	m.names = contextKeys(all)
 	for _, name := range m.names {
@@ -576,16 +593,16 @@ func decisionOf(l *authz.Layer) iamapi.PolicyEvaluationDecisionType {
 }
 
 // matched adds the statements by which a layer says what it says: those that
-// deny, if any does, else those that allow.
+// deny, if any does, else those that allow; the first ones, if they are many.
 func (r *result) matched(l *authz.Layer, source iamapi.PolicySourceType, name func(i int) string) {
 	for i := range l.Policies {
 		e := &l.Policies[i]
-		if e.Policy == nil {
-			continue
-		}
-		for j, s := range e.Policy.Statements() {
-			if !e.Result.Statements[j].Matched || s.Deny != l.Denied {
+		for j, o := range e.Result.Statements {
+			if !o.Matched || e.Policy.Denies(j) != l.Denied {
 				continue
+			}
+			if len(r.MatchedStatements) == maxMatched {
+				return
 			}
 			start, end := places(e.Policy, j)
 			r.MatchedStatements = append(r.MatchedStatements, iamapi.Statement{
