@@ -67,7 +67,7 @@ type Limit[V any] struct {
 	Count int
 	// Bytes is the most memory that values, their keys and what the cache needs
 	// for itself may take, by Cost; no limit if 0. A value that would take more
-	// than its part of it (of 1 MiB at least, if that is not more than Bytes) is
+	// than its part of it (of 2 MiB at least, if that is not more than Bytes) is
 	// not kept.
 	Bytes int64
 	// Cost returns how many bytes a value holds, at most. What several values
@@ -82,8 +82,9 @@ type Limit[V any] struct {
 // entry itself, its place in the ring, and that in a map that is half full.
 const entryCost = 160
 
-// leastShard is the least number of bytes in a shard, unless there is one alone.
-const leastShard = 1 << 20
+// leastShard is the least number of bytes in a shard, unless there is one alone:
+// room for any key with its policy.
+const leastShard = 2 << 20
 
 // NewCache returns a cache of records of a kind, under keys that begin with
 // prefix. Decode makes the value of a record; an error of it is returned by Get
