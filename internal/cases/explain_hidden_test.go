@@ -120,3 +120,45 @@ func TestExplainShowsWhatMayBeRead(t *testing.T) {
 		t.Errorf("without a permission: %s", text)
 	}
 }
+
+// What cannot be a case is refused as the caller's mistake, whatever it is.
+func TestExplainOddCases(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", kmstest.Region(region))
+	w.key("K", keyOptions{})
+	for _, text := range []string{
+		`{}`, `[]`, `null`, `{"principal":1}`, `{"principal":"user/admin"}`, `{"principal":"user/admin","action":"kms:Decrypt"}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","identity":"AdministratorAccess"}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","session":{"file":"/etc/passwd"}}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","key":{"policy":{}}}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"alias/none"}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"key/*","region":"us west"}`,
+		`{"principal":"user/admin","action":"kms:RetireGrant","resource":"{K}","request":{"GrantId":"x"}}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","request":{"GrantTokens":["x"]}}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","context":{"aws:PrincipalArn":"x"}}`,
+		`{"principal":"cloudtrail.amazonaws.com","action":"kms:Decrypt","resource":"{K}"}`,
+		`{"principal":"federated-user/x","action":"kms:Decrypt","resource":"{K}"}`,
+		`{"principal":{"arn":"federated-user/x","issuer":"user/none"},"action":"kms:Decrypt","resource":"{K}"}`,
+		`{"principal":"assumed-role/none/s1","action":"sts:AssumeRole","resource":"role/none"}`,
+		`{"principal":"user/admin","action":"sts:AssumeRole","resource":"role/none"}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"` + strings.Repeat("[", 5000) + `"}`,
+		strings.Repeat(`{"a":`, 2000),
+	} {
+		out, answer := w.explain("admin", keyreeveapi.ExplainInput{Case: w.fill(text)})
+		if out != nil || !strings.Contains(answer, "ValidationException") {
+			t.Errorf("%.120s: %.300s", text, answer)
+		}
+	}
+	for _, text := range []string{
+		`{"principal":"root","action":"kms:Decrypt","resource":"{K}"}`,
+		`{"principal":{"arn":"root","temporary":true},"action":"iam:ListUsers","resource":"*"}`,
+		`{"principal":{"arn":"federated-user/x1","issuer":"user/admin"},"session":{"Effect":"Allow","Action":"*","Resource":"*"},"action":"kms:Decrypt","resource":"{K.id}"}`,
+		`{"principal":"user/admin","action":"kms:CreateAlias","resource":"alias/new"}`,
+		`{"principal":"user/admin","action":"s3:GetObject","resource":"arn:aws:s3:::bucket/object"}`,
+		`{"principal":"user/admin","action":"kms:Decrypt","resource":"{K}","via":"s3"}`,
+	} {
+		if out, answer := w.explain("admin", keyreeveapi.ExplainInput{Case: w.fill(text)}); out == nil {
+			t.Errorf("%s: %s", text, answer)
+		}
+	}
+}
