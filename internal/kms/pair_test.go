@@ -14,8 +14,14 @@ import (
 // looked through one by one.
 func TestPairOfMany(t *testing.T) {
 	odd := []wire.Pair{
-		{Name: "Dept", Value: "1"}, {Name: "dEPT", Value: "2"}, {Name: "\u212aey", Value: "3"}, {Name: "kEY", Value: "4"},
-		{Name: "ſize", Value: "5"}, {Name: "ΣΊΣΥΦΟΣ", Value: "6"}, {Name: "", Value: "7"}, {Name: "ab", Value: ""},
+		{Name: "Dept", Value: "1"},
+		{Name: "dEPT", Value: "2"},
+		{Name: "\u212aey", Value: "3"},
+		{Name: "kEY", Value: "4"},
+		{Name: "ſize", Value: "5"},
+		{Name: "ΣΊΣΥΦΟΣ", Value: "6"},
+		{Name: "", Value: "7"},
+		{Name: "ab", Value: ""},
 	}
 	looked := []string{"dept", "DEPT", "Dept", "dEPT", "key", "KEY", "\u212aEY", "size", "SIZE", "σίσυφος", "", "AB", "abc", "x7", "X7", "X40", "none"}
 	for n := range fewPairs + 20 {

@@ -339,7 +339,7 @@ func (p *parser) entity(e *entity, bounded bool) []field {
 		p.set("name", &e.name),
 		p.set("path", &e.path),
 		p.texts("policies", "a policy", &e.policies),
-		field{"inline", func(n *yaml.Node) {
+		{"inline", func(n *yaml.Node) {
 			p.named(n, "inline", func(name string, n *yaml.Node) {
 				e.inline = append(e.inline, inline{name, p.document(n, "an inline policy")})
 			})
