@@ -60,3 +60,35 @@ func BenchmarkCreateGrant(b *testing.B) {
 		})
 	}
 }
+
+// What it costs that one grantee has many grants on a key: those of the
+// operation are all looked at, and pages without it are not.
+func BenchmarkGrantsOfOne(b *testing.B) {
+	const grants = 10_000
+	g := newRig(b, nil, keyring.Options{})
+	m := g.create(b, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	for range grants {
+		with := someGrant()
+		with.Operations = []string{"Encrypt"}
+		g.grant(b, m.ID, with)
+	}
+	s, err := g.ring.Find(b.Context(), account, region, m.ID)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, operation := range []string{"Encrypt", "Decrypt"} {
+		b.Run(operation, func(b *testing.B) {
+			found := 0
+			visit := func(*authz.Grant) bool { found++; return true }
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Grants().Of(b.Context(), grantee, operation, visit); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if (found == 0) != (operation == "Decrypt") {
+				b.Errorf("%d were found", found)
+			}
+		})
+	}
+}

@@ -330,9 +330,11 @@ type grants Subject
 // or from which a grant could not be removed, gives nothing. ErrStale if it is
 // not: the page may be a moment behind.
 //
-// A page of which no grant has the operation costs about 130 ns, and one that is
-// gone through 2 µs: 50,000 grants of one grantee, of which none has it, 0.2 ms;
-// if all have it and their constraints do not hold, some ms.
+// A page of which no grant has the operation is only looked up, in 0.3 µs: with
+// the most grants that a key may have, all of one grantee, 0.5 ms. If all have it
+// and their constraints do not hold, each is looked at: some ms, which is what a
+// signature with RSA_4096 takes. They are 20 MB of memory; where pages have less,
+// they are read from the store each time.
 func (s *grants) Of(ctx context.Context, grantee, operation string, use func(*authz.Grant) bool) error {
 	if s.m.grantees&granteeKind(grantee) == 0 {
 		return nil

@@ -63,7 +63,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the records: %w", err)
 	}
 	u.directory = identity.Open(u.records, identity.Options{
-		Cache: c.Memory.Records, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Log: n.log,
+		Cache: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 2, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Log: n.log,
 	})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
@@ -82,7 +82,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
-		Grants: c.Memory.Records, GrantDelay: c.Grants.Delay, Deleted: n.deleted,
+		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Deleted: n.deleted,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
