@@ -29,7 +29,7 @@ type sparePairs struct {
 	pairs   map[Spec][]pair
 	filling bool
 	closed  bool
-	work    sync.WaitGroup
+	work    sync.WaitGroup // one that fills
 }
 
 // pair is a key pair in DER.
@@ -150,11 +150,11 @@ func (p *sparePairs) dropLocked() {
 	clear(p.pairs)
 }
 
-// close wipes all pairs, and waits for the one that is being made.
+// close wipes all pairs. One that is being made is wiped when it is done, which
+// may take seconds and is not waited for: nothing but this package knows of it.
 func (p *sparePairs) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.dropLocked()
 	p.mu.Unlock()
-	p.work.Wait()
 }
