@@ -12,8 +12,8 @@ import (
 
 func TestOperations(t *testing.T) {
 	ops := stsapi.Operations(struct{ stsapi.Handler }{})
-	if len(ops) != 5 {
-		t.Errorf("%d operations, want 5", len(ops))
+	if len(ops) != 6 {
+		t.Errorf("%d operations, want 6", len(ops))
 	}
 	for name, op := range ops {
 		if op.Name != name || op.Service != "sts" || op.EventSource != "sts.amazonaws.com" || !op.ReadOnly || !stsapi.ReadOnly(name) {
