@@ -39,18 +39,27 @@ func TestWarm(t *testing.T) {
 		},
 		"an organization": func() (any, error) { return h.Organization(ctx, ours) },
 	} {
-		first, err := use()
-		h.ok(err)
-		gets := h.st.gets.Load()
-		if n := testing.AllocsPerRun(100, func() {
-			if again, err := use(); again != first || err != nil {
-				t.Errorf("%s: another answer, %v", what, err)
+		// What was changed a moment ago may still come by the watch, and is
+		// looked at once more then.
+		var other bool
+		var reads int64
+		var allocations float64
+		for range 5 {
+			first, err := use()
+			h.ok(err)
+			other = false
+			gets := h.st.gets.Load()
+			allocations = testing.AllocsPerRun(100, func() {
+				again, err := use()
+				h.ok(err)
+				other = other || again != first
+			})
+			if reads = h.st.gets.Load() - gets; !other && reads == 0 && allocations == 0 {
+				break
 			}
-		}); n != 0 {
-			t.Errorf("%s: %v allocations", what, n)
 		}
-		if n := h.st.gets.Load() - gets; n != 0 {
-			t.Errorf("%s: %d reads of the store", what, n)
+		if other || reads != 0 || allocations != 0 {
+			t.Errorf("%s, each time: another answer %t, %d reads of the store, %v allocations", what, other, reads, allocations)
 		}
 	}
 }
