@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
@@ -209,6 +210,9 @@ func (s *Service) assume(ctx context.Context, c *call.Call, roleARN string, p *p
 		if err != nil {
 			return nil, err
 		}
+	}
+	if slices.Contains(role.Closed, c.Region) {
+		return nil, denied("the role's account has not enabled the Region", "")
 	}
 	return &role, nil
 }

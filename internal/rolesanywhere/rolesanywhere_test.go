@@ -112,9 +112,12 @@ func newWorld(t *testing.T) *world {
 	st := store.NewMem()
 	box := must(seal.Open(ctx, st, seal.Options{Provider: seal.Memory(), Now: w.clock}))
 	records := must(record.Open(ctx, st, box, record.Options{Now: w.clock}))
-	w.dir = identity.Open(records, identity.Options{Now: w.clock})
+	w.dir = identity.Open(records, identity.Options{Now: w.clock, OptIn: []string{"eu-central-1"}})
 	for _, id := range []string{ours, theirs} {
 		must(w.dir.CreateAccount(ctx, identity.Account{ID: id, Name: "of " + id}))
+		if err := w.dir.EnableRegion(ctx, id, "eu-central-1"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.role("app", `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Principal":{"Service":"rolesanywhere.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{
@@ -563,6 +566,27 @@ func TestSessionEnds(t *testing.T) {
 }
 
 // Without a common name that can be a source identity, it is the serial number.
+// In a Region that the account has not enabled, or not any more, nobody gets
+// credentials, which would be good in all the others.
+func TestDisabledRegion(t *testing.T) {
+	w := newWorld(t)
+	if a := w.request().send(w.url); a.Status != http.StatusCreated {
+		t.Fatalf("enabled: %d %s %s", a.Status, a.Type, a.Message)
+	}
+	if err := w.dir.DisableRegion(t.Context(), ours, "eu-central-1"); err != nil {
+		t.Fatal(err)
+	}
+	w.recorded()
+	a := w.request().send(w.url)
+	if a.Status != http.StatusForbidden || a.Message != "Unable to assume role for "+roleARN || len(a.CredentialSet) > 0 {
+		t.Errorf("disabled: %d %s %q", a.Status, a.Type, a.Message)
+	}
+	calls := w.recorded()
+	if len(calls) != 1 || calls[0].DecisionText != "denied: the role's account has not enabled the Region" {
+		t.Errorf("on record are %d calls", len(calls))
+	}
+}
+
 func TestSourceIdentity(t *testing.T) {
 	w := newWorld(t)
 	for cn, want := range map[string]string{"": "0abc", "x": "0abc", "two words": "0abc", "a/b": "0abc", "ok@example": "ok@example", strings.Repeat("n", 65): "0abc"} {
