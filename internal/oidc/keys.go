@@ -89,13 +89,19 @@ func (v *Verifier) issuer(url string) *issuer {
 	return in
 }
 
+// has reports whether there are keys that will do if no others can be fetched.
+func (in *issuer) has(now time.Time) bool {
+	age := now.Sub(in.fetched)
+	return in.keys != nil && age >= 0 && age < good
+}
+
 // known returns the keys that are there and good enough. again asks for keys
 // that were not there a moment ago. Without keys and error, they are to be
 // fetched.
 func (in *issuer) known(now time.Time, again bool) ([]key, error) {
 	age := now.Sub(in.fetched)
 	since := now.Sub(in.asked)
-	has := in.keys != nil && age >= 0 && age < good
+	has := in.has(now)
 	failed := in.err != nil && since >= 0 && since < cooldown
 	switch {
 	case has && failed:
@@ -116,9 +122,14 @@ func (in *issuer) known(now time.Time, again bool) ([]key, error) {
 func (v *Verifier) keys(ctx context.Context, url string, again bool) ([]key, error) {
 	in := v.issuer(url)
 	in.mu.Lock()
-	keys, err := in.known(v.now(), again)
+	now := v.now()
+	keys, err := in.known(now, again)
 	if keys == nil && err == nil && in.waiting >= maxWaiting {
-		err = fmt.Errorf("%w: too many wait for them", ErrUnavailable)
+		if in.has(now) && !again {
+			keys = in.keys // or else whoever sends enough tokens could keep others out
+		} else {
+			err = fmt.Errorf("%w: too many wait for them", ErrUnavailable)
+		}
 	}
 	if keys != nil || err != nil {
 		in.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -403,6 +404,47 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	if n := is.count(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+}
+
+// TestTooManyWait: while keys are fetched anew, those that there are do for
+// whoever cannot wait, unless he needs one that is not among them.
+func TestTooManyWait(t *testing.T) {
+	is := newIssuers(public("a", &rsaKey.PublicKey))
+	var late atomic.Int64
+	v := oidc.New(is, func() time.Time { return now.Add(time.Duration(late.Load())) }, nil)
+	text, unknown := sign(rsaKey, rs("a"), claims()), sign(rsaKey, rs("b"), claims())
+	if _, err := verify(v, text, now); err != nil {
+		t.Fatal(err)
+	}
+	wait := make(chan struct{})
+	is.mu.Lock()
+	is.wait = wait
+	is.mu.Unlock()
+	late.Store(int64(11 * time.Minute))
+	results := make(chan error, 200)
+	for range 200 {
+		go func() {
+			_, err := verify(v, text, now)
+			results <- err
+		}()
+	}
+	for range 200 - 64 {
+		if err := <-results; err != nil {
+			t.Fatalf("one of too many: %v", err)
+		}
+	}
+	if _, err := verify(v, unknown, now); !errors.Is(err, oidc.ErrUnavailable) {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	close(wait)
+	for range 64 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := is.count(); n != 2 {
 		t.Errorf("fetched %d times", n)
 	}
 }
