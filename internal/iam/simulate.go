@@ -34,7 +34,11 @@ const (
 	// maxSimulatedWork is how many bytes of policies are asked for one page, each
 	// as often as it is.
 	maxSimulatedWork = 64 << 20
-	maxMatched       = 50 // statements that one result tells
+	// maxMissing is about how many bytes of condition keys are looked for one
+	// page, each for every decision: one that is not there is told each time.
+	maxMissing = 16 << 20
+	missingKey = 32 // bytes that a key counts for besides its name
+	maxMatched = 50 // statements that one result tells
 )
 
 // Where matched statements come from. Source: recorded answers of AWS; the
@@ -68,6 +72,7 @@ type simulator struct {
 	names    []string // of keys, as they are written
 	own      map[policy.Type]*policy.Policy
 	size     int // of all policies, in bytes
+	missing  int // of the names of keys, in bytes, as maxMissing counts
 }
 
 // SimulatePrincipalPolicy implements [iamapi.Handler].
@@ -158,7 +163,7 @@ func (s *Service) simulate(ctx context.Context, c *call.Call, q *question, p *ca
 		}
 	}
 	each := max(1, len(q.ResourceARNs))
-	most := min(maxSimulated, maxSimulatedWork/(m.size+1))
+	most := min(maxSimulated, maxSimulatedWork/(m.size+1), max(1, maxMissing/(m.missing+1)))
 	if each > most {
 		return nil, false, "", iamapi.InvalidInput("There are too many ResourceArns for policies of this size.")
 	}
@@ -291,6 +296,7 @@ func (m *simulator) readPolicies() error {
 	m.names = contextKeys(all)
 	for _, name := range m.names {
 		m.keys = append(m.keys, policy.ParseKey(name))
+		m.missing += len(name) + missingKey
 	}
 	return nil
 }
