@@ -173,6 +173,10 @@ func (s *Service) exempt(q *question, at place, k int, p *authz.Evaluated, origi
 	return c, "", nil
 }
 
+// maxPinned is how many conditions a statement may have for a proposal to be
+// made from it: each takes a decision of its own.
+const maxPinned = 32
+
 // allow adds a statement to a layer that does not allow the call. If a statement
 // of it is only kept from allowing it by its conditions, those that hold are the
 // new one's, too, and the others are pinned to what the call has.
@@ -193,6 +197,9 @@ func (s *Service) allow(ctx context.Context, now time.Time, q *question, made []
 	near, why := nearest(l)
 	if near == nil {
 		return c, "", nil
+	}
+	if len(near.Conditions) > maxPinned {
+		return nil, "A statement would allow it but for its conditions, which are too many to propose others.", nil
 	}
 	c.or = why
 	st.Condition = make(conditions)
