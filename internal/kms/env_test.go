@@ -128,12 +128,10 @@ func (d *directory) Resolve(_ context.Context, principal string) (string, bool, 
 			return id, true, nil
 		}
 	}
-	if role, session, ok := strings.Cut(principal, "/"); ok && strings.HasSuffix(role, ":assumed-role") {
-		role, session, _ = strings.Cut(session, "/")
-		for name, id := range d.ids {
-			if strings.HasSuffix(name, ":role/"+role) {
-				return id + ":" + session, true, nil
-			}
+	if account, rest, ok := strings.Cut(strings.TrimPrefix(principal, "arn:aws:sts::"), ":assumed-role/"); ok {
+		role, session, _ := strings.Cut(rest, "/")
+		if id, ok := d.ids["arn:aws:iam::"+account+":role/"+role]; ok {
+			return id + ":" + session, true, nil
 		}
 		return "", false, nil
 	}
