@@ -93,15 +93,13 @@ func New(o Options) *Dialer {
 		}
 	}
 	d := &Dialer{o: o}
-	d.client = &http.Client{
-		Timeout: o.Request,
+	d.client = &http.Client{ // whose time GetJSON bounds
 		// A redirect is answered to the caller as what it is.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext:            d.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots, Time: o.Now},
 			TLSHandshakeTimeout:    o.Connect,
-			ResponseHeaderTimeout:  o.Request,
 			MaxResponseHeaderBytes: maxHeader,
 			DisableKeepAlives:      true, // what is fetched is fetched rarely
 			DisableCompression:     true, // a short answer stays short
@@ -230,13 +228,16 @@ func Public(a netip.Addr) bool {
 }
 
 // GetJSON fetches a document of at most so many bytes from an https URL. There
-// are no redirects, and an answer other than 200 is [ErrAnswer]. Errors besides:
-// [ErrForbidden], [ErrTooLarge], and those of net and crypto/tls.
+// are no redirects, an answer other than 200 is [ErrAnswer], and what comes when
+// the time for the request is over is no answer. Errors besides: [ErrForbidden],
+// [ErrTooLarge], and those of context, net and crypto/tls.
 func (d *Dialer) GetJSON(ctx context.Context, from string, most int) ([]byte, error) {
 	u, err := url.Parse(from)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("%w: %q is no https URL of a host", ErrForbidden, from)
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.o.Request)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
@@ -256,6 +257,11 @@ func (d *Dialer) GetJSON(ctx context.Context, from string, most int) ([]byte, er
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, int64(most)+1))
 	if err != nil {
+		return nil, fmt.Errorf("outbound: reading the answer of %s: %w", u.Host, err)
+	}
+	// Giving a request up closes its connection with a farewell, upon which the
+	// server may still end its answer; net/http passes that on as a whole one.
+	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("outbound: reading the answer of %s: %w", u.Host, err)
 	}
 	if len(text) > most {

@@ -66,13 +66,9 @@ func TestForbidden(t *testing.T) {
 		{"another network", outbound.Options{Allow: []string{"idp.example.com"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, Lookup: lookup("10.2.0.1")}, "idp.example.com:443"},
 		{"no port", outbound.Options{Allow: []string{"idp.example.com"}}, "idp.example.com"},
 	} {
-		begun := time.Now()
 		conn, err := outbound.New(c.o).DialContext(t.Context(), "tcp", c.address)
 		if !errors.Is(err, outbound.ErrForbidden) || conn != nil {
 			t.Errorf("%s: %v", c.name, err)
-		}
-		if took := time.Since(begun); took > time.Second {
-			t.Errorf("%s: refused after %v", c.name, took)
 		}
 	}
 }
@@ -86,6 +82,8 @@ func serve(t *testing.T, f http.HandlerFunc) outbound.Options {
 	roots.AddCert(s.Certificate())
 	at := netip.MustParseAddrPort(s.Listener.Addr().String())
 	return outbound.Options{
+		// Patient, for a machine may be slow: what is too late is tested by itself.
+		Connect: time.Minute, Request: time.Minute,
 		Allow: []string{"example.com"}, Roots: roots,
 		Resolve: map[string]netip.AddrPort{"example.com:443": at},
 	}
@@ -119,18 +117,8 @@ func TestGetJSON(t *testing.T) {
 			for range 1000 {
 				w.Header().Add("X", strings.Repeat("x", 100))
 			}
-		case "/hangs":
-			<-r.Context().Done()
-		case "/drips":
-			w.Header().Set("Content-Type", "application/json")
-			for r.Context().Err() == nil {
-				_, _ = w.Write([]byte(" "))
-				_ = http.NewResponseController(w).Flush()
-				time.Sleep(10 * time.Millisecond)
-			}
 		}
 	})
-	o.Request = 300 * time.Millisecond
 	d := outbound.New(o)
 	if got, err := d.GetJSON(t.Context(), "https://example.com/good", 1000); err != nil || string(got) != `{"a":1}` {
 		t.Fatalf("%q, %v", got, err)
@@ -138,16 +126,12 @@ func TestGetJSON(t *testing.T) {
 	for path, want := range map[string]error{
 		"/redirect": outbound.ErrAnswer, "/missing": outbound.ErrAnswer, "/page": outbound.ErrAnswer,
 		"/large": outbound.ErrTooLarge, "/endless": outbound.ErrTooLarge,
-		"/header": nil, "/hangs": nil, "/drips": nil,
+		"/header": nil,
 	} {
 		asked.Store(0)
-		begun := time.Now()
 		got, err := d.GetJSON(t.Context(), "https://example.com"+path, 1000)
 		if err == nil || got != nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("%s: %q, %v", path, got, err)
-		}
-		if took := time.Since(begun); took > 2*time.Second {
-			t.Errorf("%s: took %v", path, took)
 		}
 		if n := asked.Load(); n != 1 {
 			t.Errorf("%s: asked %d times", path, n)
@@ -168,6 +152,34 @@ func TestGetJSON(t *testing.T) {
 	o.Now = func() time.Time { return time.Now().AddDate(200, 0, 0) }
 	if _, err := outbound.New(o).GetJSON(t.Context(), "https://example.com/good", 1000); err == nil {
 		t.Error("a certificate of long ago is trusted")
+	}
+}
+
+// TestLate: whoever does not answer in time, or never ends, is not waited for;
+// and what is said on seeing that nobody waits is no answer.
+func TestLate(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"hangs":             func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); panic(http.ErrAbortHandler) },
+		"answers when late": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"drips": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for r.Context().Err() == nil {
+				_, _ = w.Write([]byte(" "))
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(time.Millisecond)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := serve(t, handler)
+			o.Request = 100 * time.Millisecond
+			for range 5 {
+				got, err := outbound.New(o).GetJSON(t.Context(), "https://example.com/", 1<<20)
+				if !errors.Is(err, context.DeadlineExceeded) || got != nil {
+					t.Errorf("%q, %v", got, err)
+				}
+			}
+		})
 	}
 }
 
