@@ -936,8 +936,12 @@ func TestExcessiveValue(t *testing.T) {
 		}
 		r := app()
 		r.Context = values
+		// It is about a millisecond; without a bound it would be seconds, and
+		// longer on a machine with other work and the race detector: one quick
+		// verdict of many is enough.
+		const limit = 250 * time.Millisecond
 		best := time.Hour
-		for range 5 {
+		for try := 0; try < 5 || try < 100 && best > limit; try++ {
 			start := time.Now()
 			v := p.Verdict(r)
 			best = min(best, time.Since(start))
@@ -946,9 +950,7 @@ func TestExcessiveValue(t *testing.T) {
 				break
 			}
 		}
-		// It is about a millisecond; without a bound it would be seconds, and
-		// longer on a machine with other work and the race detector.
-		if best > 250*time.Millisecond {
+		if best > limit {
 			t.Errorf("%s: a verdict takes %v", name, best)
 		}
 		// One such pattern is no matter.

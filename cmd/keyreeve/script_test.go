@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a script waits for a server.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // TestScripts runs the scripts in testdata. Besides testscript's own commands
 // they have:
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 			"kms":    scriptKMS,
 			"let":    scriptLet,
 		},
-		Deadline: time.Now().Add(2 * time.Minute), // a server that should not have started runs until then
+		Deadline: time.Now().Add(8 * time.Minute), // a server that should not have started runs until then
 		Setup: func(e *testscript.Env) error {
 			// A program with the race detector sleeps for a second before it ends.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")

@@ -91,7 +91,7 @@ func TestMaterialIsWiped(t *testing.T) {
 		if err := g.encrypt(t, id); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(10 * time.Second); g.ring.Stats().Materials != 0; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); g.ring.Stats().Materials != 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("it is still there")
 			}
@@ -234,12 +234,14 @@ func TestUseAndWipeAtOnce(t *testing.T) {
 		}
 		time.Sleep(100 * time.Microsecond)
 	})
-	time.Sleep(300 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); uses.Load() < 50; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("decrypted %d times in a minute", uses.Load())
+			break
+		}
+	}
 	done.Store(true)
 	wg.Wait()
-	if uses.Load() == 0 {
-		t.Error("nothing was decrypted")
-	}
 
 	// And the same against Close, after which nothing is left.
 	done.Store(false)

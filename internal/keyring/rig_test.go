@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +76,24 @@ func newRig(t testing.TB, st store.Store, o keyring.Options) *rig {
 		g.records.Close()
 	})
 	return g
+}
+
+// watched waits until the watch has brought whatever was changed in the store
+// before, and not by way of the rig's records.
+func (g *rig) watched(t testing.TB) {
+	t.Helper()
+	const last = "v1/watched"
+	told := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(told) })
+	g.records.OnChange(func(key string) {
+		if key == last {
+			tell()
+		}
+	})
+	if _, ok, err := g.store.Commit(t.Context(), nil, []store.Op{{Key: last, Val: []byte("x")}}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	<-told
 }
 
 // recordOptions are those of a rig's records.

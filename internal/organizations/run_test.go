@@ -39,7 +39,7 @@ func TestRun(t *testing.T) {
 	}
 	all.Wait()
 	states := make(map[string]int)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for _, id := range ids {
 		for {
 			a := e.call(alice, "DescribeCreateAccountStatus", `{"CreateAccountRequestId": "`+id+`"}`)

@@ -198,8 +198,12 @@ func commitAsync(ctx context.Context, s store.Store, conds []store.Cond, ops ...
 	return ch
 }
 
-// settleIn waits until the requests of commits begun before are in the queue.
-func settleIn() { time.Sleep(20 * time.Millisecond) }
+// settleIn waits until n commits are in the queue.
+func settleIn(s *boltstore.Store, n int) {
+	for s.Queued() != n {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // TestBatch: commits that arrive during another make one batch, in which each
 // sees those before it and has a verdict and a revision of its own.
@@ -224,7 +228,7 @@ func TestBatch(t *testing.T) {
 		{nil, store.Op{Key: "d", Val: val}},                              // 5
 	} {
 		vs = append(vs, commitAsync(ctx, s, c.conds, c.op))
-		settleIn()
+		settleIn(s, len(vs))
 	}
 	g.leave <- nil
 	<-g.enter // one batch of seven
@@ -268,7 +272,7 @@ func TestBatchFails(t *testing.T) {
 	for range 3 {
 		vs = append(vs, commitAsync(ctx, s, []store.Cond{{Key: "a"}}, store.Op{Key: "a", Val: val}))
 	}
-	settleIn()
+	settleIn(s, len(vs))
 	g.leave <- nil
 	<-g.enter
 	g.leave <- errLost
@@ -352,7 +356,7 @@ func TestCancel(t *testing.T) {
 	<-g.enter
 	second := commitAsync(waiting, s, nil, store.Op{Key: "waiting", Val: val})
 	third := commitAsync(t.Context(), s, nil, store.Op{Key: "other", Val: []byte("v")})
-	settleIn()
+	settleIn(s, 2)
 	cancelTaken()
 	cancelWaiting()
 	for _, v := range []<-chan verdict{first, second} {
@@ -384,7 +388,7 @@ func TestCloseMeanwhile(t *testing.T) {
 	<-g.enter
 	closed := make(chan error)
 	go func() { closed <- s.Close() }()
-	settleIn()
+	<-s.Closing()
 	if _, _, err := s.Commit(t.Context(), nil, []store.Op{{Key: "b", Val: []byte("v")}}); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("Commit while closing: %v", err)
 	}

@@ -12,6 +12,12 @@ func WithCommit(o Options, commit func(*bolt.Tx) error) Options {
 	return o
 }
 
+// Queued is how many commits wait for the writer.
+func (s *Store) Queued() int { return len(s.queue) }
+
+// Closing is closed when no more commits are taken.
+func (s *Store) Closing() <-chan struct{} { return s.closing }
+
 func FastCommit(mounts io.Reader, path string) (device, mount string, fast bool) {
 	return fastCommit(mounts, path)
 }
