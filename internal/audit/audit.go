@@ -203,7 +203,7 @@ func (l *Log) Append(c *call.Call) error {
 			buffers.Put(buf)
 		}
 	}()
-	*buf = appendRecord((*buf)[:0], c)
+	*buf = appendRecords((*buf)[:0], c)
 	if l.memory != nil {
 		return l.memory.add(*buf)
 	}

@@ -86,9 +86,9 @@ func appendServiceEvent(b []byte, e *Event) []byte {
 	}
 	b = appendAdditional(b, e.Additional, false)
 	b = append(b, `,"eventID":"`...)
-	b = appendUUID(b)
+	b = appendEventID(b, newEventID(), 0)
 	b = append(b, `","readOnly":false`...)
-	b = appendResources(b, e.Resources)
+	b = appendResources(b, e.Resources, "")
 	b = append(b, `,"eventType":"AwsServiceEvent","managementEvent":true`...)
 	if e.Account != "" {
 		b = appendMember(b, `,"recipientAccountId":`, e.Account, maxName)

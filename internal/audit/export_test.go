@@ -98,3 +98,6 @@ func (f faultyFile) Sync() error {
 	}
 	return f.file.Sync()
 }
+
+// AppendUnfinished is appendUnfinished.
+var AppendUnfinished = appendUnfinished

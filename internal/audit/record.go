@@ -28,7 +28,97 @@ const (
 	maxResources  = 16
 )
 
-// appendRecord appends the record of c as one line of JSON, in CloudTrail's
+// appendRecords appends the records of c, one line of JSON each: first the one
+// for the account that makes the call, then one for each other account that
+// owns a resource which the call touched, all with the same sharedEventID. What
+// failed is on record with the caller's account only: nobody else is told of
+// what he could not do.
+//
+// The same call has the same event ids each time.
+//
+// Nothing of c that is secret is read.
+func appendRecords(b []byte, c *call.Call) []byte { return appendCopies(b, c, false) }
+
+// appendUnfinished appends the records of a call whose change stands, but of
+// which nobody knows what its caller was answered, if anything. They differ from
+// those of [appendRecords] in that they show no responseElements, and say why in
+// an addendum.
+func appendUnfinished(b []byte, c *call.Call) []byte { return appendCopies(b, c, true) }
+
+// A view is one of the records that a call has.
+type view struct {
+	recipient  string // the account that gets it; empty for none
+	number     byte   // 0 is the caller's own
+	shared     bool   // there is more than one
+	unfinished bool
+	brief      bool // without what is long
+}
+
+func appendCopies(b []byte, c *call.Call, unfinished bool) []byte {
+	if c.EventID == ([16]byte{}) {
+		c.EventID = newEventID()
+	}
+	v := view{recipient: recipient(c), unfinished: unfinished}
+	if c.Failure.Code == "" {
+		for i := range c.Resources {
+			v.shared = v.shared || isOther(c, v.recipient, i)
+		}
+	}
+	b = appendRecord(b, c, v)
+	if !v.shared {
+		return b
+	}
+	for i, r := range c.Resources {
+		if isOther(c, v.recipient, i) {
+			v.number++
+			b = appendRecord(b, c, view{recipient: r.Account, number: v.number, shared: true, unfinished: unfinished})
+		}
+	}
+	return b
+}
+
+// isOther reports whether resource i is the first one of its owner, and he is an
+// account, not AWS, and not the recipient of the caller's record.
+func isOther(c *call.Call, recipient string, i int) bool {
+	owner := c.Resources[i].Account
+	if i >= maxResources || owner == recipient || len(owner) != accountLength {
+		return false
+	}
+	for _, r := range c.Resources[:i] {
+		if r.Account == owner {
+			return false
+		}
+	}
+	return true
+}
+
+const accountLength = 12 // digits
+
+// recipient returns the account that makes the call. A call that none makes is
+// of the account that it is made for, or else of the owner of what it touches.
+func recipient(c *call.Call) string {
+	switch {
+	case c.Caller == nil:
+	case c.Caller.Account != "":
+		return c.Caller.Account
+	case c.Caller.Kind == call.WebIdentity && c.Caller.Session != nil:
+		// He is of no account: that of the identity provider who vouches for him.
+		if provider, err := arn.Parse(c.Caller.Session.Provider); err == nil && len(provider.Account) == accountLength {
+			return provider.Account
+		}
+	}
+	if c.Delegation != nil && c.Delegation.SourceAccount != "" {
+		return c.Delegation.SourceAccount
+	}
+	for _, r := range c.Resources {
+		if len(r.Account) == accountLength {
+			return r.Account
+		}
+	}
+	return ""
+}
+
+// appendRecord appends one record of c as one line of JSON, in CloudTrail's
 // form for KMS (eventVersion 1.11):
 //
 //	{"eventVersion":"1.11",
@@ -41,23 +131,37 @@ const (
 //	 "additionalEventData":{…},                                            only if there is any
 //	 "requestID":"…","eventID":"…","readOnly":true,
 //	 "resources":[{"accountId":"…","type":"AWS::KMS::Key","ARN":"…"}],     absent if the caller was denied
-//	 "eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"…","eventCategory":"Management",
+//	 "eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"…",
+//	 "sharedEventID":"…",                                                  only if there are several records
+//	 "vpcEndpointId":"vpce-…","vpcEndpointAccountId":"…",                  only of a call through an endpoint
+//	 "eventCategory":"Management",
+//	 "addendum":{"reason":"SERVICE_OUTAGE"},                               only of an unfinished call
 //	 "tlsDetails":{"tlsVersion":"TLSv1.3","cipherSuite":"…","clientProvidedHostHeader":"…","keyExchange":"…"}}
 //
-// Nothing of c that is secret is read. A record that would be too long is
-// made again without its parameters, which it says.
-func appendRecord(b []byte, c *call.Call) []byte {
+// The record for another account than the caller's says of him only this much,
+// and has the resources of that account only:
+//
+//	"userIdentity":{"type":"AWSAccount","principalId":"AIDA…","accountId":"…"}
+//
+// A record that would be too long is made again without its parameters, which
+// it says.
+func appendRecord(b []byte, c *call.Call, v view) []byte {
 	start := len(b)
-	b = appendEvent(b, c, false)
+	b = appendEvent(b, c, &v)
 	if len(b)-start > maxRecord {
-		b = appendEvent(b[:start], c, true)
+		v.brief = true
+		b = appendEvent(b[:start], c, &v)
 	}
 	return append(b, '\n')
 }
 
-func appendEvent(b []byte, c *call.Call, brief bool) []byte {
+func appendEvent(b []byte, c *call.Call, v *view) []byte {
 	b = append(b, `{"eventVersion":"1.11","userIdentity":`...)
-	b = appendIdentity(b, c.Caller)
+	if v.number > 0 {
+		b = appendStranger(b, c)
+	} else {
+		b = appendIdentity(b, c.Caller)
+	}
 	b = append(b, `,"eventTime":"`...)
 	b = c.Time.UTC().AppendFormat(b, time.RFC3339)
 	b = append(b, '"')
@@ -96,35 +200,55 @@ func appendEvent(b []byte, c *call.Call, brief bool) []byte {
 	if !withoutParameters(c.Failure.Code) {
 		parameters = c.Parameters
 	}
-	if !failed {
+	if !failed && !v.unfinished {
 		elements = c.Elements
 	}
-	b = appendAuditable(b, "requestParameters", parameters, brief)
-	b = appendAuditable(b, "responseElements", elements, brief)
-	b = appendAdditional(b, c.Additional, brief)
+	b = appendAuditable(b, "requestParameters", parameters, v.brief)
+	b = appendAuditable(b, "responseElements", elements, v.brief)
+	b = appendAdditional(b, c.Additional, v.brief)
 	b = appendMember(b, `,"requestID":`, c.ID, maxName)
 	b = append(b, `,"eventID":"`...)
-	b = appendUUID(b)
+	b = appendEventID(b, c.EventID, v.number)
 	b = append(b, `","readOnly":`...)
 	b = strconv.AppendBool(b, readOnly)
 	if c.Failure.Code != accessDenied && c.Failure.Code != queryDenied && (!failed || len(c.Resources) > 0) {
-		b = appendResources(b, c.Resources)
+		only := ""
+		if v.number > 0 {
+			only = v.recipient
+		}
+		b = appendResources(b, c.Resources, only)
 	}
 	b = append(b, `,"eventType":"AwsApiCall","managementEvent":true`...)
-	switch {
-	case c.Caller != nil && c.Caller.Account != "":
-		b = appendMember(b, `,"recipientAccountId":`, c.Caller.Account, maxName)
-	case c.Caller != nil && c.Caller.Kind == call.WebIdentity && c.Caller.Session != nil:
-		// He is of no account: that of the identity provider who vouches for him.
-		if provider, err := arn.Parse(c.Caller.Session.Provider); err == nil {
-			b = appendMember(b, `,"recipientAccountId":`, provider.Account, maxName)
-		}
-	case c.Delegation != nil && c.Delegation.SourceAccount != "":
-		// A service makes the call, for something of that account.
-		b = appendMember(b, `,"recipientAccountId":`, c.Delegation.SourceAccount, maxName)
+	if v.recipient != "" {
+		b = appendMember(b, `,"recipientAccountId":`, v.recipient, maxName)
+	}
+	if v.shared {
+		b = append(b, `,"sharedEventID":"`...)
+		b = appendEventID(b, c.EventID, sharedNumber)
+		b = append(b, '"')
+	}
+	if e := c.Endpoint; e != nil {
+		b = appendMember(b, `,"vpcEndpointId":`, e.ID, maxName)
+		b = appendMember(b, `,"vpcEndpointAccountId":`, e.Account, maxName)
 	}
 	b = append(b, `,"eventCategory":"Management"`...)
+	if v.unfinished {
+		b = append(b, `,"addendum":{"reason":"SERVICE_OUTAGE"}`...)
+	}
 	b = appendTLS(b, c)
+	return append(b, '}')
+}
+
+// appendStranger appends what the owner of a resource is told of a caller of
+// another account.
+func appendStranger(b []byte, c *call.Call) []byte {
+	p := c.Caller
+	if p == nil || p.Kind == call.Service || p.Kind == call.WebIdentity {
+		return appendIdentity(b, p)
+	}
+	b = append(b, `{"type":"AWSAccount"`...)
+	b = appendMember(b, `,"principalId":`, p.ID, maxName)
+	b = appendMember(b, `,"accountId":`, p.Account, maxName)
 	return append(b, '}')
 }
 
@@ -296,12 +420,18 @@ func appendPairs(b []byte, pairs []call.Pair) []byte {
 	return append(b, '}')
 }
 
-func appendResources(b []byte, resources []call.Resource) []byte {
+// appendResources appends the resources, or those of one account only.
+func appendResources(b []byte, resources []call.Resource, only string) []byte {
 	b = append(b, `,"resources":[`...)
-	for i, r := range resources[:min(len(resources), maxResources)] {
-		if i > 0 {
+	first := true
+	for _, r := range resources[:min(len(resources), maxResources)] {
+		if only != "" && r.Account != only {
+			continue
+		}
+		if !first {
 			b = append(b, ',')
 		}
+		first = false
 		b = append(b, `{"accountId":`...)
 		b = appendString(b, r.Account, maxName)
 		b = appendMember(b, `,"type":`, r.Type, maxName)
@@ -493,15 +623,24 @@ func appendString(b []byte, s string, limit int) []byte {
 	return append(b, '"')
 }
 
-// appendUUID appends a random UUID of version 4. The generator is the one that
+// newEventID returns a random UUID of version 4. The generator is the one that
 // the runtime keeps for each thread, seeded by the operating system: ids must
 // be unique, not secret.
-func appendUUID(b []byte) []byte {
-	var id [16]byte
+func newEventID() (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// sharedNumber makes the sharedEventID of a call from its event id; the records
+// have lower numbers.
+const sharedNumber = 0xff
+
+// appendEventID appends the UUID of one of the records of a call.
+func appendEventID(b []byte, id [16]byte, number byte) []byte {
+	id[15] ^= number
 	b = hex.AppendEncode(b, id[:4])
 	b = append(b, '-')
 	b = hex.AppendEncode(b, id[4:6])

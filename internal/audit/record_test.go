@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,10 +51,16 @@ func newCall() *call.Call {
 	return c
 }
 
-// record returns the record of c without its newline.
+// record returns the caller's record of c without its newline.
 func record(t testing.TB, c *call.Call) string {
 	t.Helper()
-	l, err := audit.Open("", audit.Options{Memory: 1})
+	return records(t, c)[0]
+}
+
+// records returns the records of c without their newlines.
+func records(t testing.TB, c *call.Call) (lines []string) {
+	t.Helper()
+	l, err := audit.Open("", audit.Options{Memory: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +71,12 @@ func record(t testing.TB, c *call.Call) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(line)
+		lines = append(lines, string(line))
 	}
-	t.Fatal("no record")
-	return ""
+	if len(lines) == 0 {
+		t.Fatal("no record")
+	}
+	return lines
 }
 
 var eventID = regexp.MustCompile(`"eventID":"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"`)
@@ -143,8 +152,22 @@ func TestRecord(t *testing.T) {
 			event + parameters + ids + resources + tail},
 		{"service", func(c *call.Call) {
 			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
-		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + resources + kind + category + tlsDetails},
-		{"nobody", func(c *call.Call) { c.Caller = nil }, head + `{"type":"Unknown"}` + event + parameters + ids + resources + kind + category + tlsDetails},
+		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + resources + tail},
+		{"service for somebody, of nobody's", func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
+			c.Delegation = &call.Delegation{SourceAccount: "444455556666"}
+			c.Resources = nil
+		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + `,"resources":[]` + kind +
+			`,"recipientAccountId":"444455556666"` + category + tlsDetails},
+		{"nobody", func(c *call.Call) { c.Caller = nil }, head + `{"type":"Unknown"}` + event + parameters + ids + resources + tail},
+		{
+			"nobody, and nothing", func(c *call.Call) { c.Caller, c.Resources = nil, nil },
+			head + `{"type":"Unknown"}` + event + parameters + ids + `,"resources":[]` + kind + category + tlsDetails,
+		},
+		{"through an endpoint", func(c *call.Call) {
+			c.Endpoint = &call.Endpoint{ID: "vpce-1", Account: "444455556666"}
+		}, head + user + event + parameters + ids + resources + kind + recipient +
+			`,"vpcEndpointId":"vpce-1","vpcEndpointAccountId":"444455556666"` + category + tlsDetails},
 
 		{"denied", func(c *call.Call) {
 			c.Failure = call.Failure{Code: "AccessDeniedException", Message: "User: x is not authorized"}
@@ -180,9 +203,9 @@ func TestRecord(t *testing.T) {
 			head + user + event + `,"requestParameters":null,"responseElements":null` + ids + `,"resources":[]` + tail,
 		},
 		{"two resources", func(c *call.Call) {
-			c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+			c.AddKey("arn:aws:kms:eu-central-1:111122223333:key/2", "111122223333")
 		}, head + user + event + parameters + ids + strings.TrimSuffix(resources, "]") +
-			`,{"accountId":"444455556666","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-central-1:444455556666:key/2"}]` + tail},
+			`,{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-central-1:111122223333:key/2"}]` + tail},
 		{"not routed", func(c *call.Call) {
 			c.Operation, c.Target, c.Parameters, c.Resources = nil, "Fro\"b\nnicate", nil, nil
 			c.Failure = call.Failure{Code: "UnknownOperationException"}
@@ -219,6 +242,135 @@ func TestRecord(t *testing.T) {
 				t.Error("not JSON")
 			}
 		})
+	}
+}
+
+// A call that touches what other accounts own is on record with each of them,
+// but for what failed.
+func TestCopies(t *testing.T) {
+	const other, third = "444455556666", "777788889999"
+	type resource struct{ ARN, AccountID string }
+	type record struct {
+		UserIdentity                                  json.RawMessage
+		EventID, SharedEventID, RequestID, EventName  string
+		RecipientAccountID, VpcEndpointID, ErrorCode  string
+		RequestParameters, ResponseElements, Addendum json.RawMessage
+		AdditionalEventData                           map[string]string
+		Resources                                     []resource
+	}
+	mine := resource{keyARN, "111122223333"}
+	others := resource{"arn:aws:kms:eu-central-1:444455556666:key/2", other}
+	others2 := resource{"arn:aws:kms:eu-central-1:444455556666:key/3", other}
+	thirds := resource{"arn:aws:kms:eu-central-1:777788889999:key/4", third}
+	aws := resource{"arn:aws:iam::aws:policy/AdministratorAccess", "aws"}
+	stranger := `{"type":"AWSAccount","principalId":"AIDACKCEVSQ6C2EXAMPLE","accountId":"111122223333"}`
+	for _, tt := range []struct {
+		name      string
+		resources []resource
+		change    func(c *call.Call)
+		want      map[string][]resource // by recipient
+		owner     string                // userIdentity in the others' records
+	}{
+		{"own", []resource{mine}, nil, map[string][]resource{"111122223333": {mine}}, ""},
+		{"AWS's", []resource{aws}, nil, map[string][]resource{"111122223333": {aws}}, ""},
+		{"of another", []resource{others}, nil, map[string][]resource{"111122223333": {others}, other: {others}}, stranger},
+		{"own and of another", []resource{mine, others}, nil, map[string][]resource{"111122223333": {mine, others}, other: {others}}, stranger},
+		{"two of another", []resource{others, others2}, nil, map[string][]resource{"111122223333": {others, others2}, other: {others, others2}}, stranger},
+		{
+			"of two others",
+			[]resource{others, thirds},
+			nil,
+			map[string][]resource{"111122223333": {others, thirds}, other: {others}, third: {thirds}},
+			stranger,
+		},
+		{"denied", []resource{others}, func(c *call.Call) {
+			c.Failure = call.Failure{Code: "AccessDeniedException"}
+		}, map[string][]resource{"111122223333": nil}, ""},
+		{"failed", []resource{others}, func(c *call.Call) {
+			c.Failure = call.Failure{Code: "KMSInvalidStateException"}
+		}, map[string][]resource{"111122223333": {others}}, ""},
+		{"by a service", []resource{others}, func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
+			c.Delegation = &call.Delegation{SourceAccount: third}
+		}, map[string][]resource{third: {others}, other: {others}}, `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}`},
+		{"by a service for nobody", []resource{others}, func(c *call.Call) {
+			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
+		}, map[string][]resource{other: {others}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCall()
+			c.Resources, c.Endpoint = nil, &call.Endpoint{ID: "vpce-1", Account: third}
+			c.AddAdditional("keyMaterialId", "m")
+			for _, r := range tt.resources {
+				c.AddKey(r.ARN, r.AccountID)
+			}
+			if tt.change != nil {
+				tt.change(c)
+			}
+			lines := records(t, c)
+			if len(lines) != len(tt.want) {
+				t.Errorf("%d records, want %d", len(lines), len(tt.want))
+			}
+			shared, ids := "", map[string]bool{}
+			for i, line := range lines {
+				var r record
+				if err := json.Unmarshal([]byte(line), &r); err != nil {
+					t.Fatal(err)
+				}
+				want, ok := tt.want[r.RecipientAccountID]
+				if !ok || !slices.Equal(r.Resources, want) {
+					t.Errorf("the record for %s has the resources %v, want %v", r.RecipientAccountID, r.Resources, want)
+				}
+				if ids[r.EventID] || r.EventID == "" {
+					t.Errorf("event id %s twice", r.EventID)
+				}
+				ids[r.EventID] = true
+				if i == 0 {
+					shared = r.SharedEventID
+				}
+				if r.SharedEventID != shared || (shared != "") != (len(tt.want) > 1) || ids[shared] {
+					t.Errorf("sharedEventID %q, first %q", r.SharedEventID, shared)
+				}
+				if i > 0 && string(r.UserIdentity) != tt.owner {
+					t.Errorf("userIdentity %s, want %s", r.UserIdentity, tt.owner)
+				}
+				if r.RequestID != c.ID || r.EventName != "Decrypt" || r.VpcEndpointID != "vpce-1" || r.AdditionalEventData["keyMaterialId"] != "m" {
+					t.Errorf("another call's: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// The same call has the same event ids, however often its records are made.
+func TestEventIDsStay(t *testing.T) {
+	c := newCall()
+	c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+	first := records(t, c)
+	c.Restart()
+	c.AddKey(keyARN, "111122223333")
+	c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+	if again := records(t, c); !slices.Equal(first, again) {
+		t.Errorf("%s\nand then\n%s", first, again)
+	}
+}
+
+// What a crash left unanswered is on record without an answer.
+func TestUnfinished(t *testing.T) {
+	c := newCall()
+	c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+	c.Elements = auditable(`{"keyId":"k"}`)
+	lines := strings.Split(strings.TrimSuffix(string(audit.AppendUnfinished(nil, c)), "\n"), "\n")
+	finished := records(t, c)
+	if len(lines) != 2 || len(finished) != 2 {
+		t.Fatalf("%d and %d records, want 2", len(lines), len(finished))
+	}
+	for i := range lines {
+		want := strings.Replace(finished[i], `"responseElements":{"keyId":"k"}`, `"responseElements":null`, 1)
+		want = strings.Replace(want, `"eventCategory":"Management"`, `"eventCategory":"Management","addendum":{"reason":"SERVICE_OUTAGE"}`, 1)
+		if lines[i] != want {
+			t.Errorf("got\n%s\nwant\n%s", lines[i], want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"iter"
 	"slices"
 	"sync"
@@ -16,15 +17,18 @@ type ring struct {
 
 func newRing(size int) *ring { return &ring{slots: make([][]byte, max(size, 1))} }
 
-func (r *ring) add(line []byte) error {
+// add adds whole lines.
+func (r *ring) add(lines []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return ErrClosed
 	}
-	slot := &r.slots[r.added%len(r.slots)]
-	*slot = append((*slot)[:0], line[:len(line)-1]...)
-	r.added++
+	for line := range bytes.Lines(lines) {
+		slot := &r.slots[r.added%len(r.slots)]
+		*slot = append((*slot)[:0], line[:len(line)-1]...)
+		r.added++
+	}
 	return nil
 }
 

@@ -82,6 +82,10 @@ type Call struct {
 
 	Failure Failure // zero if the call succeeded
 
+	// EventID is what the ids of the call's records are made from: a UUID that
+	// audit makes when it first needs it.
+	EventID [16]byte
+
 	Endpoint   *Endpoint   // nil if the call did not come through one
 	Delegation *Delegation // nil if no service makes the call
 }
