@@ -104,6 +104,18 @@ func (r *Remote) RevokeSessions(ctx context.Context, in *keyreeveapi.RevokeSessi
 	return out, r.call(ctx, "RevokeSessions", in.AppendJSON(nil), out)
 }
 
+// SearchEvents finds events of all accounts, the newest first.
+func (r *Remote) SearchEvents(ctx context.Context, in *keyreeveapi.SearchEventsInput) (*keyreeveapi.SearchEventsOutput, error) {
+	out := new(keyreeveapi.SearchEventsOutput)
+	return out, r.call(ctx, "SearchEvents", in.AppendJSON(nil), out)
+}
+
+// TailEvents returns events of all accounts as they come, the oldest first.
+func (r *Remote) TailEvents(ctx context.Context, in *keyreeveapi.TailEventsInput) (*keyreeveapi.TailEventsOutput, error) {
+	out := new(keyreeveapi.TailEventsOutput)
+	return out, r.call(ctx, "TailEvents", in.AppendJSON(nil), out)
+}
+
 // call calls an operation. An answer that it failed is a *RemoteError.
 func (r *Remote) call(ctx context.Context, operation string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint+"/", bytes.NewReader(body))
