@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"internal/tlscert":         2,
 
 	"internal/api/accountapi":       3,
+	"internal/api/cloudtrailapi":    3,
 	"internal/api/iamapi":           3,
 	"internal/api/kmsapi":           3,
 	"internal/api/keyreeveapi":      3,

@@ -151,7 +151,7 @@ func emitCheck(p *printer, self, target string, mem *member) {
 		item := s.item()
 		if item.kind == kindStructure {
 			if s.max != nil {
-				panic("no check for the length of " + s.name)
+				p.printf("v.Items(%q, len(%s), %d, %d)\n", name, field, *s.min, *s.max)
 			}
 			p.printf("for i := range %s {\nif v.Full() {\nbreak\n}\n", field)
 			p.printf("if %s[i].presence == wire.NullItem {\nv.NullItem(%q)\nbreak\n}\n", field, name)

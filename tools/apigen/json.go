@@ -124,6 +124,23 @@ func (m *jsonModel) apply() error {
 			}
 		}
 	}
+	for name, members := range m.sometimes {
+		for _, mem := range members {
+			if s := m.shapes[name]; s == nil || s.member(mem) == nil {
+				return fmt.Errorf("overlay: %s has no member %s", name, mem)
+			}
+		}
+	}
+	for name, members := range m.flags {
+		for _, mem := range members {
+			if s := m.shapes[name]; s == nil || s.member(mem) == nil || s.member(mem).target.kind != kindBoolean {
+				return fmt.Errorf("overlay: %s has no boolean %s", name, mem)
+			}
+			flag := *m.shapes[name].member(mem).target
+			flag.kind = kindFlag
+			m.shapes[name].member(mem).target = &flag
+		}
+	}
 	for _, op := range m.operations {
 		if op.input != nil {
 			for _, mem := range op.input.members {
@@ -132,7 +149,11 @@ func (m *jsonModel) apply() error {
 		}
 		if op.output != nil && !op.readOnly {
 			for _, mem := range op.output.members {
-				op.elements = append(op.elements, mem.name)
+				rule := mem.name
+				if mem.target.kind == kindBoolean {
+					rule += "!" // as in the answer
+				}
+				op.elements = append(op.elements, rule)
 			}
 		}
 	}
@@ -147,8 +168,8 @@ func (m *jsonModel) apply() error {
 				mem.bit = bit
 				bit++
 			}
-			mem.always = !s.inInput && (mem.target.kind == kindBoolean ||
-				mem.target.kind == kindList && (m.isOutput(s) || slices.Contains(m.always[s.name], mem.name)))
+			mem.always = !s.inInput && (mem.target.kind == kindBoolean || slices.Contains(m.always[s.name], mem.name) ||
+				mem.target.kind == kindList && m.isOutput(s) && !slices.Contains(m.sometimes[s.name], mem.name))
 		}
 		if bit > 15 { // the last is wire.NullItem's
 			return fmt.Errorf("%s has more strings than presence has bits", s.name)

@@ -1,6 +1,6 @@
 // Command apigen generates internal/api/kmsapi from the model of AWS KMS, and
-// iamapi, stsapi, organizationsapi and accountapi beside it from those of AWS
-// IAM, STS, Organizations and Account Management.
+// iamapi, stsapi, organizationsapi, accountapi and cloudtrailapi beside it from
+// those of AWS IAM, STS, Organizations, Account Management and CloudTrail.
 //
 // For KMS it merges two pinned modules, aws-sdk-go-v2/service/kms (shapes, enums,
 // required members, exceptions: current) and aws-sdk-go (lengths, ranges,

@@ -1,7 +1,7 @@
 package main
 
-// What the models of Organizations and Account Management do not say, typed by
-// hand.
+// What the models of Organizations, Account Management and CloudTrail do not say,
+// typed by hand.
 
 // A jsonOverlay is what is known by hand of a service of the JSON protocols.
 type jsonOverlay struct {
@@ -11,9 +11,15 @@ type jsonOverlay struct {
 	readOnlyPrefixes []string
 	// masked are the shapes of which CloudTrail shows that they are there.
 	masked []string
-	// always are the lists of answers that are there even if they are empty, by
-	// structure, besides those of the outputs themselves.
+	// always are the lists and strings of answers that are there even if they are
+	// empty, by structure, besides the lists of the outputs themselves.
 	always map[string][]string
+	// sometimes are the lists of outputs that are left out if they are absent, by
+	// structure.
+	sometimes map[string][]string
+	// flags are the booleans of inputs whose absence is told from false, by
+	// structure.
+	flags map[string][]string
 	// newer adds what is newer than the model.
 	newer func(*sdkModel)
 	// invalid is the code of the error for a broken constraint, and violated
@@ -29,6 +35,10 @@ var jsonServices = []jsonService{
 	{
 		name: "Account Management", pkg: "accountapi", protocol: "rest-json",
 		model: "models/apis/account/2021-02-01/api-2.json", jsonOverlay: accountOverlay,
+	},
+	{
+		name: "CloudTrail", pkg: "cloudtrailapi", protocol: "json",
+		model: "models/apis/cloudtrail/2013-11-01/api-2.json", jsonOverlay: cloudtrailOverlay,
 	},
 }
 
@@ -80,4 +90,48 @@ var accountOverlay = jsonOverlay{
 	readOnlyPrefixes: []string{"Get", "List"},
 	invalid:          "ValidationException",
 	violated:         "v.InvalidField()",
+}
+
+var cloudtrailOverlay = jsonOverlay{
+	routed: []string{
+		"CreateTrail", "UpdateTrail", "DeleteTrail", "DescribeTrails", "GetTrail", "ListTrails",
+		"StartLogging", "StopLogging", "GetTrailStatus",
+		"PutEventSelectors", "GetEventSelectors",
+		"AddTags", "RemoveTags", "ListTags",
+		"LookupEvents", "ListPublicKeys",
+	},
+	readOnlyPrefixes: []string{"Describe", "Get", "List", "Lookup", "Search"},
+	always: map[string][]string{
+		"Event":       {"Resources"},
+		"ResourceTag": {"TagsList"},
+		// Members that are no longer in use: AWS sends them, and empty.
+		"GetTrailStatusResponse": {
+			"LatestDeliveryAttemptTime", "LatestNotificationAttemptTime", "LatestNotificationAttemptSucceeded",
+			"LatestDeliveryAttemptSucceeded", "TimeLoggingStarted", "TimeLoggingStopped",
+		},
+	},
+	sometimes: map[string][]string{
+		"GetEventSelectorsResponse": {"EventSelectors", "AdvancedEventSelectors"},
+		"PutEventSelectorsResponse": {"EventSelectors", "AdvancedEventSelectors"},
+	},
+	flags: map[string][]string{
+		"CreateTrailRequest": {
+			"IncludeGlobalServiceEvents", "IsMultiRegionTrail", "EnableLogFileValidation", "IsOrganizationTrail",
+		},
+		"UpdateTrailRequest": {
+			"IncludeGlobalServiceEvents", "IsMultiRegionTrail", "EnableLogFileValidation", "IsOrganizationTrail",
+		},
+		"DescribeTrailsRequest": {"includeShadowTrails"},
+		"EventSelector":         {"IncludeManagementEvents"},
+	},
+	newer:    newerCloudtrail,
+	invalid:  "ValidationException",
+	violated: "v.Err()",
+}
+
+// newerCloudtrail takes away two limits, too, for which CloudTrail has errors of
+// its own: of lists of tags, and of how many results a page has.
+func newerCloudtrail(m *sdkModel) {
+	m.Shapes["TagsList"].Max = nil
+	m.Shapes["MaxResults"].Min, m.Shapes["MaxResults"].Max = nil, nil
 }
