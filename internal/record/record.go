@@ -97,6 +97,9 @@ const (
 
 	// KindLastUse is when an access key or role was last used.
 	KindLastUse Kind = 50 // v1/used/<account>/<AccessKeyId or uniqueId>
+
+	// KindIntent is a note of a change, stored together with it.
+	KindIntent Kind = 60 // v1/audit/intent/<slot>
 )
 
 // Errors. Those of the store below come through, wrapped.

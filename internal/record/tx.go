@@ -85,14 +85,23 @@ func notNil(b []byte) []byte {
 // caches of this Store show it. If the store leaves it open whether the
 // transaction happened, Commit finds out, and returns [ErrUnsettled] only if
 // it cannot; any other error means that it did not happen.
+//
+// Under [WithIntent], the intent's note is one more change of the transaction.
 func (tx *Tx) Commit(ctx context.Context) (store.Rev, error) {
 	s := tx.s
 	if tx.err != nil {
 		return 0, tx.err
 	}
-	ops := make([]store.Op, len(tx.steps))
-	generations := make([]uint64, len(tx.steps))
-	for i, st := range tx.steps {
+	steps := tx.steps
+	intent, _ := ctx.Value(intentKey{}).(Intent)
+	if intent != nil && len(steps) > 0 {
+		if slot, note := intent.Note(); slot != "" {
+			steps = append(steps[:len(steps):len(steps)], step{kind: KindIntent, key: IntentPrefix + slot, val: notNil(note)})
+		}
+	}
+	ops := make([]store.Op, len(steps))
+	generations := make([]uint64, len(steps))
+	for i, st := range steps {
 		ops[i].Key = st.key
 		if st.val == nil {
 			// Not a new generation: one that comes before that of any record
@@ -126,6 +135,9 @@ func (tx *Tx) Commit(ctx context.Context) (store.Rev, error) {
 	for i, op := range ops {
 		s.remembered.committed(op.Key, generations[i], rev)
 		s.apply(op.Key, rev)
+	}
+	if intent != nil && len(steps) > 0 {
+		intent.Stood(rev)
 	}
 	return rev, nil
 }
@@ -163,7 +175,9 @@ func (tx *Tx) settle(ctx context.Context, ops []store.Op, cause error) (store.Re
 		if op.Val != nil && bytes.Equal(kv.Val, op.Val) {
 			return kv.Rev, nil
 		}
-		untouched = untouched && kv.Rev == tx.steps[i].rev
+		if i < len(tx.steps) { // of an intent's note it is not known what was there
+			untouched = untouched && kv.Rev == tx.steps[i].rev
+		}
 	}
 	if untouched {
 		return 0, fmt.Errorf("committing: %w", cause)
