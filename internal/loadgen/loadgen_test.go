@@ -384,14 +384,14 @@ func TestBareServer(t *testing.T) {
 	}
 	var shown bytes.Buffer
 	c := loadgen.Config{
-		Target: loadgen.Target{URL: a.URL, CA: []byte(a.CA)}, Load: loadgen.Load{Count: 40, Concurrency: 4},
+		Target: loadgen.Target{URL: a.URL, CA: []byte(a.CA)}, Load: loadgen.Load{Duration: 500 * time.Millisecond, Concurrency: 4},
 		Requests: loadgen.Requests{Operation: "Raw", Size: 32, Raw: loadgen.Raw{Body: "{payload}"}}, Show: &shown,
 	}
 	if runtime.GOOS == "linux" {
 		c.Target.PIDs = []int{cmd.Process.Pid}
 	}
 	results, err := run(t, c)
-	if err != nil || results[0].Operations != 40 || runtime.GOOS == "linux" && results[0].ServerRSS < 1 {
+	if err != nil || results[0].Operations < 1 || runtime.GOOS == "linux" && results[0].ServerRSS < 1 {
 		t.Errorf("%+v, %v", results, err)
 	}
 	description, body, _ := strings.Cut(shown.String(), "\n")
