@@ -214,11 +214,12 @@ const (
 	organizational                  // an account, unit, root or policy of an organization
 	mfaDevice                       // a virtual MFA device
 	oidcProvider                    // an identity provider
+	trail                           // a trail of CloudTrail
 )
 
 // tagged is what has tags, of which an action on it that is not in the table
 // has the condition keys.
-const tagged = user | role | iamPolicy | organizational | mfaDevice | oidcProvider
+const tagged = user | role | iamPolicy | organizational | mfaDevice | oidcProvider | trail
 
 // An action is what authorization knows of one.
 type action struct {
@@ -372,6 +373,15 @@ var actions = map[string]action{
 	"account:EnableRegion":       {on: other, keys: keyTargetRegion},
 	"account:GetRegionOptStatus": {on: other, keys: keyTargetRegion},
 	"account:ListRegions":        {on: other},
+
+	// CloudTrail. A trail that is about to be made has no tags yet.
+	"cloudtrail:AddTags":        {on: trail, keys: ofTagging},
+	"cloudtrail:CreateTrail":    {on: trail, keys: ofTagging},
+	"cloudtrail:DescribeTrails": {on: anything},
+	"cloudtrail:ListPublicKeys": {on: anything},
+	"cloudtrail:ListTrails":     {on: anything},
+	"cloudtrail:LookupEvents":   {on: anything},
+	"cloudtrail:RemoveTags":     {on: trail, keys: keyTagKeys},
 }
 
 // ofNewGrant is what a grant that is asked for populates.
@@ -399,7 +409,7 @@ func Populates(name string, k *policy.Key) bool {
 	if a.on&(user|role|iamPolicy) != 0 {
 		keys |= ofEntity
 	}
-	if a.on&(organizational|mfaDevice|oidcProvider) != 0 {
+	if a.on&(organizational|mfaDevice|oidcProvider|trail) != 0 {
 		keys |= keyResourceTag
 	}
 	bit, global := keyOf(k.Name)

@@ -48,6 +48,7 @@ var ofResources = map[string][]string{
 
 	"oidc-provider":  {"aws:ResourceTag/"},
 	"organizational": {"aws:ResourceTag/"},
+	"trail":          {"aws:ResourceTag/"},
 }
 
 // Every condition key is there for exactly the actions that AWS lists for it.
@@ -68,6 +69,7 @@ func TestConditionKeysOfActions(t *testing.T) {
 		"mfa": "arn:aws:iam::" + owner + ":mfa/M", "oidc-provider": "arn:aws:iam::" + owner + ":oidc-provider/issuer.example/x",
 		"account":        "arn:aws:account::" + owner + ":account",
 		"organizational": "arn:aws:organizations::" + owner + ":ou/o-x/ou-x-12345678",
+		"trail":          "arn:aws:cloudtrail:eu-central-1:" + owner + ":trail/T-1",
 	}
 	type probe struct{ name, statement string }
 	var probes []probe

@@ -80,7 +80,7 @@ func (a *Authorizer) newDecider(c *call.Call, name string, r *Resource, q *Reque
 		d.resourceKeys = ofKey
 	case user, role:
 		d.resourceKeys = ofEntity
-	case iamPolicy, organizational, mfaDevice, oidcProvider:
+	case iamPolicy, organizational, mfaDevice, oidcProvider, trail:
 		d.resourceKeys = keyResourceTag
 	}
 	d.request.Action, d.request.Resource, d.request.Context = name, r.ARN, d
@@ -105,11 +105,17 @@ func kindOf(s string) kind {
 	// arn:partition:service:region:account:resource
 	_, rest, _ := strings.Cut(s[len("arn:"):], ":")
 	service, rest, _ := strings.Cut(rest, ":")
-	if service != "kms" && service != "iam" && service != "organizations" {
+	if service != "kms" && service != "iam" && service != "organizations" && service != "cloudtrail" {
 		return other
 	}
 	_, rest, _ = strings.Cut(rest, ":")
 	_, rest, _ = strings.Cut(rest, ":")
+	if service == "cloudtrail" {
+		if strings.HasPrefix(rest, "trail/") {
+			return trail
+		}
+		return other
+	}
 	if service == "organizations" {
 		for _, prefix := range [...]string{"account/", "ou/", "root/", "policy/"} {
 			if strings.HasPrefix(rest, prefix) {

@@ -60,7 +60,7 @@ func (a *Authorizer) simulate(s *Simulation) *decider {
 		if d.act.on&(user|role) != 0 {
 			d.resourceKeys |= ofEntity
 		}
-		if d.act.on&(iamPolicy|mfaDevice|oidcProvider) != 0 {
+		if d.act.on&(iamPolicy|mfaDevice|oidcProvider|trail) != 0 {
 			d.resourceKeys |= keyResourceTag
 		}
 	}
