@@ -53,6 +53,7 @@ var floors = map[string]int{
 	"internal/loadgen":              3,
 	"internal/oidc":                 3,
 
+	"internal/archive":  4,
 	"internal/identity": 4,
 	"internal/keyring":  4,
 	"internal/server":   4,
