@@ -100,6 +100,13 @@ const (
 
 	// KindIntent is a note of a change, stored together with it.
 	KindIntent Kind = 60 // v1/audit/intent/<slot>
+
+	// KindArchive is what of the audit archive has been delivered.
+	KindArchive Kind = 80 // v1/archive/head
+	// KindChain is the head of a chain of digests.
+	KindChain Kind = 81 // v1/archive/chain/<account>/<region>
+	// KindDigestKey is a key that signs digests.
+	KindDigestKey Kind = 82 // v1/archive/key/<region>/<fingerprint>
 )
 
 // Errors. Those of the store below come through, wrapped.
