@@ -228,6 +228,82 @@ type Audit struct {
 	// answer: they survive the process, but not a power failure within the
 	// moments after. Default: false.
 	Sync bool `yaml:"sync"`
+
+	// The S3-compatible buckets that trails may copy records to: see audit.md.
+	// Default: none, so that no trail can be made.
+	Buckets []Bucket `yaml:"buckets"`
+
+	// The syslog servers that trails may send records to, each of which is a log
+	// group for them. Default: none.
+	LogGroups []LogGroup `yaml:"log_groups"`
+}
+
+// Bucket is a bucket that trails may copy records to. Its host need not be among
+// outbound.allow, since it is named here; but where its name leads to a loopback,
+// link-local or private address, outbound.networks or outbound.resolve must
+// allow that. An address in the place of a name is allowed by being named.
+type Bucket struct {
+	// Its name, as on the server and as trails name it.
+	Name string `yaml:"name"`
+
+	// The URL of the S3-compatible server, such as https://s3.example.com:9000.
+	// With http:// the records are sent unencrypted; they are signed all the
+	// same.
+	Endpoint string `yaml:"endpoint"`
+
+	// The Region that requests to it are signed for. Default: us-east-1.
+	Region string `yaml:"region"`
+
+	// A file with the access key, mode 0600: the profile "default" of a
+	// credentials file of AWS's clients (aws_access_key_id,
+	// aws_secret_access_key and, if there is one, aws_session_token). It is read
+	// again when it changes.
+	CredentialsFile string `yaml:"credentials_file"`
+
+	// "path": the bucket's name is in the path of URLs; "host": it is the first
+	// label of the host. Default: path.
+	Style string `yaml:"style"`
+
+	// A PEM file with the certificate authorities that the server may have its
+	// certificate from. Default: those of outbound.trusted_ca.
+	CA string `yaml:"ca"`
+
+	// The accounts whose trails may copy to it, or "*" for all. Default: none.
+	Accounts []string `yaml:"accounts"`
+
+	// "governance" or "compliance": objects are put with an S3 Object Lock of
+	// that mode, so that nobody can change or delete them before lock_days are
+	// over. The bucket must have Object Lock enabled. Default: no lock.
+	LockMode string `yaml:"lock_mode"`
+
+	// How many days objects are locked. Only with lock_mode.
+	LockDays int `yaml:"lock_days"`
+}
+
+// LogGroup is a syslog server that trails may send records to, as RFC 5424 has
+// them. What is said of the addresses of buckets holds for it, too.
+type LogGroup struct {
+	// Its name: trails name it by the ARN
+	// arn:aws:logs:REGION:ACCOUNT:log-group:NAME:* of their own account.
+	Name string `yaml:"name"`
+
+	// Where it is: tls://host:6514, tcp://host:601 or udp://host:514. With tcp
+	// and udp the records are sent unencrypted, and with udp some can be lost.
+	Address string `yaml:"address"`
+
+	// A PEM file with the certificate authorities that the server may have its
+	// certificate from. Default: those of outbound.trusted_ca.
+	CA string `yaml:"ca"`
+
+	// A PEM file with the certificate that the server is shown, and those
+	// between it and its root. Default: none.
+	Certificate string `yaml:"certificate"`
+
+	// The PEM file with that certificate's private key, mode 0600.
+	Key string `yaml:"key"`
+
+	// The accounts whose trails may send to it, or "*" for all. Default: none.
+	Accounts []string `yaml:"accounts"`
 }
 
 // Outbound is where the node may connect to when somebody other than the
@@ -457,6 +533,10 @@ func (c *Config) SetDefaults() {
 			p.Duration = time.Hour
 		}
 	}
+	for i := range c.Audit.Buckets {
+		set(&c.Audit.Buckets[i].Region, "us-east-1")
+		set(&c.Audit.Buckets[i].Style, "path")
+	}
 	set(&c.Log.Level, "info")
 	set(&c.Log.Format, "text")
 }
@@ -555,6 +635,7 @@ func (c *Config) Check() error {
 		wrong("outbound.resolve: %w", err)
 	}
 	c.Certificates.check(c.Regions, wrong)
+	c.Audit.check(wrong)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)
