@@ -3,14 +3,11 @@
 package rig_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,6 +19,7 @@ const (
 	kills   = 10
 	writes  = 10_000 // acknowledged, in all
 	writers = 8
+	readers = 4
 )
 
 // key is what is known of a key: what the server acknowledged.
@@ -30,6 +28,7 @@ type key struct {
 	tags            map[string]string
 	aliases         map[string]bool
 	pending         bool // its deletion is scheduled
+	kept            bool // it is not to be changed
 }
 
 func (k *key) clone() *key {
@@ -61,7 +60,7 @@ type writer struct {
 func (w *writer) write(ctx context.Context, s *server) (bool, error) {
 	var open []*key
 	for _, k := range w.keys {
-		if !k.pending {
+		if !k.pending && !k.kept {
 			open = append(open, k)
 		}
 	}
@@ -125,30 +124,46 @@ func gone(err error) (bool, error) {
 	return false, nil
 }
 
-// TestKill kills the server at random moments while it acknowledges writes. It
-// starts again by itself, and nothing that it acknowledged is missing: no
-// change, and no record of an answered call.
+// TestKill kills the server at random moments while it acknowledges writes and
+// reads. It starts again by itself, and nothing that it acknowledged is missing:
+// no change, and no record of an answered call. Nor is the record of a change
+// that stands, whether or not anybody was told of it.
 func TestKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	in := install(t)
+	bob := in.peopled(t)
 	all := make([]*writer, writers)
 	for i := range all {
 		all[i] = &writer{name: fmt.Sprintf("w%d", i), r: rand.New(rand.NewPCG(seed, uint64(i)))}
 	}
 	r := rand.New(rand.NewPCG(seed, writers))
 
-	var answered []string
+	using := make([]*reader, readers)
+	for i := range using {
+		using[i] = &reader{r: rand.New(rand.NewPCG(seed, uint64(writers+1+i)))}
+	}
+
+	var calls []answered
 	var acknowledged int64
 	for round := range kills {
 		s := in.start(t)
+		if round == 0 {
+			share(t, s, bob)
+			for _, rd := range using {
+				rd.own = s.must(t, "CreateKey", object{"Description": "of a reader", "Tags": []object{{"TagKey": "born", "TagValue": "of a reader"}}}).obj("KeyMetadata").str("KeyId")
+				all[0].keys = append(all[0].keys, &key{
+					id: rd.own, description: "of a reader", tags: map[string]string{"born": "of a reader"}, aliases: map[string]bool{}, kept: true,
+				})
+			}
+		}
 		// The last round makes up for what is left of the writes.
 		goal := int64(writes/kills/2) + r.Int64N(writes/kills)
 		if round == kills-1 {
 			goal = max(goal, writes-acknowledged)
 		}
 		var count atomic.Int64
-		failed := make(chan error, writers)
+		failed := make(chan error, writers+readers)
 		var done sync.WaitGroup
 		for _, w := range all {
 			done.Go(func() {
@@ -161,6 +176,19 @@ func TestKill(t *testing.T) {
 						return
 					}
 					count.Add(1)
+				}
+			})
+		}
+		for _, rd := range using {
+			done.Go(func() {
+				for {
+					ok, err := rd.read(t.Context(), s)
+					if err != nil {
+						failed <- err
+					}
+					if !ok {
+						return
+					}
 				}
 			})
 		}
@@ -179,7 +207,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: %d writes in two minutes, want %d\n%s", round, n, goal, in.tail())
 		}
 		acknowledged += count.Load()
-		answered = append(answered, s.answered...)
+		calls = append(calls, s.answered...)
 
 		began := time.Now()
 		s = in.start(t)
@@ -188,7 +216,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("after kill %d: %s", round+1, problem)
 		}
 		s.kill() // idle, but no less sudden
-		answered = append(answered, s.answered...)
+		calls = append(calls, s.answered...)
 		if t.Failed() {
 			t.FailNow()
 		}
@@ -200,21 +228,17 @@ func TestKill(t *testing.T) {
 
 	// Once more, so that whatever a start repairs is repaired.
 	in.start(t).stop(t)
-	recorded := records(t, in)
-	missing := 0
-	for _, id := range answered {
-		switch recorded[id] {
-		case 1:
-		case 0:
-			missing++
-		default:
-			t.Errorf("the call %s is recorded %d times", id, recorded[id])
-		}
+	for _, rd := range using {
+		calls = append(calls, rd.completed...)
 	}
-	if missing > 0 {
-		t.Errorf("%d of %d answered calls have no record", missing, len(answered))
+	recorded := in.trail(t)
+	for _, problem := range recorded.missing(calls) {
+		t.Error(problem)
 	}
-	t.Logf("%d calls answered, %d recorded", len(answered), len(answered)-missing)
+	for _, problem := range recorded.standing(all) {
+		t.Error(problem)
+	}
+	t.Logf("%d calls answered, %d records", len(calls), recorded.entries)
 }
 
 // verify compares what the server has with what it acknowledged, and settles
@@ -347,36 +371,4 @@ func look(ctx context.Context, s *server, id string, aliases map[string]bool) (*
 		k.tags[tag.str("TagKey")] = tag.str("TagValue")
 	}
 	return k, nil
-}
-
-// records reads the audit log and counts the records of each request id.
-func records(t *testing.T, in *installation) map[string]int {
-	t.Helper()
-	count := make(map[string]int)
-	for _, path := range in.files(t, ".jsonl") {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, 1<<20)
-		for n := 1; lines.Scan(); n++ {
-			var record struct {
-				EventName string `json:"eventName"`
-				RequestID string `json:"requestID"`
-			}
-			if err := json.Unmarshal(lines.Bytes(), &record); err != nil || record.EventName == "" {
-				t.Errorf("%s:%d is no record: %v", path, n, err)
-			}
-			count[record.RequestID]++
-		}
-		if err := lines.Err(); err != nil {
-			t.Errorf("%s: %v", path, err)
-		}
-		_ = f.Close()
-	}
-	if len(count) == 0 {
-		t.Fatal("there is no audit log")
-	}
-	return count
 }

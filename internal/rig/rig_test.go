@@ -74,7 +74,7 @@ type server struct {
 	http     *http.Client
 
 	mu       sync.Mutex
-	answered []string // request ids of all answers that were read whole
+	answered []answered // all calls whose answers were read whole
 }
 
 // start starts a server and waits until it is ready.
@@ -207,41 +207,51 @@ type object map[string]any
 // call makes one signed call. The error is a *fault if the server answered
 // one; any other error means that it is unknown what became of the call.
 func (s *server) call(ctx context.Context, operation string, in object) (object, error) {
+	out, id, err := s.callID(ctx, operation, in)
+	if id != "" {
+		s.mu.Lock()
+		s.answered = append(s.answered, answered{id: id, name: operation})
+		s.mu.Unlock()
+	}
+	return out, err
+}
+
+// callID is call, which returns the request's id as well, and notes nothing. It
+// is empty if no answer was read whole.
+func (s *server) callID(ctx context.Context, operation string, in object) (_ object, id string, _ error) {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint+"/", bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "TrentService."+operation)
 	s.creds.Sign(req, body, s.env["AWS_REGION"], "kms", time.Now())
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s.mu.Lock()
-	s.answered = append(s.answered, resp.Header.Get("X-Amzn-Requestid"))
-	s.mu.Unlock()
+	id = resp.Header.Get("X-Amzn-Requestid")
 	if resp.StatusCode != http.StatusOK {
 		f := &fault{Status: resp.StatusCode}
 		_ = json.Unmarshal(text, f)
-		return nil, f
+		return nil, id, f
 	}
 	out := object{}
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &out); err != nil {
-			return nil, fmt.Errorf("%s answers %q: %w", operation, text, err)
+			return nil, id, fmt.Errorf("%s answers %q: %w", operation, text, err)
 		}
 	}
-	return out, nil
+	return out, id, nil
 }
 
 // must is call for what has to succeed.
