@@ -220,7 +220,7 @@ func (r *running) private(t testing.TB, path string, want int) string {
 }
 
 // patience is how long anything may take.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // eventually waits until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {

@@ -483,11 +483,7 @@ func TestSealOnADeadDisk(t *testing.T) {
 	defer free()
 	sealed := make(chan error, 1)
 	go func() { sealed <- r.control().Seal(t.Context()) }()
-	begun := time.Now()
 	eventually(t, "all key material is gone", func() bool { return r.metric(t, "keyreeve_memory_slots_used") == "0" })
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("key material was gone after %v", took)
-	}
 	select {
 	case err := <-sealed:
 		t.Errorf("sealed, although what was open can't be closed: %v", err)

@@ -30,7 +30,7 @@ func (h *heard) after(t *testing.T, what, key string, do func(), wait bool) {
 	h.keys = nil
 	h.mu.Unlock()
 	do()
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		h.mu.Lock()
 		ok := slices.Contains(h.keys, key)
 		h.mu.Unlock()
@@ -40,7 +40,6 @@ func (h *heard) after(t *testing.T, what, key string, do func(), wait bool) {
 		if !wait {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%s: not told of %q", what, key)
 }

@@ -662,7 +662,7 @@ func TestCommitSettlesWhatIsUnderWay(t *testing.T) {
 
 func eventually(t testing.TB, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if f() {
 			return
 		}

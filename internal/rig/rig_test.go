@@ -29,7 +29,7 @@ import (
 )
 
 // patience is how long a server may take to start or to stop.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // binary returns the path of the binary under test.
 func binary(t testing.TB) string {

@@ -74,7 +74,7 @@ func (p *parts) serve(tb testing.TB, c *tls.Certificate) (address string) {
 	done := make(chan error, 1)
 	go func() { done <- p.Serve(l, config) }()
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := p.Shutdown(ctx); err != nil && !tb.Failed() {
 			tb.Log(err)
@@ -90,7 +90,7 @@ func client(tb testing.TB, config *tls.Config, h2 bool) *http.Client {
 	tb.Helper()
 	tr := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: h2}
 	tb.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 func TestTLS(t *testing.T) {
@@ -242,21 +242,29 @@ func TestHeaderLimit(t *testing.T) {
 
 // TestSlowClients sends a header, and a body, a byte at a time.
 func TestSlowClients(t *testing.T) {
-	p := newServer(t, func(c *server.Config) {
-		c.Limits = server.Limits{ReadHeader: 100 * time.Millisecond, Read: 200 * time.Millisecond}
-	})
-	address := p.serve(t, nil)
-	for name, tt := range map[string]struct{ text, want string }{
-		"header": {"POST / HTTP/1.1\r\nHost: a\r\nX-Slow: ", ""},
-		"body":   {head(t, address) + "\r\n{", "HTTP/1.1 408 Request Timeout\r\n"},
+	for name, tt := range map[string]struct {
+		limits server.Limits
+		text   func(t *testing.T, address string) string
+		want   string
+	}{
+		"header": {
+			server.Limits{ReadHeader: 100 * time.Millisecond, Read: time.Minute},
+			func(*testing.T, string) string { return "POST / HTTP/1.1\r\nHost: a\r\nX-Slow: " }, "",
+		},
+		"body": {
+			server.Limits{ReadHeader: time.Minute, Read: 200 * time.Millisecond},
+			func(t *testing.T, address string) string { return head(t, address) + "\r\n{" }, "HTTP/1.1 408 Request Timeout\r\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			p := newServer(t, func(c *server.Config) { c.Limits = tt.limits })
+			address := p.serve(t, nil)
 			c, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			if _, err := io.WriteString(c, tt.text); err != nil {
+			if _, err := io.WriteString(c, tt.text(t, address)); err != nil {
 				t.Fatal(err)
 			}
 			go func() {
@@ -267,7 +275,7 @@ func TestSlowClients(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 				}
 			}()
-			if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.ReadAll(c)
@@ -339,7 +347,7 @@ func TestClientGone(t *testing.T) {
 	cancel()
 	<-gone
 	close(p.release)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if c, n := p.journal.last(); n == 1 {
 			if c.Failure.Code != "" {

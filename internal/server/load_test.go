@@ -66,26 +66,23 @@ func (p *parts) gauge(tb testing.TB, name string) float64 {
 
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			tb.Fatal("in vain: " + what)
 		}
 	}
 }
 
-// prompt makes calls that must be answered at once.
+// prompt makes calls that must be answered although others hang: those do so for
+// as long as the test, or for a limit of ten minutes.
 func prompt(t *testing.T, c *http.Client, url, body string) {
 	t.Helper()
 	for range 5 {
-		begun := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		a := send(t, c, newRequest(t, url, "Echo", body).WithContext(ctx))
 		cancel()
 		if a.status != 200 || a.body != body {
 			t.Fatalf("a call meanwhile: %d %.200s", a.status, a.body)
-		}
-		if took := time.Since(begun); took > 2*time.Second {
-			t.Fatalf("a call meanwhile took %v", took)
 		}
 	}
 }
@@ -96,7 +93,7 @@ func prompt(t *testing.T, c *http.Client, url, body string) {
 func TestHalfRequests(t *testing.T) {
 	const reading, halves = 32, 400
 	p := newServer(t, func(c *server.Config) {
-		c.Limits = server.Limits{Requests: 2, Reading: reading, Read: time.Minute}
+		c.Limits = server.Limits{Requests: 2, Reading: reading, Read: 10 * time.Minute}
 	})
 	address := p.serve(t, nil)
 	var before, after runtime.MemStats
@@ -115,7 +112,7 @@ func TestHalfRequests(t *testing.T) {
 	prompt(t, http.DefaultClient, "http://"+address, benchBody)
 
 	// Those that were cut, the first ones, are told to come again.
-	if err := conns[0].SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conns[0].SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conns[0]), nil)
@@ -153,7 +150,7 @@ func (*slowBody) Close() error { return nil }
 func TestHalfStreams(t *testing.T) {
 	const reading, streams, conns = 16, 20, 5
 	p := newServer(t, func(c *server.Config) {
-		c.Limits = server.Limits{Requests: 2, Reading: reading, Streams: streams, Read: time.Minute}
+		c.Limits = server.Limits{Requests: 2, Reading: reading, Streams: streams, Read: 10 * time.Minute}
 	})
 	cert, pool := certificate(t, false)
 	url := "https://" + p.serve(t, cert)
@@ -184,7 +181,7 @@ func TestHalfStreams(t *testing.T) {
 func TestHalfLargeRequests(t *testing.T) {
 	const large, halves = 4, 40
 	p := newServer(t, func(c *server.Config) {
-		c.Limits = server.Limits{Large: large, Read: time.Minute}
+		c.Limits = server.Limits{Large: large, Read: 10 * time.Minute}
 	})
 	address := p.serve(t, nil)
 	hang(t, halves, address, half(t, address, 1<<20, strings.Repeat("x", 100<<10)))
@@ -270,19 +267,15 @@ func TestSlowReader(t *testing.T) {
 
 // TestShutdownDoesNotWaitForHalves shuts down while requests are being read.
 func TestShutdownDoesNotWaitForHalves(t *testing.T) {
-	p := newServer(t, func(c *server.Config) { c.Limits.Read = time.Minute })
+	p := newServer(t, func(c *server.Config) { c.Limits.Read = 10 * time.Minute })
 	address := p.serve(t, nil)
 	hang(t, 20, address, half(t, address, 1000, "{"))
 	hang(t, 5, address, half(t, address, 1<<20, strings.Repeat("x", 100<<10)))
 	eventually(t, "all are read", func() bool { return p.gauge(t, "keyreeve_requests_reading") == 25 })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	begun := time.Now()
 	if err := p.Shutdown(ctx); err != nil {
 		t.Error(err)
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("Shutdown took %v", took)
 	}
 }
 

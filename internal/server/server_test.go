@@ -92,7 +92,7 @@ func exchange(t *testing.T, address, text string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(c, text); err != nil {
@@ -523,7 +523,7 @@ func TestSealDoesNotWaitForever(t *testing.T) {
 	<-p.waiting
 	begun := time.Now()
 	p.Seal()
-	if took := time.Since(begun); took < 900*time.Millisecond || took > 10*time.Second {
+	if took := time.Since(begun); took < 900*time.Millisecond || took > time.Minute {
 		t.Errorf("Seal took %v", took)
 	}
 	p.Seal() // again: there is nothing to wait for
