@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"internal/api/organizationsapi": 3,
 	"internal/api/stsapi":           3,
 	"internal/authz":                3,
+	"internal/archive/index":        3,
 	"internal/audit":                3,
 	"internal/record":               3,
 	"internal/loadgen":              3,

@@ -1,0 +1,40 @@
+package index
+
+import (
+	"fmt"
+	"iter"
+)
+
+// Files iterates over the files of the archive whose number is larger than
+// after, in their order, at most the last of which was delivered when the
+// iteration began. Files whose newest event is expired ([Index.Expire]) are left
+// out. An error ends the iteration.
+func (x *Index) Files(after uint64) iter.Seq2[File, error] {
+	return func(yield func(File, error) bool) {
+		runs, horizon, release, err := x.acquire()
+		if err != nil {
+			yield(File{}, err)
+			return
+		}
+		defer release()
+		for _, r := range runs {
+			if r.files == 0 || r.firstFile+uint64(r.files)-1 <= after {
+				continue
+			}
+			reader := r.reader()
+			for i := max(after+1, r.firstFile) - r.firstFile; i < uint64(r.files); i++ {
+				f, err := reader.fileAt(uint32(i))
+				if err != nil {
+					yield(File{}, fmt.Errorf("listing the files of the audit archive: %w", err))
+					return
+				}
+				if f.Events > 0 && f.Newest.Unix() < horizon {
+					continue
+				}
+				if !yield(f, nil) {
+					return
+				}
+			}
+		}
+	}
+}
