@@ -59,7 +59,7 @@ func appendCopies(b []byte, c *call.Call, unfinished bool) []byte {
 		c.EventID = newEventID()
 	}
 	v := view{recipient: recipient(c), unfinished: unfinished}
-	if c.Failure.Code == "" {
+	if !isDenial(c.Failure.Code) {
 		for i := range c.Resources {
 			v.shared = v.shared || isOther(c, v.recipient, i)
 		}
@@ -160,7 +160,7 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 	if v.number > 0 {
 		b = appendStranger(b, c)
 	} else {
-		b = appendIdentity(b, c.Caller)
+		b = appendIdentity(b, c)
 	}
 	b = append(b, `,"eventTime":"`...)
 	b = c.Time.UTC().AppendFormat(b, time.RFC3339)
@@ -178,20 +178,21 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 		b = append(b, '"')
 	}
 	b = appendMember(b, `,"awsRegion":`, c.Region, maxName)
-	b = append(b, `,"sourceIPAddress":"`...)
-	if a := c.Source.Addr(); a.IsValid() {
-		b = a.Unmap().WithZone("").AppendTo(b)
+	if by := invokedBy(c); by != "" {
+		b = appendMember(b, `,"sourceIPAddress":`, by, maxName)
+		b = appendMember(b, `,"userAgent":`, by, maxName)
+	} else {
+		b = append(b, `,"sourceIPAddress":"`...)
+		if a := c.Source.Addr(); a.IsValid() {
+			b = a.Unmap().WithZone("").AppendTo(b)
+		}
+		b = append(b, '"')
+		b = appendMember(b, `,"userAgent":`, c.UserAgent, maxText)
 	}
-	b = append(b, '"')
-	b = appendMember(b, `,"userAgent":`, c.UserAgent, maxText)
 
 	failed := c.Failure.Code != ""
 	if failed {
-		code := c.Failure.Code
-		if code == accessDenied {
-			code = queryDenied
-		}
-		b = appendMember(b, `,"errorCode":`, code, maxName)
+		b = appendMember(b, `,"errorCode":`, recordedCode(c.Failure.Code), maxName)
 		if c.Failure.Message != "" {
 			b = appendMember(b, `,"errorMessage":`, c.Failure.Message, maxText)
 		}
@@ -211,7 +212,8 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 	b = appendEventID(b, c.EventID, v.number)
 	b = append(b, `","readOnly":`...)
 	b = strconv.AppendBool(b, readOnly)
-	if c.Failure.Code != accessDenied && c.Failure.Code != queryDenied && (!failed || len(c.Resources) > 0) {
+	// KMS shows an empty list where other services show none.
+	if !isDenial(c.Failure.Code) && (len(c.Resources) > 0 || !failed && c.Service == "kms") {
 		only := ""
 		if v.number > 0 {
 			only = v.recipient
@@ -244,20 +246,93 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 func appendStranger(b []byte, c *call.Call) []byte {
 	p := c.Caller
 	if p == nil || p.Kind == call.Service || p.Kind == call.WebIdentity {
-		return appendIdentity(b, p)
+		return appendIdentity(b, c)
 	}
 	b = append(b, `{"type":"AWSAccount"`...)
 	b = appendMember(b, `,"principalId":`, p.ID, maxName)
 	b = appendMember(b, `,"accountId":`, p.Account, maxName)
-	return append(b, '}')
+	return append(appendInvoker(b, c), '}')
 }
 
-// What a denial is called in the JSON protocol, and in the query protocol and
+// invokedBy returns the service that makes the call for a user, which stands in
+// the place of his address and program; empty if he makes it himself.
+func invokedBy(c *call.Call) string {
+	if c.Delegation == nil || len(c.Delegation.Via) == 0 {
+		return ""
+	}
+	return c.Delegation.Via[len(c.Delegation.Via)-1]
+}
+
+// appendInvoker appends the member of userIdentity that says who makes the call
+// for the caller.
+func appendInvoker(b []byte, c *call.Call) []byte {
+	if by := invokedBy(c); by != "" {
+		b = appendMember(b, `,"invokedBy":`, by, maxName)
+	}
+	return b
+}
+
+// What a denial is called in the JSON protocols, and in the query protocol and
 // in records.
 const (
 	accessDenied = "AccessDeniedException"
 	queryDenied  = "AccessDenied"
 )
+
+func isDenial(code string) bool { return code == accessDenied || code == queryDenied }
+
+// recordedCode returns what records call an error: in those of services of the
+// query protocol it has the name that the API's model gives it, not the one that
+// the caller was answered.
+func recordedCode(code string) string {
+	switch code {
+	case accessDenied:
+		return queryDenied
+	case "NoSuchEntity":
+		return "NoSuchEntityException"
+	case "EntityAlreadyExists":
+		return "EntityAlreadyExistsException"
+	case "EntityTemporarilyUnmodifiable":
+		return "EntityTemporarilyUnmodifiableException"
+	case "UnmodifiableEntity":
+		return "UnmodifiableEntityException"
+	case "DeleteConflict":
+		return "DeleteConflictException"
+	case "LimitExceeded":
+		return "LimitExceededException"
+	case "ConcurrentModification":
+		return "ConcurrentModificationException"
+	case "InvalidInput":
+		return "InvalidInputException"
+	case "InvalidAuthenticationCode":
+		return "InvalidAuthenticationCodeException"
+	case "MalformedPolicyDocument":
+		return "MalformedPolicyDocumentException"
+	case "PackedPolicyTooLarge":
+		return "PackedPolicyTooLargeException"
+	case "PolicyNotAttachable":
+		return "PolicyNotAttachableException"
+	case "PolicyEvaluation":
+		return "PolicyEvaluationException"
+	case "OpenIdIdpCommunicationError":
+		return "OpenIdIdpCommunicationErrorException"
+	case "IDPCommunicationError":
+		return "IDPCommunicationErrorException"
+	case "IDPRejectedClaim":
+		return "IDPRejectedClaimException"
+	case "InvalidIdentityToken":
+		return "InvalidIdentityTokenException"
+	case "ReportExpired":
+		return "CredentialReportExpiredException"
+	case "ReportInProgress":
+		return "CredentialReportNotReadyException"
+	case "ReportNotPresent":
+		return "CredentialReportNotPresentException"
+	case "ServiceFailure":
+		return "ServiceFailureException"
+	}
+	return code
+}
 
 // withoutParameters reports whether a call failed before its parameters mean
 // anything, or in a way in which CloudTrail does not show them.
@@ -270,7 +345,10 @@ func withoutParameters(code string) bool {
 	return false
 }
 
-func appendIdentity(b []byte, p *call.Principal) []byte {
+// appendIdentity appends who makes the call. Source: "CloudTrail userIdentity
+// element" in the CloudTrail User Guide.
+func appendIdentity(b []byte, c *call.Call) []byte {
+	p := c.Caller
 	if p == nil {
 		return append(b, `{"type":"Unknown"}`...)
 	}
@@ -312,7 +390,7 @@ func appendIdentity(b []byte, p *call.Principal) []byte {
 	if p.Session != nil {
 		b = appendSession(b, p)
 	}
-	return append(b, '}')
+	return append(appendInvoker(b, c), '}')
 }
 
 // appendSession appends what the record shows of temporary credentials:

@@ -159,6 +159,28 @@ func TestRecord(t *testing.T) {
 			c.Resources = nil
 		}, head + `{"type":"AWSService","invokedBy":"geo.amazonaws.com"}` + event + parameters + ids + `,"resources":[]` + kind +
 			`,"recipientAccountId":"444455556666"` + category + tlsDetails},
+		{"by way of services", func(c *call.Call) {
+			c.Delegation = &call.Delegation{Via: []string{"geo.amazonaws.com", "s3.amazonaws.com"}}
+		}, head + strings.TrimSuffix(user, "}") + `,"invokedBy":"s3.amazonaws.com"}` +
+			strings.NewReplacer("192.0.2.7", "s3.amazonaws.com", "aws-cli/2.9.19 Python/3.11.2", "s3.amazonaws.com").Replace(event) + parameters + ids + resources + tail},
+		{"web identity", func(c *call.Call) {
+			c.Caller = &call.Principal{
+				Kind: call.WebIdentity, ID: "arn:aws:iam::111122223333:oidc-provider/ci.example.com:kms:build", Name: "build",
+				Session: &call.Session{Provider: "arn:aws:iam::111122223333:oidc-provider/ci.example.com"},
+			}
+		}, head + `{"type":"WebIdentityUser","principalId":"arn:aws:iam::111122223333:oidc-provider/ci.example.com:kms:build","userName":"build",` +
+			`"identityProvider":"arn:aws:iam::111122223333:oidc-provider/ci.example.com"}` + event + parameters + ids + resources + tail},
+		{"session of a web identity", func(c *call.Call) {
+			c.Caller = &call.Principal{
+				Kind: call.RoleSession, Account: "111122223333", ARN: "arn:aws:sts::111122223333:assumed-role/ops/bob", ID: "AROA1:bob", AccessKeyID: "ASIA1",
+				EntityARN: "arn:aws:iam::111122223333:role/ops", EntityID: "AROA1",
+				Session: &call.Session{Issued: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Provider: "arn:aws:iam::111122223333:oidc-provider/ci.example.com"},
+			}
+		}, head + `{"type":"AssumedRole","principalId":"AROA1:bob","arn":"arn:aws:sts::111122223333:assumed-role/ops/bob","accountId":"111122223333","accessKeyId":"ASIA1",` +
+			`"sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROA1","arn":"arn:aws:iam::111122223333:role/ops","accountId":"111122223333","userName":"ops"},` +
+			`"attributes":{"creationDate":"2026-01-02T03:04:05Z","mfaAuthenticated":"false"},` +
+			`"webIdFederationData":{"federatedProvider":"arn:aws:iam::111122223333:oidc-provider/ci.example.com","attributes":{}}}}` +
+			event + parameters + ids + resources + tail},
 		{"nobody", func(c *call.Call) { c.Caller = nil }, head + `{"type":"Unknown"}` + event + parameters + ids + resources + tail},
 		{
 			"nobody, and nothing", func(c *call.Call) { c.Caller, c.Resources = nil, nil },
@@ -180,6 +202,11 @@ func TestRecord(t *testing.T) {
 			c.Failure = call.Failure{Code: "ValidationError", Message: `Value "x"`}
 			c.Resources = nil
 		}, head + user + event + `,"errorCode":"ValidationError","errorMessage":"Value \"x\"","requestParameters":null,"responseElements":null` + ids + tail},
+		{"of a service that names its errors in two ways", func(c *call.Call) {
+			c.Failure = call.Failure{Code: "NoSuchEntity", Message: "is not there"}
+			c.Resources = nil
+		}, head + user + event + `,"errorCode":"NoSuchEntityException","errorMessage":"is not there"` + parameters + ids + tail},
+		{"of a service without resources", func(c *call.Call) { c.Service, c.Resources = "iam", nil }, head + user + event + parameters + ids + tail},
 		{"invalid", func(c *call.Call) {
 			c.Failure = call.Failure{Code: "ValidationException", Message: `Value "x"`}
 			c.Resources = nil
@@ -288,7 +315,7 @@ func TestCopies(t *testing.T) {
 		}, map[string][]resource{"111122223333": nil}, ""},
 		{"failed", []resource{others}, func(c *call.Call) {
 			c.Failure = call.Failure{Code: "KMSInvalidStateException"}
-		}, map[string][]resource{"111122223333": {others}}, ""},
+		}, map[string][]resource{"111122223333": {others}, other: {others}}, stranger},
 		{"by a service", []resource{others}, func(c *call.Call) {
 			c.Caller = &call.Principal{Kind: call.Service, Name: "geo.amazonaws.com"}
 			c.Delegation = &call.Delegation{SourceAccount: third}
