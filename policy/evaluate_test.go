@@ -936,12 +936,11 @@ func TestExcessiveValue(t *testing.T) {
 		}
 		r := app()
 		r.Context = values
-		// It is about a millisecond; without a bound it would be seconds, and
-		// longer on a machine with other work and the race detector: one quick
-		// verdict of many is enough.
+		// It is a few milliseconds; without a bound it would be seconds. One
+		// quick verdict of many is enough: the machine may have other work.
 		const limit = 250 * time.Millisecond
 		best := time.Hour
-		for try := 0; try < 5 || try < 100 && best > limit; try++ {
+		for try := 0; try < 5 || !raced && try < 100 && best > limit; try++ {
 			start := time.Now()
 			v := p.Verdict(r)
 			best = min(best, time.Since(start))
@@ -950,7 +949,7 @@ func TestExcessiveValue(t *testing.T) {
 				break
 			}
 		}
-		if best > limit {
+		if best > limit && !raced {
 			t.Errorf("%s: a verdict takes %v", name, best)
 		}
 		// One such pattern is no matter.
