@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
 )
 
@@ -64,4 +65,34 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%s: %d users and sessions take %d bytes, want %d to %d", name, users, n, tt.least, tt.most)
 		}
 	}
+}
+
+// TestShared: policies of the same text are one, and forgotten when nobody has
+// them.
+func TestShared(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	var first *call.Principal
+	for i := range 5 {
+		name := fmt.Sprint("u", i)
+		h.user(name)
+		h.ok(h.PutInlinePolicy(ctx, aUser(name), fmt.Sprint("p", i), allow("kms:*")))
+		p := h.caller(h.accessKey(name), "")
+		if first == nil {
+			first = p
+		}
+		if p.Policies.Identity[0].Policy != first.Policies.Identity[0].Policy {
+			t.Error("the same text was compiled twice")
+		}
+	}
+	before := h.Compiled()
+	for i := range 5 {
+		h.ok(h.DeleteInlinePolicy(ctx, aUser(fmt.Sprint("u", i)), fmt.Sprint("p", i)))
+	}
+	first = nil
+	h.rs.Flush()
+	eventually(t, "forgotten", func() bool {
+		runtime.GC()
+		return h.Compiled() == before-1
+	})
 }
