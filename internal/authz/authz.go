@@ -237,6 +237,9 @@ func (d *decider) permit(ctx context.Context) (Permit, error) {
 		text := d.message(o)
 		d.c.DecisionText = "denied: " + o.words()
 		d.c.Denial = d.denial(o)
+		if d.c.Denial.OnlyEndpoint, err = d.onlyEndpoint(ctx, o); err != nil {
+			return Permit{}, err
+		}
 		return Permit{}, &Denied{Action: d.action, Text: text}
 	}
 	d.c.DecisionText = o.words()

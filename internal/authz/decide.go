@@ -533,6 +533,24 @@ func (d *decider) combine(ctx context.Context) (outcome, error) {
 	return ways, nil
 }
 
+// onlyEndpoint reports whether a call that ended with o would have been allowed
+// but for the policy of its VPC endpoint. The owner of the endpoint is not told
+// of such a call. Source: "Logging AWS KMS requests that use a VPC endpoint" in the
+// KMS Developer Guide.
+func (d *decider) onlyEndpoint(ctx context.Context, o outcome) (bool, error) {
+	if d.c.Endpoint == nil || o.layer != Endpoint || o.why != refused && o.why != denied {
+		return false, nil
+	}
+	for t := range layers {
+		if v := &d.verdicts[t]; v.deny && t != Endpoint || v.broken {
+			return false, nil
+		}
+	}
+	d.verdicts[Endpoint], d.forbidden = verdict{allow: true}, false
+	without, err := d.combine(ctx)
+	return without.allowed(), err
+}
+
 // ways looks for a way in which the call is allowed, if nothing forbids it. The
 // resource-based policy comes first, then grants. If there is none, it says
 // what was missing on the first.

@@ -402,16 +402,19 @@ func TestEndpointPolicy(t *testing.T) {
 		c      caller
 		policy string
 		want   string
+		only   bool // nothing else keeps it from being allowed
 	}{
-		{"open", endpoint(everything), alice, keyForOwner, ""},
-		{"open, no policy of his own", endpoint(everything), user(t, owner, "alice"), keyForOwner, noPolicy("identity-based policy", decrypt)},
-		{"for him and the key", endpoint(`{"Effect":"Allow","Principal":{"AWS":"` + alice.ARN + `"},"Action":"kms:Decrypt","Resource":"` + key + `"}`), alice, keyForOwner, ""},
-		{"for another", endpoint(`{"Effect":"Allow","Principal":{"AWS":"` + userARN(owner, "bob") + `"},"Action":"kms:Decrypt","Resource":"*"}`), alice, keyForOwner, noPolicy(silent, decrypt)},
-		{"for another action, though the key names him", endpoint(`{"Effect":"Allow","Principal":"*","Action":"kms:Encrypt","Resource":"*"}`), alice, keyFor(alice.ARN), noPolicy(silent, decrypt)},
-		{"denies", endpoint(everything + `,{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`), alice, keyForOwner, " with an explicit deny in a VPC endpoint policy"},
-		{"denies, and so do others", endpoint(`{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`), user(t, owner, "alice", denyDecrypt), keyDeniesAll, " with an explicit deny in a VPC endpoint policy"},
-		{"missing", &call.Endpoint{ID: "vpce-1"}, alice, keyForOwner, noPolicy(silent, decrypt)},
-		{"none", nil, alice, keyForOwner, ""},
+		{"open", endpoint(everything), alice, keyForOwner, "", false},
+		{"open, no policy of his own", endpoint(everything), user(t, owner, "alice"), keyForOwner, noPolicy("identity-based policy", decrypt), false},
+		{"for him and the key", endpoint(`{"Effect":"Allow","Principal":{"AWS":"` + alice.ARN + `"},"Action":"kms:Decrypt","Resource":"` + key + `"}`), alice, keyForOwner, "", false},
+		{"for another", endpoint(`{"Effect":"Allow","Principal":{"AWS":"` + userARN(owner, "bob") + `"},"Action":"kms:Decrypt","Resource":"*"}`), alice, keyForOwner, noPolicy(silent, decrypt), true},
+		{"for another action, though the key names him", endpoint(`{"Effect":"Allow","Principal":"*","Action":"kms:Encrypt","Resource":"*"}`), alice, keyFor(alice.ARN), noPolicy(silent, decrypt), true},
+		{"denies", endpoint(everything + `,{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`), alice, keyForOwner, " with an explicit deny in a VPC endpoint policy", true},
+		{"denies, and so do others", endpoint(`{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`), user(t, owner, "alice", denyDecrypt), keyDeniesAll, " with an explicit deny in a VPC endpoint policy", false},
+		{"for another, and he may not anyway", endpoint(`{"Effect":"Allow","Principal":{"AWS":"` + userARN(owner, "bob") + `"},"Action":"kms:Decrypt","Resource":"*"}`), user(t, owner, "alice"), keyForOwner, noPolicy(silent, decrypt), false},
+		{"denies, and he may not anyway", endpoint(`{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`), user(t, owner, "alice"), keyForOwner, " with an explicit deny in a VPC endpoint policy", false},
+		{"missing", &call.Endpoint{ID: "vpce-1"}, alice, keyForOwner, noPolicy(silent, decrypt), false},
+		{"none", nil, alice, keyForOwner, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.c.call()
@@ -421,7 +424,29 @@ func TestEndpointPolicy(t *testing.T) {
 				text = denial(tt.c.ARN, decrypt, tt.want)
 			}
 			want(t, authz.New(nil), c, decrypt, resource(t, tt.policy), nil, text)
+			if only := c.Denial != nil && c.Denial.OnlyEndpoint; only != tt.only {
+				t.Errorf("OnlyEndpoint = %v, want %v", only, tt.only)
+			}
 		})
+	}
+}
+
+// A grant counts among what would have allowed a call but for the endpoint.
+func TestOnlyEndpoint(t *testing.T) {
+	alice := user(t, owner, "alice")
+	for _, statements := range []string{`{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}`, `{"Effect":"Allow","Principal":"*","Action":"kms:Encrypt","Resource":"*"}`} {
+		for granted, only := range map[string]bool{"Decrypt": true, "Encrypt": false} {
+			c := alice.call()
+			c.Endpoint = &call.Endpoint{ID: "vpce-1", Policy: call.Attached{Policy: parse(t, policy.Endpoint, document(statements))}}
+			r := resource(t, keyFor(userARN(owner, "bob")))
+			r.Grants = &grants{all: []*authz.Grant{{ID: "g", Grantee: c.Caller.EntityID, Operations: []string{granted}}}}
+			if _, err := authz.New(nil).Decide(t.Context(), c, decrypt, r, nil); err == nil {
+				t.Fatalf("%s with a grant to %s: allowed", statements, granted)
+			}
+			if c.Denial.OnlyEndpoint != only {
+				t.Errorf("%s with a grant to %s: OnlyEndpoint = %v", statements, granted, c.Denial.OnlyEndpoint)
+			}
+		}
 	}
 }
 

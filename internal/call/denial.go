@@ -15,6 +15,9 @@ type Denial struct {
 	Resource       string // ARN, or "*"
 	Account        string // that owns it
 	FromCiphertext bool
+	// OnlyEndpoint says that nothing but the policy of the VPC endpoint kept the
+	// call from being allowed.
+	OnlyEndpoint bool
 
 	Values  policy.Values // condition keys of the request's parameters, by name
 	Tags    []Pair        // aws:RequestTag/…
