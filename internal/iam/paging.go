@@ -2,7 +2,6 @@ package iam
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -17,46 +16,22 @@ import (
 // nothing else. It is not for one caller or one size of page; and as IAM is
 // global, not for one Region.
 
-var markerEncoding = base64.RawURLEncoding.Strict()
-
 // defaultPage is how many items a page has if the caller does not say.
 const defaultPage = 100
 
-// markerScope is what a marker is bound to. No part of it holds a zero byte.
-func markerScope(c *call.Call, filter string) []byte {
-	return []byte("marker\x00" + c.Operation.Name + "\x00" + c.Caller.Account + "\x00" + filter)
-}
-
 // seal returns the marker for what comes after last; none if that is empty.
 func (s *Service) seal(c *call.Call, filter, last string) (string, error) {
-	if last == "" {
-		return "", nil
-	}
-	sealed, err := s.box.Seal(seal.Tokens, markerScope(c, filter), []byte(last))
-	if err != nil {
-		return "", err
-	}
-	return markerEncoding.EncodeToString(sealed), nil
+	return s.box.Marker(last, c.Operation.Name, c.Caller.Account, filter)
 }
 
 // open returns the last item that was given out before the marker, and nothing
 // without a marker.
 func (s *Service) open(c *call.Call, filter, marker string) (string, error) {
-	if marker == "" {
-		return "", nil
-	}
-	sealed, err := markerEncoding.DecodeString(marker)
-	if err != nil {
+	last, err := s.box.Resume(marker, c.Operation.Name, c.Caller.Account, filter)
+	if errors.Is(err, seal.ErrMarker) {
 		return "", errInvalidMarker()
 	}
-	last, err := s.box.Open(seal.Tokens, markerScope(c, filter), sealed)
-	if errors.Is(err, seal.ErrSealed) {
-		return "", err
-	}
-	if err != nil {
-		return "", errInvalidMarker()
-	}
-	return string(last), nil
+	return last, err
 }
 
 // pageSize returns how many items a page has at most. The range was checked

@@ -1,7 +1,6 @@
 package organizations
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -14,48 +13,23 @@ import (
 // the operation, organization and filter, so that it is opaque and good for
 // nothing else. It is not for one caller or one size of page.
 
-var tokenEncoding = base64.RawURLEncoding.Strict()
-
 // defaultPage is how many items a page has if the caller does not say, which is
 // also the most.
 const defaultPage = 20
 
-// tokenScope is what a token is bound to. No part of it holds a zero byte.
-func (v *visit) tokenScope(filter string) []byte {
-	return []byte("marker\x00organizations\x00" + v.c.Operation.Name + "\x00" + v.o.ID + "\x00" + filter)
-}
-
 // sealToken returns the token for what comes after last; none if that is empty.
 func (v *visit) sealToken(filter, last string) (string, error) {
-	if last == "" {
-		return "", nil
-	}
-	sealed, err := v.s.box.Seal(seal.Tokens, v.tokenScope(filter), []byte(last))
-	if err != nil {
-		return "", err
-	}
-	return tokenEncoding.EncodeToString(sealed), nil
+	return v.s.box.Marker(last, "organizations", v.c.Operation.Name, v.o.ID, filter)
 }
 
 // openToken returns the last item that was given out before the token, and
 // nothing without one.
 func (v *visit) openToken(filter, token string) (string, error) {
-	if token == "" {
-		return "", nil
+	last, err := v.s.box.Resume(token, "organizations", v.c.Operation.Name, v.o.ID, filter)
+	if errors.Is(err, seal.ErrMarker) {
+		return "", invalid("INVALID_NEXT_TOKEN", "You specified an invalid value.")
 	}
-	refused := invalid("INVALID_NEXT_TOKEN", "You specified an invalid value.")
-	sealed, err := tokenEncoding.DecodeString(token)
-	if err != nil {
-		return "", refused
-	}
-	last, err := v.s.box.Open(seal.Tokens, v.tokenScope(filter), sealed)
-	if errors.Is(err, seal.ErrSealed) {
-		return "", err
-	}
-	if err != nil {
-		return "", refused
-	}
-	return string(last), nil
+	return last, err
 }
 
 // pageSize returns how many items a page has at most. The range was checked
