@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"internal/audit":                3,
 	"internal/record":               3,
 	"internal/loadgen":              3,
+	"internal/tag":                  3,
 	"internal/oidc":                 3,
 
 	"internal/archive":  4,

@@ -9,6 +9,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/internal/wire"
 	"github.com/keyreeve/keyreeve/policy"
 )
@@ -57,17 +58,7 @@ type target struct {
 func (t *target) Value(k *policy.Key) policy.Value {
 	switch k.Name {
 	case "aws:resourcetag/", "iam:resourcetag/":
-		return tagValue(t.tags, k.Sub)
-	}
-	return policy.Value{}
-}
-
-// tagValue returns the value of a tag; its key is the same in any case.
-func tagValue(tags []identity.Tag, key string) policy.Value {
-	for _, t := range tags {
-		if strings.EqualFold(t.Name, key) {
-			return policy.String(t.Value)
-		}
+		return tag.Value(t.tags, k.Sub)
 	}
 	return policy.Value{}
 }
@@ -94,7 +85,7 @@ func (q *conditions) Value(k *policy.Key) policy.Value {
 			return policy.String(q.policy)
 		}
 	case "aws:requesttag/":
-		return tagValue(q.tags, k.Sub)
+		return tag.Value(q.tags, k.Sub)
 	case "aws:tagkeys":
 		if len(q.tagKeys) > 0 {
 			return policy.Strings(q.tagKeys)

@@ -7,6 +7,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/iamapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/tag"
 )
 
 const (
@@ -26,7 +27,7 @@ func checkTags(in []iamapi.Tag, duplicates string) (conditions, error) {
 		switch {
 		case seen[key]:
 			return q, iamapi.InvalidInput(duplicates)
-		case reservedTag(t.Key):
+		case tag.Reserved(t.Key):
 			return q, iamapi.InvalidInput(textReservedTag)
 		}
 		seen[key] = true
@@ -34,13 +35,6 @@ func checkTags(in []iamapi.Tag, duplicates string) (conditions, error) {
 		q.tagKeys = append(q.tagKeys, t.Key)
 	}
 	return q, nil
-}
-
-// reservedTag reports whether a tag key begins with "aws:", in any case: keys
-// are compared by Unicode's folding, by which aw\u017f: is the same.
-func reservedTag(key string) bool {
-	prefix, _, ok := strings.Cut(key, ":")
-	return ok && strings.EqualFold(prefix, "aws")
 }
 
 // apiTags returns tags in the API's terms; nil for none.

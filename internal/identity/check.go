@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/tag"
 )
 
 var (
@@ -118,7 +119,7 @@ func CheckTags(tags []Tag) error {
 		switch key, value := utf8.RuneCountInString(t.Name), utf8.RuneCountInString(t.Value); {
 		case key < 1 || key > 128 || value > 256 || !tagText.MatchString(t.Name) || !tagText.MatchString(t.Value):
 			return &Error{ErrInvalid, "A tag has a key of 1 to 128 and a value of up to 256 letters, digits, spaces and _.:/=+-@"}
-		case reserved(t.Name):
+		case tag.Reserved(t.Name):
 			return &Error{ErrInvalid, "Tag keys that begin with aws: cannot be used."}
 		}
 		if _, twice := find(tags[:i], t.Name); twice {
@@ -126,11 +127,4 @@ func CheckTags(tags []Tag) error {
 		}
 	}
 	return nil
-}
-
-// reserved reports whether a tag key is AWS's own: look-ups fold case as Unicode
-// does, so the letters may be others.
-func reserved(key string) bool {
-	prefix, _, ok := strings.Cut(key, ":")
-	return ok && strings.EqualFold(prefix, "aws")
 }

@@ -57,7 +57,7 @@ func (a *asked) Value(k *policy.Key) policy.Value {
 	case "kms:requestalias":
 		return text(a.alias)
 	case "aws:requesttag/":
-		return tag(a.tags, k.Sub)
+		return tagValue(a.tags, k.Sub)
 	case "aws:tagkeys":
 		if len(a.tagKeys) > 0 {
 			return policy.Strings(a.tagKeys)
@@ -133,8 +133,8 @@ func names(ec wire.StringMap) []string {
 	return list
 }
 
-// tag is pair for tags.
-func tag(tags []kmsapi.Tag, key string) policy.Value {
+// tagValue is pair for tags.
+func tagValue(tags []kmsapi.Tag, key string) policy.Value {
 	var like policy.Value
 	found := false
 	for i := range tags {

@@ -9,6 +9,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/tag"
 )
 
 var (
@@ -48,7 +49,7 @@ func (s *Service) untagResource(ctx context.Context, c *call.Call, in *kmsapi.Un
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(in.TagKeys, reservedTag) {
+	if slices.ContainsFunc(in.TagKeys, tag.Reserved) {
 		return kmsapi.TagException(textReservedTag)
 	}
 	return key.Untag(ctx, in.TagKeys)
@@ -111,18 +112,11 @@ func checkTags(in []kmsapi.Tag) ([]keyring.Tag, error) {
 			return nil, kmsapi.TagException(textDuplicateTags)
 		}
 		seen[t.TagKey] = true
-		reserved = reserved || reservedTag(t.TagKey)
+		reserved = reserved || tag.Reserved(t.TagKey)
 		tags[i] = keyring.Tag{Key: t.TagKey, Value: t.TagValue}
 	}
 	if reserved {
 		return nil, kmsapi.TagException(textReservedTag)
 	}
 	return tags, nil
-}
-
-// reservedTag reports whether a tag key begins with "aws:", in any case: policies
-// find tags by Unicode's folding, by which aw\u017f: is the same.
-func reservedTag(key string) bool {
-	prefix, _, ok := strings.Cut(key, ":")
-	return ok && strings.EqualFold(prefix, "aws")
 }

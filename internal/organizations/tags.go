@@ -7,6 +7,7 @@ import (
 	api "github.com/keyreeve/keyreeve/internal/api/organizationsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
@@ -20,7 +21,7 @@ func checkTags(in []api.Tag) (conditions, error) {
 		switch {
 		case seen[key]:
 			return q, invalid("DUPLICATE_TAG_KEY", "Tag keys must be unique among all tags on a resource, and are not case-sensitive.")
-		case reserved(t.Key):
+		case tag.Reserved(t.Key):
 			return q, errReserved()
 		}
 		seen[key] = true
@@ -39,13 +40,6 @@ func errReserved() *wire.Error {
 
 func errManyTags() *wire.Error {
 	return violates("MAX_TAG_LIMIT_EXCEEDED", "You have exceeded the number of tags allowed on this resource.")
-}
-
-// reserved reports whether a tag key begins with "aws:", in any case: keys are
-// compared by Unicode's folding.
-func reserved(key string) bool {
-	prefix, _, ok := strings.Cut(key, ":")
-	return ok && strings.EqualFold(prefix, "aws")
 }
 
 // useTagged decides the call's action on a root, unit, account or policy, which

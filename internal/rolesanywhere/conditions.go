@@ -1,9 +1,8 @@
 package rolesanywhere
 
 import (
-	"strings"
-
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -27,7 +26,7 @@ func (q *conditions) Value(k *policy.Key) policy.Value {
 		}
 		return policy.Strings(keys)
 	case "aws:requesttag/":
-		return tagValue(q.who.tags, k.Sub)
+		return tag.Value(q.who.tags, k.Sub)
 	}
 	return policy.Value{}
 }
@@ -38,17 +37,7 @@ type tagValues []call.Pair
 // Value implements [policy.Context].
 func (t tagValues) Value(k *policy.Key) policy.Value {
 	if k.Name == "aws:resourcetag/" {
-		return tagValue(t, k.Sub)
-	}
-	return policy.Value{}
-}
-
-// tagValue returns the value of a tag; its key is the same in any case.
-func tagValue(tags []call.Pair, key string) policy.Value {
-	for _, t := range tags {
-		if strings.EqualFold(t.Name, key) {
-			return policy.String(t.Value)
-		}
+		return tag.Value(t, k.Sub)
 	}
 	return policy.Value{}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -945,7 +946,7 @@ func (p *parser) checkTags(line int, tags []keyring.Tag) {
 			p.failAt(line, "a tag's name has 1 to %d characters, its value up to %d", maxTagKey, maxTagValue)
 		case !tagText.MatchString(t.Key) || !tagText.MatchString(t.Value):
 			p.failAt(line, "a tag has letters, digits, spaces and _.:/=+-@")
-		case len(t.Key) >= 4 && strings.EqualFold(t.Key[:4], "aws:"):
+		case tag.Reserved(t.Key):
 			p.failAt(line, "names of tags that begin with aws: are AWS's own")
 		case t.Key == TagKey && t.Value != TagValue:
 			p.failAt(line, "the tag %s is %s", TagKey, TagValue)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/api/stsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -31,7 +32,7 @@ func (q *conditions) Value(k *policy.Key) policy.Value {
 	case "aws:tagkeys":
 		return texts(q.tagKeys)
 	case "aws:requesttag/":
-		return tagValue(q.tags, k.Sub)
+		return tag.Value(q.tags, k.Sub)
 	}
 	return policy.Value{}
 }
@@ -56,26 +57,9 @@ type roleValues struct{ tags []call.Pair }
 // Value implements [policy.Context].
 func (r *roleValues) Value(k *policy.Key) policy.Value {
 	if k.Name == "aws:resourcetag/" {
-		return tagValue(r.tags, k.Sub)
+		return tag.Value(r.tags, k.Sub)
 	}
 	return policy.Value{}
-}
-
-// tagValue returns the value of a tag; its key is the same in any case.
-func tagValue(tags []call.Pair, key string) policy.Value {
-	for _, t := range tags {
-		if strings.EqualFold(t.Name, key) {
-			return policy.String(t.Value)
-		}
-	}
-	return policy.Value{}
-}
-
-// reservedTag reports whether a tag key begins with "aws:", in any case: keys
-// are compared by Unicode's folding, by which aw\u017f: is the same.
-func reservedTag(key string) bool {
-	prefix, _, ok := strings.Cut(key, ":")
-	return ok && strings.EqualFold(prefix, "aws")
 }
 
 // setTags takes the tags that a session is to have, and which of them are to
@@ -91,7 +75,7 @@ func (q *conditions) setTags(caller *call.Principal, tags []stsapi.Tag, transiti
 		switch {
 		case keys[folded]:
 			return invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		case reservedTag(t.Key):
+		case tag.Reserved(t.Key):
 			return invalid("Tag keys beginning with aws: are reserved.")
 		}
 		keys[folded] = true
