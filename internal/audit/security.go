@@ -208,18 +208,10 @@ func appendSecurity(b []byte, c *call.Call, accessKeyID string, missing uint64) 
 	}
 	b = append(b, '"')
 	b = appendMember(b, `,"userAgent":`, c.UserAgent, maxAgent)
-	b = append(b, `,"service":"`...)
-	b = appendWord(b, c.Service)
-	b = append(b, `","awsRegion":"`...)
-	b = appendWord(b, c.Region)
-	b = append(b, `","operation":"`...)
-	b = appendWord(b, c.Target)
-	b = append(b, '"')
-	if accessKeyID != "" {
-		b = append(b, `,"accessKeyId":"`...)
-		b = appendWord(b, accessKeyID)
-		b = append(b, '"')
-	}
+	b = appendKnown(b, `,"service":"`, c.Service)
+	b = appendKnown(b, `,"awsRegion":"`, c.Region)
+	b = appendKnown(b, `,"operation":"`, c.Target)
+	b = appendKnown(b, `,"accessKeyId":"`, accessKeyID)
 	if c.Caller != nil {
 		b = appendMember(b, `,"principal":`, c.Caller.ARN, maxARN)
 	}
@@ -232,6 +224,15 @@ func appendSecurity(b []byte, c *call.Call, accessKeyID string, missing uint64) 
 		b = strconv.AppendUint(b, missing, 10)
 	}
 	return append(b, '}', '\n')
+}
+
+// appendKnown appends a member of letters and digits, unless nothing is known of
+// it.
+func appendKnown(b []byte, name, word string) []byte {
+	if word == "" {
+		return b
+	}
+	return append(appendWord(append(b, name...), word), '"')
 }
 
 // Dropped returns how many events are in no line, for their number or since they

@@ -99,10 +99,38 @@ func (j *journal) last() (call.Call, int) {
 	return j.calls[len(j.calls)-1], len(j.calls)
 }
 
+// watch keeps what the security log was told of.
+type watch struct {
+	mu    sync.Mutex
+	notes []note
+}
+
+type note struct{ Code, AccessKeyID, Service, Region, Target string }
+
+func (w *watch) Note(c *call.Call, accessKeyID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := note{c.Failure.Code, accessKeyID, c.Service, c.Region, c.Target}
+	if c.Caller != nil {
+		n.Code = "somebody is known"
+	}
+	w.notes = append(w.notes, n)
+}
+
+// take returns what was noted since it was last asked.
+func (w *watch) take() []note {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	notes := w.notes
+	w.notes = nil
+	return notes
+}
+
 // parts are a server and what it stands on.
 type parts struct {
 	*server.Server
 	journal  *journal
+	watch    watch
 	log      *syncBuffer
 	registry *prometheus.Registry
 
@@ -189,7 +217,7 @@ func newServer(tb testing.TB, change func(*server.Config)) *parts {
 		Regions: []string{region, "us-east-1"},
 		Now:     p.clock,
 		Log:     slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Metrics: p.registry,
+		Metrics: p.registry, Security: &p.watch,
 	}
 	if change != nil {
 		change(&c)

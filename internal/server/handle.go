@@ -203,6 +203,9 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	}
 	defer s.gate.leave()
 	if err := s.verify(c, r, id, in.b); err != nil {
+		if id.protocol == Query {
+			c.Target, _ = wire.QueryAction(in.b)
+		}
 		return nil, nil, s.unauthenticated(c, &id.authorization, err)
 	}
 	c.Caller = id.caller // nil if the operation is to find out who calls
@@ -341,6 +344,7 @@ func (s *Server) identify(r *http.Request, c *call.Call, id *identity) *wire.Err
 	if id.backend == nil {
 		return s.refuse(isSealed)
 	}
+	_, c.Target = target(r)
 	a, err := id.parse(r)
 	if err != nil {
 		if errors.Is(err, sigv4.ErrMissingToken) && s.unsigned(r, c, id) {
@@ -477,11 +481,22 @@ func (s *Server) unauthenticated(c *call.Call, a *sigv4.Authorization, err error
 		return s.refuse(wire.Internal(err))
 	}
 	s.metrics.authFailures.inc(refused.Code)
+	key := printable(a.AccessKeyID)
+	s.note(c, refused.Code, key)
 	if suppressed, ok := s.alarm.ring(c.Time); ok {
-		s.log.Warn("authentication failed", "code", refused.Code, "access_key", printable(a.AccessKeyID),
+		s.log.Warn("authentication failed", "code", refused.Code, "access_key", key,
 			"source", c.Source.String(), "request_id", c.ID, "not_logged_before", suppressed)
 	}
 	return &wire.Error{Code: refused.Code, Message: refused.Message, Status: http.StatusBadRequest}
+}
+
+// note tells the security log of a request that failed authentication.
+func (s *Server) note(c *call.Call, code, accessKeyID string) {
+	if s.watch == nil {
+		return
+	}
+	c.Failure.Code = code
+	s.watch.Note(c, accessKeyID)
 }
 
 // printable returns an access key id for the log if it looks like one, so that

@@ -35,8 +35,8 @@
 // place in the lobby, which it loses to others if it takes long. See [Limits].
 //
 // What is refused before the signature is verified is counted and, within
-// limits, logged, but is no call: it is in no audit record. What comes after
-// is recorded, before the answer leaves.
+// limits, logged, there and in the security log, but is no call: it is in no
+// audit record. What comes after is recorded, before the answer leaves.
 package server
 
 import (
@@ -168,6 +168,14 @@ type Recorder interface {
 	Err() error
 }
 
+// A SecurityLog is told of requests that are no calls, and so in no audit record.
+type SecurityLog interface {
+	// Note notes a request that failed authentication, with the code in
+	// c.Failure. accessKeyID is what it claims to be signed with; empty if it
+	// claims nothing. Note must be quick, and keeps nothing of c.
+	Note(c *call.Call, accessKeyID string)
+}
+
 // A Backend is what an unsealed server works with. All of it is needed but Used.
 type Backend struct {
 	Services    []Service // the first is named to who signs for none of them
@@ -217,6 +225,8 @@ type Config struct {
 	// Metrics is where the server registers its own; nil means a registry
 	// of its own, with those of Go and the process.
 	Metrics *prometheus.Registry
+	// Security is told of requests that failed authentication; nil for nobody.
+	Security SecurityLog
 	// Ready says why the node can't serve although it is not sealed, or
 	// returns nil; it is asked by /readyz. nil means that it always can.
 	Ready func() error
@@ -229,6 +239,7 @@ type Server struct {
 	now     func() time.Time
 	log     *slog.Logger
 	ready   func() error
+	watch   SecurityLog // nil for nobody
 
 	registry *prometheus.Registry
 	metrics  *metrics
@@ -263,6 +274,7 @@ func New(c Config) (*Server, error) {
 		now:      c.Now,
 		log:      c.Log,
 		ready:    c.Ready,
+		watch:    c.Security,
 		registry: c.Metrics,
 	}
 	for _, r := range c.Regions {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -251,7 +252,45 @@ func TestDoor(t *testing.T) {
 			if logged := strings.Contains(p.log.String(), "authentication failed"); logged != (auth == 1) {
 				t.Errorf("logged: %v\n%s", logged, p.log.String())
 			}
+			if notes := p.watch.take(); len(notes) != int(auth) || len(notes) == 1 && notes[0].Code != tt.code {
+				t.Errorf("the security log was told %+v", notes)
+			}
 		})
+	}
+}
+
+// TestNotes: the security log is told as much as is known of who could not show who he
+// is, and nothing of who could.
+func TestNotes(t *testing.T) {
+	p := newServer(t, nil)
+	ts := p.listen(t)
+	for _, tt := range []struct {
+		name   string
+		change func(r *http.Request)
+		want   []note
+	}{
+		{"a call", func(*http.Request) {}, nil},
+		{
+			"another target", func(r *http.Request) { r.Header.Set("X-Amz-Target", "TrentService.Echo") },
+			[]note{{"InvalidSignatureException", accessKey, "kms", region, "Echo"}},
+		},
+		{
+			"unsigned", func(r *http.Request) { r.Header.Del("Authorization") },
+			[]note{{"MissingAuthenticationTokenException", "", "", "", "Empty"}},
+		},
+		{"a secret in the place of the access key", func(r *http.Request) {
+			c := signer()
+			c.AccessKeyID = "wJalrXUtnFEMI"
+			c.Sign(r, []byte("{}"), region, "kms", start)
+		}, []note{{"UnrecognizedClientException", "malformed", "kms", region, "Empty"}}},
+		{"no API", func(r *http.Request) { r.Method = "PUT" }, nil},
+	} {
+		r := newRequest(t, ts.URL, "Empty", "{}")
+		tt.change(r)
+		send(t, ts.Client(), r)
+		if got := p.watch.take(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: told %+v, want %+v", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -65,6 +65,9 @@ func (s *Server) unknown(c *call.Call, e *wire.Error) *wire.Error {
 		return s.refuse(wire.Internal(nil))
 	}
 	s.metrics.authFailures.inc(e.Code)
+	if e.Status < http.StatusInternalServerError {
+		s.note(c, e.Code, "")
+	}
 	if suppressed, ok := s.alarm.ring(c.Time); ok {
 		s.log.LogAttrs(s.ctx, slog.LevelWarn, "authentication failed", slog.String("code", e.Code),
 			slog.String("source", c.Source.String()), slog.String("request_id", c.ID), slog.Uint64("not_logged_before", uint64(suppressed)))

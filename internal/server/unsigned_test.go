@@ -86,6 +86,9 @@ func TestUnsigned(t *testing.T) {
 		if _, after := p.journal.last(); after > before != tt.recorded {
 			t.Errorf("%s: recorded: %t", tt.name, after > before)
 		}
+		if noted := len(p.watch.take()) > 0; noted != (!tt.recorded && tt.status < 413) {
+			t.Errorf("%s: in the security log: %t", tt.name, noted)
+		}
 	}
 	// The Region is that of the host, if it has one.
 	for host, want := range map[string]string{"sts.eu-central-1.example.com:443": "eu-central-1", "sts.amazonaws.com": "us-east-1", "sts.nowhere-1.example.com": "us-east-1"} {
