@@ -49,7 +49,7 @@ type row struct {
 	segment uint64
 	file    uint32
 	offset  uint32
-	member  uint32
+	block   uint32
 	start   uint32
 	length  uint32
 }
@@ -87,8 +87,8 @@ func (b *Builder) File(segment uint64, account, region string) *FileBuilder {
 // Place is where a record is.
 type Place struct {
 	Offset int64 // in the segment of the journal
-	Member int64 // in the file: where the gzip member begins, in bytes
-	Start  int   // in the member's text: where the record begins, in bytes
+	Block  int64 // in the file: where the deflate block begins, in bytes
+	Start  int   // in the text of the block: where the record begins, in bytes
 }
 
 // ErrNotRecord means that what is to be indexed is no record of an event: not
@@ -101,13 +101,13 @@ func (f *FileBuilder) Add(at Place, record []byte) error {
 	if !Scan(record, &b.scanned) || b.scanned.Time.IsZero() {
 		return ErrNotRecord
 	}
-	if len(b.rows) >= maxRows || !fits(at.Offset) || !fits(at.Member) || !fits(int64(at.Start)) || !fits(int64(len(record))) {
+	if len(b.rows) >= maxRows || !fits(at.Offset) || !fits(at.Block) || !fits(int64(at.Start)) || !fits(int64(len(record))) {
 		return ErrTooLarge
 	}
 	number := uint32(len(b.rows))
 	b.rows = append(b.rows, row{
 		time: b.scanned.Time.Unix(), segment: f.file.Segment, file: f.number,
-		offset: uint32(at.Offset), member: uint32(at.Member), start: uint32(at.Start), length: uint32(len(record)),
+		offset: uint32(at.Offset), block: uint32(at.Block), start: uint32(at.Start), length: uint32(len(record)),
 	})
 	b.scanned.each(func(a Attribute, value string) {
 		b.postings = append(b.postings, posting{b.index.key.term(a, value), number})

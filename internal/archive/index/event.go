@@ -38,8 +38,10 @@ func (a Attribute) String() string {
 	if int(a) < len(attributeNames) && attributeNames[a] != "" {
 		return attributeNames[a]
 	}
-	return "unknown attribute"
+	return unknownAttribute
 }
+
+const unknownAttribute = "unknown attribute"
 
 // ParseAttribute undoes [Attribute.String].
 func ParseAttribute(name string) (a Attribute, ok bool) {
@@ -81,9 +83,15 @@ func (a *Attributes) each(yield func(Attribute, string)) {
 		attribute Attribute
 		value     string
 	}{
-		{EventID, a.EventID}, {EventName, a.EventName}, {ReadOnly, a.ReadOnly}, {Username, a.Username},
-		{EventSource, a.EventSource}, {AccessKeyID, a.AccessKeyID},
-		{Account, a.Account}, {Region, a.Region}, {ErrorCode, a.ErrorCode},
+		{EventID, a.EventID},
+		{EventName, a.EventName},
+		{ReadOnly, a.ReadOnly},
+		{Username, a.Username},
+		{EventSource, a.EventSource},
+		{AccessKeyID, a.AccessKeyID},
+		{Account, a.Account},
+		{Region, a.Region},
+		{ErrorCode, a.ErrorCode},
 	} {
 		if t.value != "" {
 			yield(t.attribute, t.value)

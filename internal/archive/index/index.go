@@ -26,8 +26,8 @@
 // delivery in it, of ten decimal digits or more. It consists of pages of 4096
 // bytes:
 //
-//	 4092  payload
-//	    4  CRC-32C of the payload and the page's number (4 bytes)
+//	4092  payload
+//	   4  CRC-32C of the payload and the page's number (4 bytes)
 //
 // All integers are little-endian. The payload of the last page is the footer:
 //
@@ -49,14 +49,14 @@
 //	    zeros
 //
 // The payloads of all pages before it, without what fills up the last of them
-// with zeros, are one text of six sections, in this order:
+// with zeros, are one text of seven sections, in this order:
 //
 //	rows      24 bytes for each event, the newest first:
 //	           4  time, as seconds after the oldest time of the run
 //	           4  file: its index in this run
 //	           4  offset of the record in its segment of the journal
-//	           4  offset of the gzip member in the file
-//	           4  position of the record in the member's text
+//	           4  offset of the deflate block in the file
+//	           4  where the record begins in the text of that block
 //	           4  length of the record
 //	lists     see below
 //	texts     of the files, each with its own length:
@@ -82,6 +82,8 @@
 //	                      run, in words of 4 bytes, the lowest bit first
 //	buckets   4 bytes for each value of the top bits of a hash: the first term
 //	          with these or higher top bits
+//	fence     4 bytes for each 512 rows begun: the time of the first of them, as
+//	          in the row
 //
 // A term is an attribute and a value: SipHash-2-4 over the attribute's byte and
 // the value. The key is random, and the same in all runs of a directory that

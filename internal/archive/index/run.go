@@ -28,6 +28,7 @@ const (
 	maxName   = math.MaxUint8
 	maxPath   = 4096
 	maxBits   = 24
+	fenceRows = 512
 )
 
 // The kinds of lists.
@@ -61,7 +62,11 @@ func (m *runMeta) texts() int64   { return m.lists() + m.listsLength }
 func (m *runMeta) table() int64   { return m.texts() + m.textsLength }
 func (m *runMeta) dict() int64    { return m.table() + 4*int64(m.files) }
 func (m *runMeta) buckets() int64 { return m.dict() + termSize*int64(m.terms) }
-func (m *runMeta) end() int64     { return m.buckets() + 4<<m.bits }
+func (m *runMeta) fence() int64   { return m.buckets() + 4<<m.bits }
+func (m *runMeta) end() int64     { return m.fence() + 4*int64(m.fences()) }
+
+// fences is how many entries the fence has.
+func (m *runMeta) fences() int { return (m.rows + fenceRows - 1) / fenceRows }
 
 func (m *runMeta) append(b []byte) []byte {
 	le := binary.LittleEndian
@@ -167,9 +172,12 @@ type runReader struct {
 	*run
 	pages *pager
 	buf   [64]byte
+	known map[uint32]File // read before
 }
 
-func (r *run) reader() *runReader { return &runReader{run: r, pages: r.pager()} }
+func (r *run) reader() *runReader {
+	return &runReader{run: r, pages: r.pager(), known: map[uint32]File{}}
+}
 
 // uint32At reads an integer of the text.
 func (r *runReader) uint32At(at int64) (uint32, error) {
@@ -201,12 +209,50 @@ func (r *run) parseRow(b []byte) (row, error) {
 	le := binary.LittleEndian
 	w := row{
 		time: r.oldest + int64(le.Uint32(b)), file: le.Uint32(b[4:]), offset: le.Uint32(b[8:]),
-		member: le.Uint32(b[12:]), start: le.Uint32(b[16:]), length: le.Uint32(b[20:]),
+		block: le.Uint32(b[12:]), start: le.Uint32(b[16:]), length: le.Uint32(b[20:]),
 	}
 	if int64(w.file) >= int64(r.files) || w.time > r.newest {
 		return row{}, damaged(r.path, "a row is wrong")
 	}
 	return w, nil
+}
+
+// firstRow returns the first row for which older reports true, which it does for
+// all rows after it; older(r) must be false if the time of r is after at, and
+// true if it is before.
+func (r *runReader) firstRow(at int64, older func(row) (bool, error)) (uint32, error) {
+	var failed error
+	// The first entry of the fence that is not after at: what is looked for
+	// stands between the one before it and the first that is before at.
+	fence := func(before int64) int {
+		return sort.Search(r.fences(), func(i int) bool {
+			if failed != nil {
+				return true
+			}
+			var v uint32
+			v, failed = r.uint32At(r.fence() + 4*int64(i))
+			return r.oldest+int64(v) < before
+		})
+	}
+	low := max(fence(at+1)-1, 0) * fenceRows
+	high := min(fence(at)*fenceRows, r.rows)
+	if failed != nil {
+		return 0, failed
+	}
+	n := sort.Search(max(high-low, 0), func(i int) bool {
+		if failed != nil {
+			return true
+		}
+		w, err := r.row(uint32(low + i))
+		if err != nil {
+			failed = err
+			return true
+		}
+		var is bool
+		is, failed = older(w)
+		return is
+	})
+	return uint32(low + n), failed
 }
 
 // fileAt reads file i of the run.
@@ -221,6 +267,22 @@ func (r *runReader) fileAt(i uint32) (File, error) {
 	f, _, err := r.parseFile(io.NewSectionReader(r.pages, r.texts()+int64(at), max(r.textsLength-int64(at), 0)))
 	f.Number = r.firstFile + uint64(i)
 	return f, err
+}
+
+// fileOf is fileAt, which remembers the files.
+func (r *runReader) fileOf(i uint32) (File, error) {
+	if f, ok := r.known[i]; ok {
+		return f, nil
+	}
+	f, err := r.fileAt(i)
+	if err != nil {
+		return File{}, err
+	}
+	if len(r.known) >= 256 {
+		clear(r.known)
+	}
+	r.known[i] = f
+	return f, nil
 }
 
 // parseFile reads the text of a file, and returns its length.
@@ -449,13 +511,19 @@ type runWriter struct {
 	texts []byte        // of the files
 	table []byte
 	words []uint32 // of a dense list
+	fence []byte
+	rows  int // written
 	buf   []byte
 }
 
 func (w *runWriter) row(r *row) error {
 	le := binary.LittleEndian
 	b := le.AppendUint32(w.buf[:0], uint32(r.time-w.meta.oldest))
-	for _, v := range [...]uint32{r.file, r.offset, r.member, r.start, r.length} {
+	if w.rows%fenceRows == 0 {
+		w.fence = append(w.fence, b...)
+	}
+	w.rows++
+	for _, v := range [...]uint32{r.file, r.offset, r.block, r.start, r.length} {
 		b = le.AppendUint32(b, v)
 	}
 	w.buf = b
@@ -548,8 +616,10 @@ func (w *runWriter) finish(spool *os.File) error {
 	for ; next < 1<<w.meta.bits; next++ {
 		buckets = binary.LittleEndian.AppendUint32(buckets, uint32(w.meta.terms))
 	}
-	if _, err := w.out.Write(buckets); err != nil {
-		return err
+	for _, b := range [][]byte{buckets, w.fence} {
+		if _, err := w.out.Write(b); err != nil {
+			return err
+		}
 	}
 	if err := w.out.flush(); err != nil {
 		return err
