@@ -11,22 +11,45 @@
 // The directory holds segments, one JSON record a line, in the order of their
 // names:
 //
-//	2026-11-21-000001.jsonl   {"eventVersion":"1.11",…}\n
+//	2026-11-21-000001.jsonl   a header, then writes
 //	2026-11-21-000002.jsonl   …
 //	lock                      held while a Log is open
 //
-// A segment ends with the day or when it has reached [Options.SegmentSize]. Bytes after
-// a segment's last newline are the rest of a write that failed or was cut off
-// by a crash: never acknowledged, removed as soon as possible, and skipped by
-// readers. [Read] iterates over the records of a directory.
+// What is written at once is some records and a line that closes them:
 //
-// Segments can be moved away or deleted while the Log is open, except the
-// newest one.
+//	{"journal":1,"segment":"2026-11-21-000002.jsonl","previous":"2026-11-21-000001.jsonl",
+//	 "previousSize":…,"previousTag":"…","key":"…"}\n     the header, on one line
+//	{"tag":"…"}\n                                       closes it
+//	{"eventVersion":"1.11",…}\n
+//	{"eventVersion":"1.11",…}\n
+//	{"tag":"…"}\n                                       closes these two
+//
+// A tag is the first 16 bytes, in base64url, of the HMAC-SHA-256 of the tag
+// before it (in a header's, of previousTag, or zeros) and the lines that it
+// closes. Each segment has a random key of its own, which stands in its header,
+// sealed. While the log is given no [Box] ([Log.Protect]) there is no key, and
+// the tags are of SHA-256 alone: whoever can write to the directory can make
+// them too, until the header of the next segment with a key, which holds the
+// last of them. So nothing between two tags can be changed, taken out, put in or
+// moved without [Log.Verify] telling where; and the newest tag, which the
+// [Vault] has, tells that the end is not missing.
+//
+// A segment is closed when it is [Options.SegmentAge] old or has reached
+// [Options.SegmentSize], with the day, and with the process: one that was
+// begun by another process is never written to. Bytes after a segment's last
+// closing line are the rest of a write that failed or was cut off by a crash:
+// never acknowledged, removed as soon as possible, and skipped by readers.
+// [Read] iterates over the records of a directory, [Entries] over those of a
+// segment.
+//
+// Closed segments are removed by [Log.Remove], once somebody has made something
+// better of them.
 package audit
 
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -34,11 +57,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/seal"
 )
 
 // Errors that a [Log] returns, beside those of the file system, which it wraps.
@@ -62,6 +87,10 @@ type Options struct {
 	// means 256 MiB.
 	SegmentSize int64
 
+	// SegmentAge is how old a segment with records becomes; 0 means five
+	// minutes, negative means any age. It is looked at every FlushEvery.
+	SegmentAge time.Duration
+
 	// FlushEvery is how often records that nobody waits for are put on the
 	// disk, and how often a failed log is tried again; 0 means one second.
 	FlushEvery time.Duration
@@ -71,6 +100,9 @@ type Options struct {
 	// space for the records of those that run; 0 means 64 MiB, negative
 	// means none.
 	Reserve int64
+
+	// Now is the clock by which segments get old; time.Now if nil.
+	Now func() time.Time
 
 	// Memory is how many records a log in memory keeps; 0 means 1,024.
 	Memory int
@@ -85,7 +117,9 @@ type Log struct {
 	dir         string
 	always      bool // Options.Sync
 	segmentSize int64
+	segmentAge  time.Duration
 	reserve     int64
+	now         func() time.Time
 	logger      *slog.Logger
 	disk        disk
 	memory      *ring  // instead of files; nil if there are files
@@ -96,6 +130,15 @@ type Log struct {
 
 	failure  atomic.Pointer[error] // nil while appending works
 	lowSpace atomic.Bool
+	cut      atomic.Bool // the segment that is open is to be closed
+
+	box   atomic.Pointer[Box] // seals the keys of segments; nil if they have none
+	slots slots               // of intents
+
+	// keeping is held while the vault is changed, and segments are removed.
+	keeping sync.Mutex
+	vault   Vault  // nil if there is none
+	removed string // the newest segment that was removed
 
 	// mu is held for moments, never during a system call.
 	mu        sync.Mutex
@@ -110,13 +153,21 @@ type Log struct {
 	lost      error         // why the last one was
 	abandoned bool          // file is one of them
 	owed      []byte        // records of calls that were refused because they could not be written
-	owedDay   int64         // newest day of those
+	owedSpan  span          // times of those
 	dropped   int           // such records that found no more space in owed
-	file      file          // changed by the writer alone, under mu; nil before the first record
+	file      file          // changed by the writer alone, under mu; nil if no segment is open
+	at        Head          // the end of what is written
+	durable   Head          // the end of what is known to be on the disk
+	within    span          // times of the records of the segment that is open
+	since     time.Time     // when its first record was written; the zero time if it has none
+	times     map[string]span
+	problems  []Problem
 
 	// The rest belongs to the writer.
-	name      string // the segment's
-	size      int64  // of its acknowledged records
+	chain     *chain // of the segment that is open, or was open last
+	name      string // of that segment
+	size      int64  // of its acknowledged writes
+	used      bool   // it has records
 	day       int64  // days since 1970
 	sequence  int    // within the day
 	replace   bool   // no more records may be added to it
@@ -138,10 +189,17 @@ func open(dir string, o Options, d disk) (*Log, error) {
 		dir:         dir,
 		always:      o.Sync,
 		segmentSize: cmp.Or(o.SegmentSize, 256<<20),
+		segmentAge:  cmp.Or(o.SegmentAge, 5*time.Minute),
 		reserve:     cmp.Or(o.Reserve, 64<<20),
+		now:         o.Now,
 		logger:      o.Logger,
 		disk:        d,
 		stop:        make(chan struct{}),
+		times:       map[string]span{},
+		chain:       newChain(nil, Tag{}),
+	}
+	if l.now == nil {
+		l.now = time.Now
 	}
 	l.idle.L = &l.mu
 	if l.logger == nil {
@@ -167,24 +225,36 @@ func open(dir string, o Options, d disk) (*Log, error) {
 	return l, nil
 }
 
-// recover continues the newest segment, after removing what follows its last
-// complete record.
+// recover goes on from the newest segment, after removing what follows its last
+// complete write. It is not written to any more: nobody knows its key yet.
 func (l *Log) recover() error {
 	names, err := segments(l.dir)
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	name := names[len(names)-1]
-	f, size, cut, err := l.disk.reopen(filepath.Join(l.dir, name))
 	if err != nil {
 		return err
 	}
-	if cut > 0 {
-		l.logger.Warn("audit log ended in the middle of a record, which was never acknowledged; removed it",
-			"segment", name, "bytes", cut)
+	for _, name := range slices.Backward(names) {
+		if l.sequence == 0 {
+			l.day, l.sequence, _ = parseSegment(name)
+		}
+		r, err := l.disk.recover(filepath.Join(l.dir, name))
+		if err != nil {
+			return err
+		}
+		if r.cut > 0 {
+			l.logger.Warn("audit log ended in the middle of a write, which was never acknowledged; removed it",
+				"segment", name, "bytes", r.cut)
+		}
+		switch {
+		case r.foreign:
+			l.logger.Error("a file in the audit directory is no segment of the journal; it is left as it is", "segment", name)
+		case r.size == 0:
+			continue // there was nothing in it
+		}
+		l.name, l.size, l.chain = name, r.size, newChain(nil, r.tag)
+		l.at = Head{Segment: name, Size: r.size, Tag: r.tag}
+		l.durable = l.at
+		break
 	}
-	l.day, l.sequence, _ = parseSegment(name)
-	l.file, l.name, l.size = f, name, size
 	return nil
 }
 
@@ -207,8 +277,13 @@ func (l *Log) Append(c *call.Call) error {
 	if l.memory != nil {
 		return l.memory.add(*buf)
 	}
+	*buf = slices.Grow(*buf, closingSize) // for put
 	durable := l.always || c.Operation != nil && !c.Operation.ReadOnly
-	if err := l.add(*buf, c.Time.Unix()/secondsPerDay, durable); err != nil {
+	err := l.add(*buf, spanOf(c.Time), durable)
+	if i, ok := c.Intent.(*Intent); ok {
+		i.ended(err)
+	}
+	if err != nil {
 		return fmt.Errorf("audit: recording a call: %w", err)
 	}
 	return nil
@@ -229,7 +304,7 @@ var buffers = sync.Pool{New: func() any {
 // writes it.
 type batch struct {
 	records []byte
-	day     int64
+	times   span
 	ready   chan struct{}  // gets a value when its turn has come
 	done    sync.WaitGroup // for those who did not begin it
 	users   atomic.Int32   // goroutines that have not read the outcome yet
@@ -245,10 +320,17 @@ var batches = sync.Pool{New: func() any { return &batch{ready: make(chan struct{
 func (b *batch) outcome() (pos, epoch uint64, err error) {
 	pos, epoch, err = b.pos, b.epoch, b.err
 	if b.users.Add(-1) == 0 && cap(b.records) <= maxPooled {
-		b.records, b.err = b.records[:0], nil
+		b.records, b.times, b.err = b.records[:0], span{}, nil
 		batches.Put(b)
 	}
 	return pos, epoch, err
+}
+
+// join adds records to b, and keeps room for the line that closes them.
+func (b *batch) join(records []byte, times span) {
+	b.records = slices.Grow(b.records, len(records)+closingSize)
+	b.records = append(b.records, records...)
+	b.times = b.times.with(times)
 }
 
 // add writes a record (or, as part of a batch, lets another goroutine write
@@ -258,7 +340,7 @@ func (b *batch) outcome() (pos, epoch uint64, err error) {
 // Those that come meanwhile gather in a batch, whose first becomes the next
 // writer. So under load many records share a system call, and at rest one
 // record costs one system call and a lock.
-func (l *Log) add(record []byte, day int64, durable bool) error {
+func (l *Log) add(record []byte, times span, durable bool) error {
 	l.mu.Lock()
 	switch err := l.failure.Load(); {
 	case l.closed:
@@ -266,7 +348,7 @@ func (l *Log) add(record []byte, day int64, durable bool) error {
 		return ErrClosed
 	case err != nil:
 		// Nobody queues up now, so the flusher can become the writer.
-		l.owe(record, day)
+		l.owe(record, times)
 		l.mu.Unlock()
 		return *err
 	}
@@ -278,15 +360,14 @@ func (l *Log) add(record []byte, day int64, durable bool) error {
 	case !l.writing:
 		l.writing = true
 		l.mu.Unlock()
-		err = l.write(record, day)
+		err = l.write(record, times)
 		l.mu.Lock()
-		pos, epoch = l.passOn(record, day, err)
+		pos, epoch = l.passOn(record, times, err)
 		l.mu.Unlock()
 
 	case b == nil:
 		b = batches.Get().(*batch)
-		b.records = append(b.records, record...)
-		b.day = day
+		b.join(record, times)
 		b.users.Store(1)
 		b.done.Add(1)
 		l.next = b
@@ -295,16 +376,15 @@ func (l *Log) add(record []byte, day int64, durable bool) error {
 		l.mu.Lock()
 		l.next = nil // from here on nobody joins
 		l.mu.Unlock()
-		b.err = l.write(b.records, b.day)
+		b.err = l.write(b.records, b.times)
 		l.mu.Lock()
-		b.pos, b.epoch = l.passOn(b.records, b.day, b.err)
+		b.pos, b.epoch = l.passOn(b.records, b.times, b.err)
 		l.mu.Unlock()
 		b.done.Done()
 		pos, epoch, err = b.outcome()
 
 	default:
-		b.records = append(b.records, record...)
-		b.day = max(b.day, day)
+		b.join(record, times)
 		b.users.Add(1)
 		l.mu.Unlock()
 		b.done.Wait()
@@ -315,7 +395,7 @@ func (l *Log) add(record []byte, day int64, durable bool) error {
 	}
 	if err := l.settle(pos, epoch); err != nil {
 		l.mu.Lock()
-		l.owe(record, day)
+		l.owe(record, times)
 		l.mu.Unlock()
 		return err
 	}
@@ -324,11 +404,11 @@ func (l *Log) add(record []byte, day int64, durable bool) error {
 
 // passOn ends the turn of the writer, who has tried to write records, and
 // begins the next one's. It returns what settle needs. The caller holds mu.
-func (l *Log) passOn(records []byte, day int64, err error) (pos, epoch uint64) {
+func (l *Log) passOn(records []byte, times span, err error) (pos, epoch uint64) {
 	if err != nil {
-		l.owe(records, day)
+		l.owe(records, times)
 	} else {
-		l.written += uint64(len(records))
+		l.wrote(records, times)
 	}
 	if l.next != nil {
 		l.next.ready <- struct{}{}
@@ -339,20 +419,37 @@ func (l *Log) passOn(records []byte, day int64, err error) (pos, epoch uint64) {
 	return l.written, l.putEpoch
 }
 
+// wrote notes that records were written. The caller is the writer, and holds mu.
+func (l *Log) wrote(records []byte, times span) {
+	l.written += uint64(len(records))
+	l.at.Segment, l.at.Size, l.at.Tag = l.name, l.size, l.chain.tag
+	l.within = l.within.with(times)
+	if l.since.IsZero() && len(records) > 0 {
+		l.since = l.now()
+	}
+}
+
+// old reports whether the segment that is open has become as old as one may.
+func (l *Log) old() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.segmentAge > 0 && !l.since.IsZero() && l.now().Sub(l.since) >= l.segmentAge
+}
+
 // write writes whole records at the end of the newest segment. The caller is
 // the writer.
-func (l *Log) write(records []byte, day int64) error {
+func (l *Log) write(records []byte, times span) error {
 	if err := l.failure.Load(); err != nil {
 		return *err // the flusher tries again
 	}
-	return l.put(records, day)
+	return l.put(records, times.last/secondsPerDay)
 }
 
 // put writes whole records at the end of the newest segment, or of a new one
-// if it is time for that. After an error the segment ends where it did before,
-// or is not used any more. The caller is the writer.
+// if it is time for that, and closes them. After an error the segment ends where
+// it did before, or is not used any more. The caller is the writer.
 func (l *Log) put(records []byte, day int64) error {
-	if l.file == nil || l.replace || day > l.day || l.size > 0 && l.size+int64(len(records)) > l.segmentSize {
+	if l.file == nil || l.replace || l.cut.Load() || day > l.day || l.used && l.size+int64(len(records)) > l.segmentSize {
 		if err := l.rotate(max(day, l.day)); err != nil {
 			return l.fail(fmt.Errorf("beginning a new segment: %w", err))
 		}
@@ -360,10 +457,8 @@ func (l *Log) put(records []byte, day int64) error {
 	l.mu.Lock()
 	l.putEpoch = l.epoch
 	l.mu.Unlock()
-	n, err := l.file.Write(records)
-	if err == nil && n < len(records) {
-		err = io.ErrShortWrite
-	}
+	tag := l.chain.next(records)
+	n, err := writeAll(l.file, appendClosing(records, tag))
 	if err != nil {
 		if cut := l.file.Truncate(l.size); cut != nil {
 			l.replace = true
@@ -372,12 +467,22 @@ func (l *Log) put(records []byte, day int64) error {
 		l.checkSpace()
 		return l.fail(err)
 	}
+	l.chain.tag = tag
 	l.size += int64(n)
+	l.used = l.used || len(records) > 0
 	if l.unchecked += int64(n); l.unchecked > l.reserve/16 {
 		l.unchecked = 0
 		l.checkSpace()
 	}
 	return nil
+}
+
+func writeAll(f file, b []byte) (int, error) {
+	n, err := f.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
 
 // rotate begins a new segment and finishes the one before. The caller is the
@@ -388,34 +493,92 @@ func (l *Log) rotate(day int64) error {
 		sequence = l.sequence + 1
 	}
 	name := segmentName(day, sequence)
-	f, err := l.disk.create(filepath.Join(l.dir, name))
+	path := filepath.Join(l.dir, name)
+	f, err := l.disk.create(path)
 	if err != nil {
 		return err
 	}
+	next, size, err := l.begin(f, name)
+	if err != nil {
+		// If it cannot be removed, the next has another name.
+		l.day, l.sequence = day, sequence
+		return errors.Join(err, f.Close(), l.disk.remove(path))
+	}
+	_ = l.finish(f, Head{Segment: name, Size: size, Tag: next.tag}) // what it fails with is said by Err
+	l.name, l.size, l.day, l.sequence, l.chain, l.replace, l.used = name, size, day, sequence, next, false, false
+	return nil
+}
+
+// begin writes the header of a segment.
+func (l *Log) begin(f file, name string) (*chain, int64, error) {
+	h := header{Journal: journalVersion, Segment: name}
+	if l.name != "" {
+		h.Previous, h.PreviousSize, h.PreviousTag = l.name, l.size, l.chain.tag[:]
+	}
+	var key []byte
+	if box := l.box.Load(); box != nil {
+		key = make([]byte, keySize)
+		defer clear(key)
+		rand.Read(key)
+		var err error
+		switch h.Key, err = (*box).Seal(seal.Journals, keyAAD(name), key); {
+		case errors.Is(err, seal.ErrSealed):
+			key = nil // since a moment ago
+		case err != nil:
+			return nil, 0, fmt.Errorf("sealing a segment's key: %w", err)
+		}
+	}
+	line := appendHeader(nil, &h)
+	c := newChain(key, h.previousTag())
+	tag := c.next(line)
+	n, err := writeAll(f, appendClosing(line, tag))
+	c.tag = tag
+	return c, int64(n), err
+}
+
+// finish puts the segment that is open on the disk and closes it; next, which
+// ends at end so far, is the open one then, or none is. The caller is the writer.
+func (l *Log) finish(next file, end Head) error {
 	l.mu.Lock()
-	old, target := l.file, l.written
+	old, target, at := l.file, l.written, l.at
 	l.mu.Unlock()
+	var err error
 	if old != nil {
 		// From here on settle looks at the new segment only.
 		err = old.Sync()
 	}
 	l.mu.Lock()
 	switch {
-	case l.abandoned:
+	case l.abandoned || old == nil:
 	case err != nil:
 		l.giveUp(err)
 	default:
-		l.synced = max(l.synced, target)
+		l.onDisk(target, at)
 	}
-	l.file, l.abandoned = f, false
+	if old != nil {
+		l.times[l.at.Segment] = l.within
+	}
+	l.file, l.abandoned, l.within, l.since = next, false, span{}, time.Time{}
+	if next != nil {
+		l.at = end
+	}
+	l.cut.Store(false)
+	l.idle.Broadcast()
 	l.mu.Unlock()
-	l.name, l.day, l.sequence, l.size, l.replace = name, day, sequence, 0, false
 	if old != nil {
 		if err := old.Close(); err != nil {
 			l.logger.Warn("closing a segment of the audit log", "error", err)
 		}
 	}
-	return nil
+	return err
+}
+
+// onDisk notes that what was written up to target, where the log ended at, is on
+// the disk. The caller holds mu.
+func (l *Log) onDisk(target uint64, at Head) {
+	if target >= l.synced {
+		l.synced, l.durable = target, at
+	}
 }
 
 // settle returns when what was written up to pos is on the disk. One goroutine
@@ -445,16 +608,19 @@ func (l *Log) settle(pos, epoch uint64) error {
 		// not given away during a short fsync.
 		runtime.Gosched()
 		l.mu.Lock()
-		f, target := l.file, l.written
+		f, target, at := l.file, l.written, l.at
 		l.mu.Unlock()
-		err := f.Sync()
+		var err error
+		if f != nil { // else all is on the disk
+			err = f.Sync()
+		}
 		l.mu.Lock()
 		l.syncing = nil
 		close(running)
 		switch {
 		case l.epoch != epoch:
 		case err == nil:
-			l.synced = max(l.synced, target)
+			l.onDisk(target, at)
 		case l.synced < target: // else a rotation has synced and closed the file meanwhile
 			l.giveUp(err)
 		}
@@ -484,8 +650,8 @@ func (l *Log) fail(err error) error {
 }
 
 // owe keeps records that could not be written for retry. The caller holds mu.
-func (l *Log) owe(records []byte, day int64) {
-	l.owedDay = max(l.owedDay, day)
+func (l *Log) owe(records []byte, times span) {
+	l.owedSpan = l.owedSpan.with(times)
 	for line := range bytes.Lines(records) {
 		if len(l.owed)+len(line) > maxOwed {
 			l.dropped++
@@ -508,23 +674,23 @@ func (l *Log) retry() {
 	}
 	l.writing = true
 	l.replace = l.replace || l.abandoned
-	owed, day, dropped := l.owed, l.owedDay, l.dropped
-	l.owed, l.dropped = nil, 0
+	owed, times, dropped := l.owed, l.owedSpan, l.dropped
+	l.owed, l.owedSpan, l.dropped = nil, span{}, 0
 	l.mu.Unlock()
 
-	err := l.put(owed, day)
+	err := l.put(owed, times.last/secondsPerDay)
 	if err == nil {
 		l.mu.Lock()
-		l.written += uint64(len(owed))
-		target := l.written
+		l.wrote(owed, times)
+		target, at := l.written, l.at
 		l.mu.Unlock()
-		owed = nil
+		owed, times = nil, span{}
 		if err = l.file.Sync(); err != nil {
 			err = l.fail(err)
 			l.replace = true
 		} else {
 			l.mu.Lock()
-			l.synced = max(l.synced, target)
+			l.onDisk(target, at)
 			l.mu.Unlock()
 			l.failure.Store(nil)
 			l.logger.Info("audit log works again")
@@ -535,8 +701,8 @@ func (l *Log) retry() {
 		dropped = 0
 	}
 	l.mu.Lock()
-	l.owed, l.dropped = append(owed, l.owed...), dropped+l.dropped
-	l.passOn(nil, 0, nil)
+	l.owed, l.owedSpan, l.dropped = append(owed, l.owed...), times.with(l.owedSpan), dropped+l.dropped
+	l.passOn(nil, span{}, nil)
 	l.mu.Unlock()
 }
 
@@ -565,6 +731,9 @@ func (l *Log) flush() {
 	l.mu.Unlock()
 	if dirty {
 		_ = l.settle(pos, epoch) // giveUp has logged it and Err says it
+	}
+	if l.old() {
+		_ = l.Cut() // likewise
 	}
 	l.checkSpace()
 }
@@ -618,7 +787,7 @@ func (l *Log) Close() error {
 	l.retry()
 
 	l.mu.Lock()
-	f, target, missing := l.file, l.written, bytes.Count(l.owed, []byte{'\n'})+l.dropped
+	f, target, at, missing := l.file, l.written, l.at, bytes.Count(l.owed, []byte{'\n'})+l.dropped
 	l.mu.Unlock()
 	var err error
 	if failed := l.failure.Load(); failed != nil {
@@ -628,7 +797,7 @@ func (l *Log) Close() error {
 		failed := f.Sync()
 		l.mu.Lock()
 		if failed == nil {
-			l.synced = max(l.synced, target) // for goroutines in settle
+			l.onDisk(target, at) // for goroutines in settle
 		}
 		l.mu.Unlock()
 		err = errors.Join(err, failed, f.Close())

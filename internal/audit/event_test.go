@@ -88,34 +88,59 @@ func TestEventIsDurable(t *testing.T) {
 	}
 }
 
-// FuzzSegment has a log opened over a segment with anything in it: what is
-// complete in it is read and kept, the torn rest is removed, and what is
-// appended then stands at its end.
+// FuzzSegment has a log opened over a segment with anything in it after its
+// header: what is complete in it is read and kept, the torn rest is removed, and
+// what is appended then stands after it. Without a header it is left as it is.
 func FuzzSegment(f *testing.F) {
-	f.Add([]byte(`{"a":1}` + "\n" + `{"b":2}` + "\n" + `{"c`))
-	f.Add([]byte("\n\n{}\nx\n[]\n"))
-	f.Add([]byte{})
-	f.Add(append(bytes.Repeat([]byte("x"), 70<<10), '\n', '{', '}', '\n', 0xff))
-	f.Add([]byte(`{"s":"` + strings.Repeat("y", 130<<10) + `"}` + "\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	end := audit.Closing()
+	f.Add(true, []byte(`{"a":1}`+"\n"+`{"b":2}`+"\n"+end+`{"c":3}`+"\n"+`{"d`))
+	f.Add(true, []byte("\n\n{}\nx\n[]\n"+end+end[:20]))
+	f.Add(true, []byte{})
+	f.Add(true, append(bytes.Repeat([]byte("x"), 70<<10), "\n{}\n"+end+"\xff"...))
+	f.Add(true, []byte(`{"s":"`+strings.Repeat("y", 130<<10)+`"}`+"\n"+end+strings.Repeat("z", 65536-30)))
+	f.Add(true, []byte(strings.Repeat("w", 300<<10)+"\n"+end))
+	f.Add(false, []byte(`{"a":1}`+"\n"+end))
+	f.Add(false, []byte(`{"journal":1,"segment`))
+	f.Add(false, []byte{})
+	f.Fuzz(func(t *testing.T, headed bool, text []byte) {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "2026-11-21-000001.jsonl"), text, 0o600); err != nil {
+		const name = "2026-11-21-000001.jsonl"
+		path := filepath.Join(dir, name)
+		found := text
+		if headed {
+			found = append(audit.Header(name), text...)
+		}
+		if err := os.WriteFile(path, found, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		l, err := audit.Open(dir, audit.Options{FlushEvery: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, _ := os.ReadFile(path); !bytes.HasPrefix(found, kept) {
+			t.Fatalf("%q became %q", found, kept)
+		}
 		var want []string // "" is a line that is no record
-		whole := text[:bytes.LastIndexByte(text, '\n')+1]
-		for line := range bytes.Lines(whole) {
-			line = line[:len(line)-1]
-			if len(line) == 0 || line[0] != '{' || !json.Valid(line) {
-				line = nil
+		if headed {
+			var write []string
+			for line := range bytes.Lines(text) {
+				switch {
+				case audit.IsClosing(line):
+					want, write = append(want, write...), nil
+				case len(line) > 257<<10 || line[0] != '{' || !json.Valid(line):
+					write = append(write, "")
+				default:
+					write = append(write, string(line[:len(line)-1]))
+				}
 			}
-			want = append(want, string(line))
 		}
 		check := func(when string) {
 			t.Helper()
 			i := 0
 			for line, err := range audit.Read(dir) {
 				switch {
+				case !headed && err != nil:
+					continue
 				case i >= len(want):
 					t.Fatalf("%s, there is one more: %q, %v", when, line, err)
 				case (err != nil) != (want[i] == "") || err == nil && string(line) != want[i]:
@@ -123,16 +148,13 @@ func FuzzSegment(f *testing.F) {
 				}
 				i++
 			}
-			if i != len(want) {
+			if i != len(want) && headed {
 				t.Fatalf("%s, there are %d lines, want %d", when, i, len(want))
 			}
 		}
-		check("before")
-		l, err := audit.Open(dir, audit.Options{FlushEvery: time.Hour})
-		if err != nil {
-			t.Fatal(err)
+		if headed {
+			check("opened")
 		}
-		check("opened")
 		if err := l.AppendEvent(&audit.Event{Time: noon, Source: audit.Internal, Name: "SealNode"}); err != nil {
 			t.Fatal(err)
 		}
@@ -140,11 +162,17 @@ func FuzzSegment(f *testing.F) {
 		for line := range l.Records() {
 			last = string(line)
 		}
-		want = append(want, last)
-		if !strings.Contains(last, "SealNode") {
+		if want = append(want, last); !strings.Contains(last, "SealNode") {
 			t.Errorf("the last record is %q", last)
 		}
-		check("appended to")
+		if headed {
+			check("appended to")
+		}
+		for _, err := range audit.Verify(dir, nil) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}

@@ -50,14 +50,6 @@ func (f faultyDisk) create(path string) (file, error) {
 	return faultyFile{real, f.d}, nil
 }
 
-func (f faultyDisk) reopen(path string) (file, int64, int64, error) {
-	real, size, cut, err := f.osDisk.reopen(path)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	return faultyFile{real, f.d}, size, cut, nil
-}
-
 func (f faultyDisk) free(dir string) (int64, bool) {
 	if free := get(f.d, &f.d.Free); free != nil {
 		return free(), true
@@ -101,3 +93,18 @@ func (f faultyFile) Sync() error {
 
 // AppendUnfinished is appendUnfinished.
 var AppendUnfinished = appendUnfinished
+
+// Header is the header of the first segment of a log, closed.
+func Header(segment string) []byte {
+	b := appendHeader(nil, &header{Journal: journalVersion, Segment: segment})
+	return appendClosing(b, newChain(nil, Tag{}).next(b))
+}
+
+// Closing is a line that closes a write, with a tag that is not right.
+func Closing() string { return string(appendClosing(nil, Tag{1})) }
+
+// IsClosing is parseClosing.
+func IsClosing(line []byte) bool {
+	_, ok := parseClosing(line)
+	return ok
+}

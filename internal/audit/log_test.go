@@ -210,9 +210,9 @@ func TestRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, fmt.Sprintf("%s: %d", name, strings.Count(string(text), "\n")))
+		got = append(got, fmt.Sprintf("%s: %d", name, strings.Count(string(text), "requestID")))
 	}
-	want := []string{"2026-11-21-000001.jsonl: 2", "2026-11-21-000002.jsonl: 1", "2026-11-22-000001.jsonl: 2", "2026-11-22-000002.jsonl: 2"}
+	want := []string{"2026-11-21-000001.jsonl: 2", "2026-11-21-000002.jsonl: 1", "2026-11-22-000001.jsonl: 2", "2026-11-22-000002.jsonl: 1", "2026-11-22-000003.jsonl: 1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("segments %q, want %q", got, want)
 	}
@@ -222,7 +222,8 @@ func TestRotation(t *testing.T) {
 func TestSegmentOrder(t *testing.T) {
 	dir := t.TempDir()
 	for i, name := range []string{"2026-11-21-999999", "2026-11-21-1000000", "2026-11-22-000001"} {
-		if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), fmt.Appendf(nil, `{"requestID":"%d"}`+"\n", i), 0o600); err != nil {
+		text := fmt.Appendf(audit.Header(name+".jsonl"), `{"requestID":"%d"}`+"\n%s", i, audit.Closing())
+		if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,25 +236,35 @@ func TestSegmentOrder(t *testing.T) {
 }
 
 func TestRecovery(t *testing.T) {
-	whole := `{"requestID":"a"}` + "\n"
+	const name = "2026-11-21-000007.jsonl"
+	whole := `{"requestID":"a"}` + "\n" + audit.Closing()
+	header := string(audit.Header(name))
+	foreign := `{"requestID":"b"}` + "\n" + `{"requestID":"c`
 	tests := []struct{ name, found, want string }{
 		{"empty", "", ""},
-		{"whole", whole + whole, whole + whole},
-		{"torn", whole + `{"requestID":"b`, whole},
-		{"only torn", `{"eventVersion"`, ""},
-		{"zeros after a power failure", whole + strings.Repeat("\x00", 100_000), whole},
-		{"longer than a block", whole + `{"` + strings.Repeat("x", 200_000), whole},
+		{"half a header", header[:50], ""},
+		{"a header that was not closed", header[:strings.IndexByte(header, '\n')+1], ""},
+		{"nothing but the header", header, header},
+		{"whole", header + whole + whole, header + whole + whole},
+		{"torn", header + whole + `{"requestID":"b`, header + whole},
+		{"not closed", header + whole + `{"requestID":"b"}` + "\n", header + whole},
+		{"torn in the closing line", header + whole + whole[:len(whole)-1], header + whole},
+		{"zeros after a power failure", header + whole + strings.Repeat("\x00", 100_000), header + whole},
+		{"zeros alone", strings.Repeat("\x00", 4096), ""},
+		{"longer than a block", header + whole + `{"` + strings.Repeat("x", 200_000), header + whole},
+		{"not ours", foreign, foreign},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			path := filepath.Join(dir, "2026-11-21-000007.jsonl")
+			path := filepath.Join(dir, name)
 			if err := os.WriteFile(path, []byte(tt.found), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			l := openLog(t, dir, audit.Options{}, nil)
-			if got, _ := os.ReadFile(path); string(got) != tt.want {
-				t.Errorf("after Open: %.100q, want %.100q", got, tt.want)
+			got, err := os.ReadFile(path)
+			if string(got) != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("after Open: %.100q, %v, want %.100q", got, err, tt.want)
 			}
 			if err := l.Append(numbered(1, createKey)); err != nil {
 				t.Fatal(err)
@@ -261,15 +272,22 @@ func TestRecovery(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			wantIDs(t, dir, append(slices.Repeat([]string{"a"}, strings.Count(tt.want, "\n")), "1")...)
+			if again, _ := os.ReadFile(path); string(again) != string(got) {
+				t.Errorf("a segment of another process was written to: %q", again)
+			}
+			if tt.want != foreign {
+				wantIDs(t, dir, append(slices.Repeat([]string{"a"}, strings.Count(tt.want, "requestID")), "1")...)
+			}
 		})
 	}
 }
 
 func TestReadReportsWhatIsNoRecord(t *testing.T) {
 	dir := t.TempDir()
-	text := "{\"requestID\":\"1\"}\nnonsense\n[]\n\n{\"requestID\":\"2\"}\n" + `{"requestID":"` + strings.Repeat("3", 200_000) + "\"}\n{\"torn"
-	if err := os.WriteFile(filepath.Join(dir, "2026-11-21-000001.jsonl"), []byte(text), 0o600); err != nil {
+	const name = "2026-11-21-000001.jsonl"
+	text := string(audit.Header(name)) + "{\"requestID\":\"1\"}\nnonsense\n[]\n\n{\"requestID\":\"2\"}\n" + `{"requestID":"` + strings.Repeat("3", 200_000) + "\"}\n" +
+		strings.Repeat("4", 300_000) + "\n" + audit.Closing() + "{\"torn"
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var good, bad int
@@ -280,8 +298,8 @@ func TestReadReportsWhatIsNoRecord(t *testing.T) {
 			t.Errorf("%.100q", line)
 		}
 	}
-	if good != 3 || bad != 3 {
-		t.Errorf("%d records and %d errors, want 3 and 3", good, bad)
+	if good != 3 || bad != 4 {
+		t.Errorf("%d records and %d errors, want 3 and 4", good, bad)
 	}
 	for range audit.Read(dir) {
 		break // must not panic
@@ -339,7 +357,7 @@ func TestFullDisk(t *testing.T) {
 					t.Errorf("Err on a full disk: %v", err)
 				}
 				text, _ := os.ReadFile(filepath.Join(dir, "2026-11-21-000001.jsonl"))
-				if strings.Count(string(text), "\n") != 1 || !strings.HasSuffix(string(text), "\n") {
+				if strings.Count(string(text), "requestID") != 1 || !strings.HasSuffix(string(text), "\n") {
 					t.Errorf("torn record: %q", text)
 				}
 				l.Flush() // still full

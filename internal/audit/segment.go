@@ -1,14 +1,10 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,9 +21,12 @@ type disk interface {
 	makeDir(dir string) error
 	// create creates a file for appending, durably.
 	create(path string) (file, error)
-	// reopen opens a file for appending, after removing what follows its last
-	// newline: cut bytes.
-	reopen(path string) (f file, size, cut int64, err error)
+	// recover removes what follows the last complete write of a file, and makes
+	// sure that the rest is on the disk. Of a segment that no write was completed
+	// in, it removes the file. What is no segment is left as it is.
+	recover(path string) (recovered, error)
+	// remove removes a file, durably.
+	remove(path string) error
 	// free returns how many bytes can still be written; false if unknown.
 	free(dir string) (int64, bool)
 }
@@ -64,49 +63,122 @@ func (osDisk) create(path string) (file, error) {
 	return f, nil
 }
 
-func (osDisk) reopen(path string) (_ file, size, cut int64, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+// recovered is what [disk.recover] has found.
+type recovered struct {
+	size    int64 // 0 if there was nothing to be kept
+	cut     int64 // bytes that were removed
+	tag     Tag   // of the last write
+	foreign bool  // it is no segment of a journal
+}
+
+func (d osDisk) recover(path string) (_ recovered, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, 0, 0, err
+		return recovered{}, err
 	}
 	defer func() {
-		if err != nil {
+		if f != nil {
 			err = errors.Join(err, f.Close())
 		}
 	}()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, 0, err
+		return recovered{}, err
 	}
-	if size, err = lastLine(f, info.Size()); err != nil {
-		return nil, 0, 0, err
+	r := recovered{size: info.Size()}
+	end, tag, err := covered(f, r.size)
+	if err != nil {
+		return recovered{}, err
 	}
-	if cut = info.Size() - size; cut > 0 {
-		if err := f.Truncate(size); err != nil {
-			return nil, 0, 0, fmt.Errorf("removing a torn record: %w", err)
+	if end == 0 {
+		first, err := firstLine(f)
+		if err != nil {
+			return recovered{}, err
+		}
+		if len(first) > 0 {
+			if _, err := parseHeader(first); err != nil {
+				r.foreign = true
+				return r, nil
+			}
+		}
+		// The process, or the machine, ended while the segment was begun.
+		err, f = f.Close(), nil
+		return recovered{cut: r.size}, errors.Join(err, d.remove(path))
+	}
+	r.cut, r.size, r.tag = r.size-end, end, tag
+	if r.cut > 0 {
+		if err := f.Truncate(r.size); err != nil {
+			return recovered{}, fmt.Errorf("removing a torn write: %w", err)
 		}
 	}
 	// What a process that was killed has acknowledged may not be on the disk.
-	if err := f.Sync(); err != nil {
-		return nil, 0, 0, err
-	}
-	return f, size, cut, nil
+	return r, f.Sync()
 }
 
-// lastLine returns where the last complete line of the first size bytes ends.
-func lastLine(r io.ReaderAt, size int64) (int64, error) {
-	buf := make([]byte, 64<<10)
-	for size > 0 {
-		chunk := buf[:min(size, int64(len(buf)))]
-		if _, err := r.ReadAt(chunk, size-int64(len(chunk))); err != nil {
-			return 0, err
-		}
-		if i := bytes.LastIndexByte(chunk, '\n'); i >= 0 {
-			return size - int64(len(chunk)) + int64(i) + 1, nil
-		}
-		size -= int64(len(chunk))
+func (osDisk) remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
 	}
-	return 0, nil
+	return durable.SyncDir(filepath.Dir(path))
+}
+
+// firstLine returns the first line of a segment with its newline; nothing if it
+// has none, or one that is too long for a header and begins as none.
+func firstLine(r io.ReaderAt) ([]byte, error) {
+	buf := make([]byte, maxHeader)
+	n, err := r.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
+		return buf[:i+1], nil
+	}
+	if n == len(buf) && bytes.HasPrefix(buf, []byte("{")) {
+		return buf, nil
+	}
+	return nil, nil
+}
+
+// covered returns where the last closing line of the first size bytes ends, and
+// its tag; 0 if there is none. Only writes that were cut off come after it.
+func covered(r io.ReaderAt, size int64) (int64, Tag, error) {
+	const chunk = 64 << 10
+	buf := make([]byte, chunk+closingSize)
+	for end := size; end > 0; end -= min(end, chunk) {
+		// A line that begins in the chunk may end after it.
+		start := max(0, end-chunk)
+		part := buf[:min(size, end+int64(closingSize))-start]
+		if _, err := r.ReadAt(part, start); err != nil {
+			return 0, Tag{}, err
+		}
+		for search := part; ; {
+			i := bytes.LastIndex(search, []byte("\n"+closingSet))
+			if i < 0 {
+				break
+			}
+			if line := part[i+1:]; len(line) >= closingSize {
+				if tag, ok := parseClosing(line[:closingSize]); ok {
+					return start + int64(i+1+closingSize), tag, nil
+				}
+			}
+			search = part[:i]
+		}
+	}
+	return 0, Tag{}, nil
+}
+
+// tagAt returns the tag of the write that ends at offset; false if none does.
+func tagAt(path string, offset int64) (Tag, bool) {
+	f, err := os.Open(path)
+	if err != nil || offset < int64(closingSize) {
+		return Tag{}, false
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	line := make([]byte, closingSize)
+	if _, err := f.ReadAt(line, offset-int64(closingSize)); err != nil {
+		return Tag{}, false
+	}
+	return parseClosing(line)
 }
 
 // segmentName returns a name such as 2026-11-21-000001.jsonl, so that segments
@@ -133,6 +205,15 @@ func parseSegment(name string) (day int64, sequence int, ok bool) {
 	return day, int(n), true
 }
 
+// compareSegments orders the names of segments by day and sequence.
+func compareSegments(a, b string) int {
+	// A sequence of more than six digits is longer, and later.
+	if len(a) > len(time.DateOnly) && len(b) > len(time.DateOnly) && a[:len(time.DateOnly)] == b[:len(time.DateOnly)] && len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return strings.Compare(a, b)
+}
+
 // segments returns the names of the segments in dir, oldest first.
 func segments(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -145,74 +226,8 @@ func segments(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		// A sequence of more than six digits is longer, and later.
-		if a[:len(time.DateOnly)] == b[:len(time.DateOnly)] && len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(names, compareSegments)
 	return names, nil
-}
-
-// Read iterates over the records in directory dir in the order in which they
-// were appended, as JSON without the newline. What is yielded is valid until
-// the next one. A line that is not JSON is yielded as an error, and the
-// iteration goes on; the torn rest of a failed write is skipped. It may be used
-// while a [Log] appends.
-func Read(dir string) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		names, err := segments(dir)
-		if err != nil {
-			yield(nil, fmt.Errorf("reading audit log: %w", err))
-			return
-		}
-		for _, name := range names {
-			if !readSegment(filepath.Join(dir, name), yield) {
-				return
-			}
-		}
-	}
-}
-
-func readSegment(path string, yield func([]byte, error) bool) (more bool) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true // removed since it was listed
-	}
-	if err != nil {
-		return yield(nil, fmt.Errorf("reading audit log: %w", err))
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	r := bufio.NewReaderSize(f, 64<<10)
-	var long []byte // a line that the reader's buffer does not hold
-	for number := 1; ; {
-		part, err := r.ReadSlice('\n')
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			long = append(long, part...)
-			continue
-		case errors.Is(err, io.EOF):
-			return true
-		case err != nil:
-			return yield(nil, fmt.Errorf("reading audit log: %w", err))
-		}
-		line := part
-		if len(long) > 0 {
-			line = append(long, part...)
-			long = long[:0]
-		}
-		line = line[:len(line)-1]
-		if len(line) > 0 && line[0] == '{' && json.Valid(line) {
-			more = yield(line, nil)
-		} else {
-			more = yield(nil, fmt.Errorf("audit log: %s:%d is not a record", path, number))
-		}
-		if !more {
-			return false
-		}
-		number++
-	}
 }
 
 // unlock gives up a lock.

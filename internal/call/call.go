@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/store"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -86,6 +87,10 @@ type Call struct {
 	// audit makes when it first needs it.
 	EventID [16]byte
 
+	// Intent is what audit has to say of a change before its outcome is known;
+	// nil for a call that changes nothing. It is for audit, which made it.
+	Intent Intent
+
 	Endpoint   *Endpoint   // nil if the call did not come through one
 	Delegation *Delegation // nil if no service makes the call
 }
@@ -94,6 +99,15 @@ type Call struct {
 // is run anew, since something changed under it.
 func (c *Call) Restart() {
 	c.Resources, c.Additional, c.Elements, c.DecisionText, c.Denial = nil, nil, nil, "", nil
+}
+
+// An Intent is what is to be known of a change even if nothing comes after it.
+// Package record stores it together with the change.
+type Intent interface {
+	// Note returns what is to be stored, and in which slot.
+	Note() (slot string, note []byte)
+	// Stood is told when that, and the change, is stored.
+	Stood(rev store.Rev)
 }
 
 // TLS describes the connection; the zero value is a plain one. The numbers are

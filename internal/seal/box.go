@@ -31,10 +31,11 @@ const (
 	Materials                    // key material, inside records
 	Marks                        // files beside the data directory
 	Tokens                       // what clients are handed and bring back
+	Journals                     // keys of the audit journal's segments, in those
 	purposes
 )
 
-var purposeNames = [purposes]string{Records: "records", Materials: "materials", Marks: "marks", Tokens: "tokens"}
+var purposeNames = [purposes]string{Records: "records", Materials: "materials", Marks: "marks", Tokens: "tokens", Journals: "journals"}
 
 func (p Purpose) String() string {
 	if p == 0 || p >= purposes {

@@ -1,0 +1,355 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/seal"
+)
+
+// A Head is how far a log has come.
+type Head struct {
+	Segment string // the newest that has a write
+	Size    int64  // of the segment's writes
+	Tag     Tag    // of the newest write
+	Removed string // the newest segment that was removed; empty if none was
+}
+
+// A Note is what a [Vault] has of an intent.
+type Note struct {
+	Slot string
+	Text []byte // lines as the log has them, one record each
+	Err  error  // why it could not be read; it has no text then
+}
+
+// A Vault is where a log keeps what must not be lost together with it, nor be
+// changed by whoever can change it: sealed, in the store that also has what the
+// records tell of.
+type Vault interface {
+	// Head returns what was kept last; false if nothing was.
+	Head(ctx context.Context) (Head, bool, error)
+	// KeepHead keeps h instead.
+	KeepHead(ctx context.Context, h Head) error
+	// Notes returns the notes of all intents.
+	Notes(ctx context.Context) ([]Note, error)
+	// Empty removes the notes of these slots. Nobody uses them meanwhile.
+	Empty(ctx context.Context, slots []string) error
+}
+
+// A Problem is something that is wrong with a log.
+type Problem struct {
+	Segment string // where; empty if it is in none
+	Offset  int64  // in the segment
+	Text    string
+}
+
+func (p Problem) String() string {
+	if p.Segment == "" {
+		return p.Text
+	}
+	return fmt.Sprintf("%s at %d: %s", p.Segment, p.Offset, p.Text)
+}
+
+// maxProblems bounds what a log remembers of what is wrong with it.
+const maxProblems = 100
+
+// Damage returns what was found to be wrong with the log, at most a hundred of
+// it, oldest first.
+func (l *Log) Damage() []Problem {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.problems)
+}
+
+// damaged remembers and logs a problem; false if it was known.
+func (l *Log) damaged(p Problem) bool {
+	l.mu.Lock()
+	known := slices.Contains(l.problems, p) || len(l.problems) >= maxProblems
+	if !known {
+		l.problems = append(l.problems, p)
+	}
+	l.mu.Unlock()
+	if !known {
+		l.logger.Error("the audit journal is damaged", "segment", p.Segment, "offset", p.Offset, "problem", p.Text)
+	}
+	return !known
+}
+
+// Protect gives the log what seals the keys of its segments. The next record
+// begins a segment with a key.
+func (l *Log) Protect(box Box) error {
+	l.box.Store(&box)
+	return l.Cut()
+}
+
+// Attach gives the log its vault, and finds out what happened since it was last
+// attached: whether the vault's head is still in the log, and whether there are
+// changes whose records are not, which it then appends. From there on
+// [Log.Intend] makes intents. First says that there has never been a vault.
+//
+// It returns what is wrong, which is no error: the log goes on. After an error
+// it is not attached.
+func (l *Log) Attach(ctx context.Context, v Vault, first bool) ([]Problem, error) {
+	if l.memory != nil {
+		return nil, nil
+	}
+	l.keeping.Lock()
+	defer l.keeping.Unlock()
+	head, known, err := v.Head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading the log's head: %w", err)
+	}
+	found, err := l.compare(head, known, first)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	notes, err := v.Notes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("audit: reading the notes of changes: %w", err)
+	}
+	lost, err := l.settleNotes(ctx, v, notes)
+	if err != nil {
+		return nil, err
+	}
+	l.removed, l.vault = head.Removed, v
+	l.slots.open()
+	var fresh []Problem
+	for _, p := range append(found, lost...) {
+		if l.damaged(p) {
+			fresh = append(fresh, p)
+		}
+	}
+	return fresh, nil
+}
+
+// compare returns how the log differs from what the vault says of it.
+func (l *Log) compare(head Head, known, first bool) (found []Problem, err error) {
+	names, err := segments(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	wrong := func(segment string, at int64, text string) {
+		found = append(found, Problem{Segment: segment, Offset: at, Text: text})
+	}
+	switch {
+	case !known && first:
+	case !known:
+		wrong("", 0, "the store does not know how far the journal had come")
+	case head.Segment == "" || compareSegments(head.Segment, head.Removed) <= 0:
+	case !slices.Contains(names, head.Segment):
+		wrong(head.Segment, 0, "the segment is missing")
+	default:
+		if tag, ok := tagAt(l.path(head.Segment), head.Size); !ok || tag != head.Tag {
+			wrong(head.Segment, head.Size, "the journal does not have the records that it had")
+		}
+	}
+	return append(found, l.links(names, head.Removed)...), nil
+}
+
+// links returns where the headers of segments do not follow each other. Those up
+// to removed may be there or not.
+func (l *Log) links(names []string, removed string) (found []Problem) {
+	previous := ""
+	for i, name := range names {
+		h, err := readHeader(l.path(name))
+		if errors.Is(err, errEmpty) {
+			continue // its first write failed, and what was left could not be removed
+		}
+		switch {
+		case err != nil:
+			found = append(found, Problem{Segment: name, Text: err.Error()})
+		case h.Segment != name:
+			found = append(found, Problem{Segment: name, Text: "it is the segment " + h.Segment})
+		case previous == "" && (h.Previous == removed || h.Previous == "" && removed == "" || compareSegments(name, removed) <= 0):
+		case i == 0 || previous == "":
+			found = append(found, Problem{Segment: name, Text: "the segment before it is missing: " + h.Previous})
+		case h.Previous != previous:
+			found = append(found, Problem{Segment: name, Text: "it goes on from " + h.Previous + ", not from " + previous})
+		default:
+			if tag, ok := tagAt(l.path(previous), h.PreviousSize); h.PreviousTag != nil && (!ok || tag != h.previousTag()) {
+				found = append(found, Problem{Segment: previous, Offset: h.PreviousSize, Text: "the segment after it goes on from a write that is not here"})
+			}
+		}
+		previous = name
+	}
+	return found
+}
+
+// settleNotes appends the records of notes that the log does not have, waits for
+// the disk, and empties the slots of the notes. It returns what was wrong with notes.
+func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) (found []Problem, err error) {
+	if len(notes) == 0 {
+		return nil, nil
+	}
+	want := map[string][]byte{}
+	emptied := make([]string, 0, len(notes))
+	for _, n := range notes {
+		emptied = append(emptied, n.Slot)
+		if n.Err != nil {
+			found = append(found, Problem{Text: fmt.Sprintf("the note of a change cannot be read, so its record may be missing: %v", n.Err)})
+			continue
+		}
+		before := len(want)
+		maps.Insert(want, recordsOf(n.Text))
+		if len(want) == before {
+			found = append(found, Problem{Text: "the note of a change has no record in it, so that may be missing"})
+		}
+	}
+	if err := l.missing(want); err != nil {
+		return nil, fmt.Errorf("audit: looking for the records of changes: %w", err)
+	}
+	// In the order of the notes, and not of the map.
+	for _, n := range notes {
+		for id, record := range recordsOf(n.Text) {
+			if _, ok := want[id]; !ok {
+				continue
+			}
+			at, ok := eventTime(record)
+			if !ok {
+				at = l.now()
+			}
+			if err := l.add(slices.Grow(slices.Clone(record), closingSize), spanOf(at), true); err != nil {
+				return nil, fmt.Errorf("audit: recording a change that stands: %w", err)
+			}
+			delete(want, id)
+			l.logger.Warn("a change was made whose record was missing; it is on record now", "event_id", id)
+		}
+	}
+	if err := l.sync(); err != nil {
+		return nil, err
+	}
+	for part := range slices.Chunk(emptied, maxEmpty) {
+		if err := v.Empty(ctx, part); err != nil {
+			return nil, fmt.Errorf("audit: removing the notes of changes: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// maxEmpty is how many notes are removed at once.
+const maxEmpty = 100
+
+// recordsOf iterates over the lines of a note, with their newlines, by event id.
+func recordsOf(text []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for line := range bytes.Lines(text) {
+			if id := eventID(line); id != "" && !yield(id, line) {
+				return
+			}
+		}
+	}
+}
+
+// sync waits until all that is written is on the disk.
+func (l *Log) sync() error {
+	l.mu.Lock()
+	pos, epoch := l.written, l.epoch
+	l.mu.Unlock()
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return l.settle(pos, epoch)
+}
+
+// keepRemoved keeps in the vault that a segment was removed. The caller holds
+// keeping.
+func (l *Log) keepRemoved(name string) error {
+	if l.vault == nil {
+		return nil
+	}
+	if err := l.sync(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
+	defer cancel()
+	if err := l.vault.KeepHead(ctx, l.headWith(name)); err != nil {
+		return err
+	}
+	l.removed = name
+	return nil
+}
+
+// headWith returns how far the log has come on the disk.
+func (l *Log) headWith(removed string) Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.durable
+	h.Removed = removed
+	return h
+}
+
+const (
+	vaultTimeout = 10 * time.Second
+	// keepEvery is how often the vault is told how far the log has come: what is
+	// cut off from the end of the log after that is not missed.
+	keepEvery = 2 * time.Second
+	// sweepEvery is how often notes are removed that have their records.
+	sweepEvery = 30 * time.Second
+)
+
+// Keep tells the vault how far the log has come, and removes notes that have
+// their records, until ctx ends; then once more, and the log has no vault and no
+// keys any more.
+func (l *Log) Keep(ctx context.Context) {
+	if l.memory != nil {
+		return
+	}
+	head, notes := time.NewTicker(keepEvery), time.NewTicker(sweepEvery)
+	defer head.Stop()
+	defer notes.Stop()
+	var kept Head
+	failed := false
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			l.detach()
+			return
+		case <-head.C:
+			err = l.keepHead(ctx, &kept)
+		case <-notes.C:
+			err = l.Sweep(ctx)
+		}
+		if err != nil && !failed && ctx.Err() == nil {
+			l.logger.Error("the store does not know how far the audit journal has come; what is missing from its end would not be noticed", "error", err)
+		}
+		failed = err != nil
+	}
+}
+
+// keepHead is a turn of Keep.
+func (l *Log) keepHead(ctx context.Context, kept *Head) error {
+	l.keeping.Lock()
+	defer l.keeping.Unlock()
+	h := l.headWith(l.removed)
+	if l.vault == nil || h == *kept {
+		return nil
+	}
+	if err := l.vault.KeepHead(ctx, h); err != nil {
+		return err
+	}
+	*kept = h
+	return nil
+}
+
+// detach ends what Attach and Protect have begun.
+func (l *Log) detach() {
+	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
+	defer cancel()
+	err := errors.Join(l.sync(), l.Sweep(ctx), l.keepHead(ctx, new(Head)))
+	l.keeping.Lock()
+	l.vault = nil
+	l.keeping.Unlock()
+	l.slots.close()
+	l.box.Store(nil)
+	err = errors.Join(err, l.Cut())
+	if err != nil && !errors.Is(err, seal.ErrSealed) {
+		l.logger.Warn("the audit journal could not be left in order; it is looked through at the next start", "error", err)
+	}
+}
