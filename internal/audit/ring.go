@@ -42,20 +42,44 @@ func (r *ring) close() error {
 	return nil
 }
 
-// records iterates over a copy, so that the one who iterates may append.
-func (r *ring) records() iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+// entries iterates over a copy, so that the one who iterates may append.
+func (r *ring) entries(from int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
 		r.mu.Lock()
 		have := min(r.added, len(r.slots))
-		lines := make([][]byte, 0, have)
-		for i := r.added - have; i < r.added; i++ {
-			lines = append(lines, slices.Clone(r.slots[i%len(r.slots)]))
+		first := max(from, int64(r.added-have))
+		var lines [][]byte
+		for i := first; i < int64(r.added); i++ {
+			lines = append(lines, slices.Clone(r.slots[i%int64(len(r.slots))]))
 		}
 		r.mu.Unlock()
-		for _, line := range lines {
-			if !yield(line, nil) {
+		for i, line := range lines {
+			at := first + int64(i)
+			if !yield(Entry{Record: line, Offset: at, Next: at + 1}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// records iterates over a copy, too.
+func (r *ring) records() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for e := range r.entries(0) {
+			if !yield(e.Record, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Recent iterates over the records of a log in memory, oldest first, from the
+// one with a number on: what stands in an [Entry] as its Offset counts all
+// records that were ever appended. Those that the log has forgotten are left
+// out. A log in a directory has none.
+func (l *Log) Recent(from int64) iter.Seq2[Entry, error] {
+	if l.memory == nil {
+		return func(func(Entry, error) bool) {}
+	}
+	return l.memory.entries(from)
 }
