@@ -23,6 +23,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -104,7 +105,11 @@ func (s *Service) Principal(ctx context.Context, c *call.Call, x *sigv4.X509, bo
 		return nil, sigv4.ErrUntrusted
 	}
 	if err := s.trust.authority(a).verify(x.Certificate, x.Chain, c.Time); err != nil {
-		s.trust.log.Debug("a certificate is not trusted", "request_id", c.ID, "trust_anchor", a.config.ARN,
+		level := slog.LevelDebug
+		if errors.Is(err, errList) {
+			level = slog.LevelError // the operator's to mend
+		}
+		s.trust.log.Log(ctx, level, "a certificate is not trusted", "request_id", c.ID, "trust_anchor", a.config.ARN,
 			"serial_number", serialNumber(x.Certificate), "error", err)
 		return nil, sigv4.ErrUntrusted
 	}

@@ -15,6 +15,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -60,6 +61,25 @@ type world struct {
 	mu    sync.Mutex
 	now   time.Time
 	calls []*call.Call
+	log   logged
+}
+
+// logged is the log of a node, as text.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (w *world) clock() time.Time {
@@ -150,7 +170,7 @@ func newWorld(t *testing.T) *world {
 	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
-	trust := must(rolesanywhere.Open(&c.Certificates, rolesanywhere.Options{Now: w.clock}))
+	trust := must(rolesanywhere.Open(&c.Certificates, rolesanywhere.Options{Now: w.clock, Log: slog.New(slog.NewTextHandler(&w.log, nil))}))
 	service := rolesanywhere.New(trust, w.dir, authz.New(w.dir))
 	s := must(server.New(server.Config{Regions: []string{"eu-central-1", "us-east-1"}, Now: w.clock}))
 	if err := s.Unseal(server.Backend{
@@ -524,6 +544,13 @@ func TestListOfAnotherIssuer(t *testing.T) {
 	w := newWorld(t)
 	middle := issue(w.root, newP256(), authority("Middle", w.now))
 	impostor := issue(nil, newP256(), authority("Middle", w.now))
+	// The same name and key, in a certificate that may not sign lists; and a list
+	// that has lost its signature.
+	template := authority("Middle", w.now)
+	template.KeyUsage = x509.KeyUsageCertSign
+	unfit := issue(w.root, middle.key, template)
+	broken, _ := pem.Decode(crl(middle, w.now, w.now.Add(time.Hour)))
+	broken.Bytes[len(broken.Bytes)-1] ^= 1
 	q := w.request()
 	q.who, q.chain = issue(middle, newP256(), workload(7, w.now)), []*holder{middle}
 	for i, test := range []struct {
@@ -535,6 +562,8 @@ func TestListOfAnotherIssuer(t *testing.T) {
 		{[][]byte{crl(w.root, w.now, w.now.Add(time.Hour)), crl(middle, w.now, w.now.Add(time.Hour), 7)}, 403},
 		{[][]byte{crl(middle, w.now.Add(-2*time.Hour), w.now.Add(-time.Hour)), crl(middle, w.now, w.now.Add(time.Hour))}, 201},
 		{[][]byte{crl(middle, w.now.Add(-2*time.Hour), w.now.Add(-time.Hour))}, 403},
+		{[][]byte{crl(w.root, w.now, w.now.Add(time.Hour)), pem.EncodeToMemory(broken)}, 403},
+		{[][]byte{crl(middle, w.now, w.now.Add(time.Hour), 8)}, 201},
 	} {
 		replace(t, w.crl, bytes.Join(test.lists, nil))
 		w.advance(2 * time.Second)
@@ -542,6 +571,20 @@ func TestListOfAnotherIssuer(t *testing.T) {
 		if a := q.send(w.url); a.Status != test.want {
 			t.Errorf("%d: %d %s, want %d", i, a.Status, a.Message, test.want)
 		}
+	}
+	if log := w.log.String(); !strings.Contains(log, "the list of CN=Middle is not signed by it") || strings.Contains(log, "CRL signing") {
+		t.Errorf("log: %s", log)
+	}
+	q.chain = []*holder{unfit}
+	if a := q.send(w.url); a.Status != 403 {
+		t.Errorf("with a list that its issuer may not sign: %d %s", a.Status, a.Message)
+	}
+	if log := w.log.String(); !strings.Contains(log, "the certificate of CN=Middle lacks the key usage CRL signing") {
+		t.Errorf("log: %s", log)
+	}
+	q.chain = []*holder{unfit, middle} // there is a way without it
+	if a := q.send(w.url); a.Status != 201 {
+		t.Errorf("with both certificates of the issuer: %d %s", a.Status, a.Message)
 	}
 }
 
@@ -638,6 +681,8 @@ func TestOpenRefuses(t *testing.T) {
 	leaf := issue(root, newP256(), workload(1, now))
 	unfit := authority("No signing", now)
 	unfit.KeyUsage = x509.KeyUsageCRLSign
+	listless := authority("Fleet", now)
+	listless.KeyUsage = x509.KeyUsageCertSign
 	delta := &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
@@ -658,6 +703,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"cut", "broken", append(good[:len(good):len(good)], good[:len(good)/2]...), list},
 		{"no list", "is not PEM", good, []byte("x")},
 		{"a list of an impostor", "not signed by it", good, crl(other, now, now.Add(time.Hour))},
+		{"a list whose issuer may sign none", "lacks the key usage CRL signing", bundle(issue(nil, root.key, listless)), list},
 		{"a delta list", "not a complete list", good, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: must(x509.CreateRevocationList(rand.Reader, delta, root.cert, root.key))})},
 	} {
 		dir := t.TempDir()

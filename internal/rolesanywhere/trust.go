@@ -2,6 +2,7 @@ package rolesanywhere
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -183,23 +184,41 @@ type authority struct {
 type revocations struct {
 	*x509.RevocationList                 // without its entries
 	serials              map[string]bool // of revoked certificates, as bytes
-	// checked is, by the hash of a certificate that leads to a trust anchor,
-	// whether the list is signed by it: lists can be long.
+	// checked is, by the hash of a certificate that leads to a trust anchor, the
+	// list's standing to it: lists can be long.
 	checked sync.Map
 }
 
-// isOf reports whether the list is that of an issuer.
-func (l *revocations) isOf(issuer *x509.Certificate) bool {
+// A standing is what a list is to an issuer.
+type standing struct {
+	its bool  // it is that of the issuer
+	err error // it would be, but is not to be believed
+}
+
+// of returns what the list is to an issuer. One with the issuer's name that
+// another key has signed is somebody else's. One of the issuer's key is not
+// passed over although it cannot be believed, for what it revokes would count as
+// valid then.
+func (l *revocations) of(issuer *x509.Certificate) standing {
 	if !bytes.Equal(l.RawIssuer, issuer.RawSubject) {
-		return false
+		return standing{}
 	}
 	key := sha256.Sum256(issuer.Raw)
 	if known, ok := l.checked.Load(key); ok {
-		return known.(bool)
+		return known.(standing)
 	}
-	is := l.CheckSignatureFrom(issuer) == nil
-	l.checked.Store(key, is)
-	return is
+	var s standing
+	signed := issuer.CheckSignature(l.SignatureAlgorithm, l.RawTBSRevocationList, l.Signature) == nil
+	switch {
+	case signed && l.CheckSignatureFrom(issuer) == nil:
+		s.its = true
+	case signed:
+		s.err = fmt.Errorf("%w: the certificate of %s lacks the key usage CRL signing", errList, l.Issuer)
+	case len(l.AuthorityKeyId) > 0 && bytes.Equal(l.AuthorityKeyId, issuer.SubjectKeyId):
+		s.err = fmt.Errorf("%w: the list of %s is not signed by it", errList, l.Issuer)
+	}
+	l.checked.Store(key, s)
+	return s
 }
 
 // current reports whether the list is not out of date.
@@ -234,14 +253,17 @@ func readAuthority(ca, crl string) (*authority, error) {
 		}
 		// That of another issuer is verified when it is used.
 		known, ok := false, false
+		var problem error
 		for _, c := range a.certificates {
 			if bytes.Equal(c.RawSubject, l.RawIssuer) {
 				known = true
-				ok = ok || l.isOf(c)
+				s := l.of(c)
+				ok = ok || s.its
+				problem = cmp.Or(problem, s.err)
 			}
 		}
 		if known && !ok {
-			return fmt.Errorf("the list of %s is not signed by it", l.Issuer)
+			return cmp.Or(problem, fmt.Errorf("%w: the list of %s is not signed by it", errList, l.Issuer))
 		}
 		a.lists = append(a.lists, l)
 		return nil
@@ -353,6 +375,7 @@ func fit(c *x509.Certificate) bool {
 var (
 	errRevoked = errors.New("revoked")
 	errStale   = errors.New("the revocation list of its issuer is out of date")
+	errList    = errors.New("a revocation list cannot be believed")
 	errWeak    = errors.New("a certificate on the way is signed weakly, or has a weak key")
 )
 
@@ -397,17 +420,24 @@ func (a *authority) check(way []*x509.Certificate, now time.Time) error {
 }
 
 // revoked says whether the issuer of a certificate has revoked it. An issuer of
-// whom there are lists must have one that is not out of date.
+// whom there are lists must have one that is not out of date, and none that
+// cannot be believed.
 func (a *authority) revoked(c, issuer *x509.Certificate, now time.Time) error {
 	any, current := false, false
+	var problem error
 	for _, l := range a.lists {
-		if !l.isOf(issuer) {
+		s := l.of(issuer)
+		problem = cmp.Or(problem, s.err)
+		if !s.its {
 			continue
 		}
 		if l.serials[serialKey(c.SerialNumber)] {
 			return errRevoked
 		}
 		any, current = true, current || l.current(now)
+	}
+	if problem != nil {
+		return problem
 	}
 	if any && !current {
 		return errStale
