@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -26,11 +25,11 @@ const (
 	maxRecord = 1 << 20
 )
 
-// Place is where a record stands in a log file: what [ReadRecord] needs.
+// Place is where a record stands in a log file: what it takes to read it
+// without what is before it.
 type Place struct {
-	Block  int64 // offset in the file of the deflate block it begins in
-	Offset int   // of its first byte in what that block holds
-	Length int   // of the record, in bytes
+	Block int64 // where in the file the deflate block begins that it is in
+	Start int   // where in what that block holds it begins
 }
 
 // LogWriter writes a log file as CloudTrail's: {"Records":[…]}, compressed.
@@ -104,7 +103,7 @@ func (l *LogWriter) Add(record []byte) (Place, error) {
 	if l.records > 0 {
 		l.block = append(l.block, ',')
 	}
-	p := Place{Block: l.out.n, Offset: len(l.block), Length: len(record)}
+	p := Place{Block: l.out.n, Start: len(l.block)}
 	l.block = append(l.block, record...)
 	l.records++
 	return p, nil
@@ -132,9 +131,9 @@ func (l *LogWriter) flush() {
 }
 
 // Close ends the file. It returns its size in bytes and the SHA-256 of what it
-// holds, uncompressed, in hex: the hash that stands in digests. What it writes
-// to stays the caller's to close.
-func (l *LogWriter) Close() (size int64, hash string, err error) {
+// holds, uncompressed: the hash that stands in digests. What it writes to stays
+// the caller's to close.
+func (l *LogWriter) Close() (size int64, hash [sha256.Size]byte, err error) {
 	l.block = append(l.block, recordsEnd...)
 	l.flush()
 	if l.err == nil {
@@ -145,36 +144,15 @@ func (l *LogWriter) Close() (size int64, hash string, err error) {
 		_, l.err = l.out.Write(end)
 	}
 	if l.err != nil {
-		return 0, "", fmt.Errorf("writing a log file: %w", l.err)
+		return 0, hash, fmt.Errorf("writing a log file: %w", l.err)
 	}
 	l.err = errors.New("archive: the log file has been closed")
-	return l.out.n, hex.EncodeToString(l.hash.Sum(nil)), nil
+	l.hash.Sum(hash[:0])
+	return l.out.n, hash, nil
 }
 
 // ErrFormat: a file is not what it should be.
 var ErrFormat = errors.New("archive: malformed file")
-
-// ReadRecord reads the record at a place of a log file. It reads no more of
-// the file than the block that the record begins in. [ErrFormat] if there is no
-// such record.
-func ReadRecord(file io.ReaderAt, p Place) ([]byte, error) {
-	if p.Block < int64(len(gzipHeader)) || p.Offset < 0 || p.Length < 2 || p.Length > maxRecord || p.Offset > 2*blockSize+maxRecord {
-		return nil, fmt.Errorf("%w: no such place", ErrFormat)
-	}
-	const most = 1 << 62
-	z := flate.NewReader(bufio.NewReaderSize(io.NewSectionReader(file, p.Block, most-p.Block), 16<<10))
-	if _, err := io.CopyN(io.Discard, z, int64(p.Offset)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	record := make([]byte, p.Length)
-	if _, err := io.ReadFull(z, record); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	if record[0] != '{' || record[len(record)-1] != '}' {
-		return nil, fmt.Errorf("%w: no record at that place", ErrFormat)
-	}
-	return record, nil
-}
 
 // Records iterates over the records of a log file that is read from r: ours or
 // CloudTrail's own. What is yielded is valid until the next one. An error,
