@@ -35,6 +35,9 @@ const (
 	// maxUses is how many each part remembers at once. What there is no room
 	// for until something has been stored is not noted.
 	maxUses = 4096
+	// maxFailedUses is how often storing may fail until the rest is left for the
+	// next time.
+	maxFailedUses = 8
 )
 
 // uses are the last uses that calls noted, by access key id or unique id of a
@@ -175,6 +178,7 @@ func (d *Directory) KeepUses(ctx context.Context, every, grace time.Duration) {
 // storeUses stores what was noted since the time before, and forgets what was
 // not used in between.
 func (d *Directory) storeUses(ctx context.Context) {
+	failed := 0
 	for i := range d.uses.shards {
 		s := &d.uses.shards[i]
 		changed := make(map[string]*noted)
@@ -193,13 +197,22 @@ func (d *Directory) storeUses(ctx context.Context) {
 			if use == nil {
 				continue // it is just being noted
 			}
-			if err := d.storeUse(ctx, n.account, id, use); err != nil {
-				if ctx.Err() == nil {
-					d.log.Warn("when something was last used could not be stored; it will be tried again", "id", id, "cause", err)
-				}
+			switch err := d.storeUse(ctx, n.account, id, use); {
+			case err == nil:
+				n.stored.Store(minute)
+			case ctx.Err() != nil:
 				return
+			case errors.Is(err, record.ErrTampered):
+				// Another attempt would end like this one, and the others are
+				// not to suffer from it.
+				d.log.Error("when something was last used was not stored: a record was altered", "id", id, "cause", err)
+				n.stored.Store(minute)
+			default:
+				d.log.Warn("when something was last used could not be stored; it will be tried again", "id", id, "cause", err)
+				if failed++; failed >= maxFailedUses {
+					return // the store has other worries
+				}
 			}
-			n.stored.Store(minute)
 		}
 	}
 }
@@ -229,8 +242,6 @@ func (d *Directory) storeUse(ctx context.Context, account, id string, use *Use) 
 		switch {
 		case errors.Is(err, ErrNotFound):
 			tx.Create(record.KindLastUse, lastUseKey(account, id), use.encode())
-		case errors.Is(err, record.ErrTampered):
-			return nil // who asks is told in the log
 		case err != nil:
 			return err
 		case !use.Time.After(old.Time):

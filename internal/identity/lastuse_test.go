@@ -1,7 +1,12 @@
 package identity_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,6 +119,73 @@ func TestLastUseTampered(t *testing.T) {
 		}
 	}
 	h.ok(h.DeleteAccessKey(ctx, h.key))
+}
+
+// TestUsesBesideDamage: what cannot be stored because of a damaged record keeps
+// nothing else from being stored.
+func TestUsesBesideDamage(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	var log logged
+	d := identity.Open(h.rs, identity.Options{Now: h.clock.now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var ids []string
+	note := func() {
+		for _, id := range ids {
+			p := &call.Principal{Kind: call.User, Account: ours, AccessKeyID: id}
+			d.NoteUse(&call.Call{Caller: p, Time: h.clock.now(), Region: "eu-west-1", Service: "kms"})
+		}
+	}
+	for i := range 20 {
+		name := fmt.Sprint("u", i)
+		h.user(name)
+		ids = append(ids, h.accessKey(name))
+	}
+	note()
+	storeUses(ctx, d)
+	h.damage(t, "v1/akid/"+ids[3])
+	h.damage(t, "v1/used/"+ours+"/"+ids[12])
+	h.clock.advance(time.Hour)
+	note()
+	storeUses(ctx, d)
+	for i, id := range ids {
+		if i == 12 {
+			continue
+		}
+		want := h.clock.now()
+		if i == 3 {
+			want = want.Add(-time.Hour)
+		}
+		if u, err := h.other.LastUse(ctx, ours, id); err != nil || !u.Time.Equal(want) {
+			t.Errorf("%d: last use is %+v, %v, want %v", i, u, err, want)
+		}
+	}
+	for _, i := range []int{3, 12} {
+		if n := strings.Count(log.String(), "id="+ids[i]); n != 1 {
+			t.Errorf("%d lines of the log tell of %s:\n%s", n, ids[i], log.String())
+		}
+	}
+	storeUses(ctx, d) // nothing is new: nothing is told again
+	if n := strings.Count(log.String(), "level="); n != 2 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+}
+
+// logged is a log as text.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func TestHolder(t *testing.T) {
