@@ -1,6 +1,8 @@
 package authz
 
 import (
+	"strings"
+
 	"github.com/keyreeve/keyreeve/internal/call"
 )
 
@@ -78,6 +80,8 @@ func (d *decider) message(o outcome) string {
 	switch {
 	case d.kind == newKey && !d.stranger():
 		// It has no name yet.
+	case d.kind == anything && strings.HasPrefix(d.action, "cloudtrail:"):
+		// CloudTrail, other than KMS, does not say "*".
 	case assuming || !d.stranger():
 		where = " on resource: " + d.r.ARN
 	default:
