@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
@@ -20,6 +21,7 @@ const (
 	cooldown = 10 * time.Second // after a failure
 
 	maxIssuers  = 1000
+	maxOfTenant = 100     // issuers of one tenant
 	maxWaiting  = 64      // callers that wait for one issuer
 	maxDocument = 1 << 18 // bytes of a discovery document or key set
 )
@@ -38,11 +40,17 @@ type Verifier struct {
 
 	mu      sync.Mutex
 	issuers map[string]*issuer
+	tenants map[string]int // how many issuers are those of one tenant alone
 }
 
 // An issuer is what is known of one.
 type issuer struct {
-	used time.Time // guarded by the Verifier's mutex
+	// Guarded by the Verifier's mutex: when it was asked for last, and whose it
+	// is; it is nobody's after two tenants have asked for it.
+	used   time.Time
+	tenant string
+
+	keyed atomic.Bool // keys are there, or were
 
 	turn    chan struct{} // holds a token while nobody fetches
 	mu      sync.Mutex    // guards what follows
@@ -61,32 +69,65 @@ func New(get Getter, now func() time.Time, log *slog.Logger) *Verifier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{get: get, now: now, log: log, issuers: make(map[string]*issuer)}
+	return &Verifier{get: get, now: now, log: log, issuers: make(map[string]*issuer), tenants: make(map[string]int)}
 }
 
-// issuer returns what is known of an issuer. If there are too many, one of
-// those that nobody has asked for in a long time is forgotten.
-func (v *Verifier) issuer(url string) *issuer {
+// issuer returns what is known of an issuer, for a tenant. If there are too many,
+// one is forgotten; if the tenant has too many of its own, one of those.
+func (v *Verifier) issuer(tenant, url string) *issuer {
 	now := v.now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	in := v.issuers[url]
-	if in == nil {
-		if len(v.issuers) >= maxIssuers {
-			oldest := ""
-			for other, o := range v.issuers {
-				if oldest == "" || o.used.Before(v.issuers[oldest].used) {
-					oldest = other
-				}
-			}
-			delete(v.issuers, oldest)
+	switch {
+	case in == nil:
+		if v.tenants[tenant] >= maxOfTenant {
+			v.forget(func(in *issuer) bool { return in.tenant == tenant })
 		}
-		in = &issuer{turn: make(chan struct{}, 1)}
+		if len(v.issuers) >= maxIssuers {
+			v.forget(func(*issuer) bool { return true })
+		}
+		in = &issuer{tenant: strings.Clone(tenant), turn: make(chan struct{}, 1)}
 		in.turn <- struct{}{}
 		v.issuers[strings.Clone(url)] = in
+		v.tenants[in.tenant]++
+	case in.tenant != tenant && in.tenant != "":
+		v.leave(in)
 	}
 	in.used = now
 	return in
+}
+
+// forget forgets one of the issuers for which of holds: one without keys if
+// there is any, so that whoever names issuers that do not answer displaces only
+// their like; of those the one that nobody has asked for in the longest time.
+func (v *Verifier) forget(of func(*issuer) bool) {
+	worst := ""
+	var least *issuer
+	for url, in := range v.issuers {
+		if !of(in) {
+			continue
+		}
+		keyed := in.keyed.Load()
+		if least == nil || !keyed && least.keyed.Load() || keyed == least.keyed.Load() && in.used.Before(least.used) {
+			worst, least = url, in
+		}
+	}
+	if least != nil {
+		v.leave(least)
+		delete(v.issuers, worst)
+	}
+}
+
+// leave makes an issuer nobody's.
+func (v *Verifier) leave(in *issuer) {
+	if in.tenant == "" {
+		return
+	}
+	if v.tenants[in.tenant]--; v.tenants[in.tenant] == 0 {
+		delete(v.tenants, in.tenant)
+	}
+	in.tenant = ""
 }
 
 // has reports whether there are keys that will do if no others can be fetched.
@@ -119,8 +160,8 @@ func (in *issuer) known(now time.Time, again bool) ([]key, error) {
 // keys returns an issuer's keys; again is whether they are fetched although
 // some are there, unless that was done a moment ago. One caller fetches them,
 // and some others wait.
-func (v *Verifier) keys(ctx context.Context, url string, again bool) ([]key, error) {
-	in := v.issuer(url)
+func (v *Verifier) keys(ctx context.Context, tenant, url string, again bool) ([]key, error) {
+	in := v.issuer(tenant, url)
 	in.mu.Lock()
 	now := v.now()
 	keys, err := in.known(now, again)
@@ -164,6 +205,7 @@ func (v *Verifier) keys(ctx context.Context, url string, again bool) ([]key, err
 	in.asked, in.err = v.now(), err
 	if err == nil {
 		in.keys, in.fetched = keys, in.asked
+		in.keyed.Store(true)
 		return keys, nil
 	}
 	if old, _ := in.known(in.asked, again); old != nil {

@@ -139,9 +139,10 @@ type Identity struct {
 }
 
 // Verify verifies a token with its issuer's keys, and returns what it says. The
-// caller has made sure that the issuer is one to be trusted. Errors: those of
-// this package.
-func (v *Verifier) Verify(ctx context.Context, t *Token, now time.Time) (*Identity, error) {
+// caller has made sure that the issuer is one to be trusted by a tenant, such as
+// an account: of each, only so many issuers are kept. Errors: those of this
+// package.
+func (v *Verifier) Verify(ctx context.Context, tenant string, t *Token, now time.Time) (*Identity, error) {
 	id := &Identity{Issuer: t.Issuer, claims: t.claims}
 	if !t.read("sub", &id.Subject) || id.Subject == "" || len(id.Subject) > maxSubject {
 		return nil, fmt.Errorf("%w: it has no subject", ErrMalformed)
@@ -155,7 +156,7 @@ func (v *Verifier) Verify(ctx context.Context, t *Token, now time.Time) (*Identi
 	if err := t.checkTimes(id, now); err != nil {
 		return nil, err
 	}
-	if err := v.checkSignature(ctx, t); err != nil {
+	if err := v.checkSignature(ctx, tenant, t); err != nil {
 		return nil, err
 	}
 	return id, nil
@@ -189,9 +190,9 @@ func (t *Token) checkTimes(id *Identity, now time.Time) (err error) {
 
 // checkSignature checks the token's signature with the key that it names. If
 // the issuer has none of that name, its keys are fetched anew: they change.
-func (v *Verifier) checkSignature(ctx context.Context, t *Token) error {
+func (v *Verifier) checkSignature(ctx context.Context, tenant string, t *Token) error {
 	for _, fresh := range []bool{false, true} {
-		set, err := v.keys(ctx, t.Issuer, fresh)
+		set, err := v.keys(ctx, tenant, t.Issuer, fresh)
 		if err != nil {
 			return err
 		}

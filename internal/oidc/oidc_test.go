@@ -173,11 +173,16 @@ func sign(key any, header, body object) string {
 }
 
 func verify(v *oidc.Verifier, text string, at time.Time) (*oidc.Identity, error) {
+	return verifyFor(v, "111122223333", text, at)
+}
+
+// verifyFor verifies a token for a tenant.
+func verifyFor(v *oidc.Verifier, tenant, text string, at time.Time) (*oidc.Identity, error) {
 	token, err := oidc.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	return v.Verify(context.Background(), token, at)
+	return v.Verify(context.Background(), tenant, token, at)
 }
 
 func rs(kid string) object { return object{"alg": "RS256", "typ": "JWT", "kid": kid} }
@@ -449,23 +454,94 @@ func TestTooManyWait(t *testing.T) {
 	}
 }
 
-// TestMany: what is kept of issuers is bounded.
-func TestMany(t *testing.T) {
-	is := newIssuers()
-	for i := range 1500 {
-		one := fmt.Sprintf("https://i%d.example.com", i)
-		is.docs[one+"/.well-known/openid-configuration"] = `{"issuer":"` + one + `","jwks_uri":"` + url + `/keys"}`
-	}
+// many is a verifier, and a way for a tenant to have a token of its n-th issuer
+// verified; the issuers of tenants whose name begins with "broken" do not answer.
+func many(t *testing.T) (v *oidc.Verifier, is *issuers, verifyNth func(tenant string, n int)) {
+	t.Helper()
+	is = newIssuers()
 	is.publish(public("a", &ecKey.PublicKey))
 	at := now
-	v := oidc.New(is, func() time.Time { at = at.Add(time.Millisecond); return at }, nil)
-	for i := range 1500 {
-		if _, err := verify(v, sign(ecKey, object{"alg": "ES256"}, claims(object{"iss": fmt.Sprintf("https://i%d.example.com", i)})), now); err != nil {
+	v = oidc.New(is, func() time.Time { at = at.Add(time.Millisecond); return at }, nil)
+	return v, is, func(tenant string, n int) {
+		t.Helper()
+		name := fmt.Sprintf("https://i%d.%s.example.com", n, tenant)
+		broken := strings.HasPrefix(tenant, "broken")
+		if !broken {
+			is.docs[name+"/.well-known/openid-configuration"] = `{"issuer":"` + name + `","jwks_uri":"` + url + `/keys"}`
+		}
+		_, err := verifyFor(v, tenant, sign(ecKey, object{"alg": "ES256"}, claims(object{"iss": name})), now)
+		if broken != errors.Is(err, oidc.ErrUnavailable) || !broken && err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestMany: what is kept of issuers is bounded, in all and for each tenant, and
+// who names issuers that do not answer displaces none that do.
+func TestMany(t *testing.T) {
+	v, is, verifyNth := many(t)
+	for i := range 150 {
+		verifyNth("greedy", i)
+	}
+	if n := v.Kept(); n != 100 {
+		t.Errorf("of one tenant %d issuers are kept", n)
+	}
+	asked := is.count()
+	verifyNth("greedy", 149)
+	verifyNth("greedy", 50)
+	if n := is.count() - asked; n != 0 {
+		t.Errorf("the latest are fetched %d times more", n)
+	}
+	// A tenant's own are displaced, those without keys first.
+	verifyNth("modest", 0)
+	for i := range 300 {
+		verifyNth("greedy", i)
+	}
+	for tenant := range 12 {
+		for i := range 80 {
+			verifyNth(fmt.Sprint("broken", tenant), i)
 		}
 	}
 	if n := v.Kept(); n != 1000 {
 		t.Errorf("%d issuers are kept", n)
+	}
+	asked = is.count()
+	verifyNth("modest", 0)
+	for i := range 100 {
+		verifyNth("greedy", 200+i)
+	}
+	if n := is.count() - asked; n != 0 {
+		t.Errorf("issuers that answer were displaced by those that don't: %d are fetched again", n)
+	}
+	for tenant := range 3 {
+		for i := range 80 {
+			verifyNth(fmt.Sprint("other", tenant), i)
+		}
+	}
+	if n := v.Kept(); n != 1000 {
+		t.Errorf("%d issuers are kept", n)
+	}
+}
+
+// TestSharedIssuer: an issuer that two tenants trust is displaced by neither
+// alone.
+func TestSharedIssuer(t *testing.T) {
+	v, is, verifyNth := many(t)
+	verifyNth("one", 0)
+	shared := sign(ecKey, object{"alg": "ES256"}, claims(object{"iss": "https://i0.one.example.com"}))
+	if _, err := verifyFor(v, "two", shared, now); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		verifyNth("one", 1+i)
+		verifyNth("two", 1+i)
+	}
+	if n := v.Kept(); n != 201 {
+		t.Errorf("%d issuers are kept, want 100 of each and the shared one", n)
+	}
+	asked := is.count()
+	if _, err := verifyFor(v, "two", shared, now); err != nil || is.count() != asked {
+		t.Errorf("%v; fetched %d times more", err, is.count()-asked)
 	}
 }
 

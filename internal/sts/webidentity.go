@@ -26,7 +26,7 @@ var Unsigned = []string{"AssumeRoleWithWebIdentity"}
 // Tokens verifies the tokens of OpenID Connect issuers, as an oidc.Verifier
 // does.
 type Tokens interface {
-	Verify(ctx context.Context, t *oidc.Token, now time.Time) (*oidc.Identity, error)
+	Verify(ctx context.Context, tenant string, t *oidc.Token, now time.Time) (*oidc.Identity, error)
 }
 
 // Claims of a token that are for STS. Source: "Pass session tags in AWS STS" and
@@ -120,7 +120,7 @@ func (s *Service) bearer(ctx context.Context, c *call.Call, in *stsapi.AssumeRol
 	if err != nil {
 		return nil, err
 	}
-	if b.id, err = s.tokens.Verify(ctx, token, c.Time); err != nil {
+	if b.id, err = s.tokens.Verify(ctx, role.Account, token, c.Time); err != nil {
 		return nil, tokenError(c, err)
 	}
 	for _, audience := range b.id.Audience {
