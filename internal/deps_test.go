@@ -67,6 +67,7 @@ var floors = map[string]int{
 	"internal/kms":           5,
 	"internal/operator":      5,
 	"internal/rolesanywhere": 5,
+	"internal/trail":         5,
 	"internal/sts":           5,
 
 	"internal/seed": 6,

@@ -100,6 +100,16 @@ const (
 
 	// KindIntent is a note of a change, stored together with it.
 	KindIntent Kind = 60 // v1/audit/intent/<slot>
+	// KindJournal is how far the audit journal has come.
+	KindJournal Kind = 61 // v1/sys/journal
+
+	KindTrail Kind = 70 // v1/trail/<account>/<region>/<name>
+	// KindTrailIndex lists the trails of an account.
+	KindTrailIndex Kind = 71 // v1/trails/<account>
+	// KindTrailSink is how far a trail has been copied.
+	KindTrailSink Kind = 72 // v1/trailsink/<trail's id>/<sink>
+	// KindTrailChain is the head of a chain of a trail's digests.
+	KindTrailChain Kind = 73 // v1/trailchain/<trail's id>/<account>/<region>
 
 	// KindArchive is what of the audit archive has been delivered.
 	KindArchive Kind = 80 // v1/archive/head

@@ -239,6 +239,11 @@ func ReadPassphraseFile(path string) (secret.Bytes, error) {
 	return secret.New(b), nil
 }
 
+// ReadPrivate reads a file of at most so many bytes with a secret, such as the
+// password of another service: one of mode 0600 that belongs to this process's
+// user, as [KeyFile] demands it.
+func ReadPrivate(path string, limit int) (secret.Bytes, error) { return readPrivate(path, limit) }
+
 // readPrivate reads a file that only its owner, this process's user, may read
 // and write.
 func readPrivate(path string, limit int) (secret.Bytes, error) {
