@@ -70,7 +70,8 @@ var floors = map[string]int{
 	"internal/trail":         5,
 	"internal/sts":           5,
 
-	"internal/seed": 6,
+	"internal/cloudtrail": 6,
+	"internal/seed":       6,
 
 	"internal/node": 7,
 
