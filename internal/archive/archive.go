@@ -34,6 +34,7 @@ const NobodysAccount = "000000000000"
 type Journal interface {
 	Dir() string
 	Segments() ([]audit.Segment, error)
+	VerifySegment(name string) (audit.Report, error)
 	Remove(name string) error
 }
 

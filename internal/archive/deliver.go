@@ -111,11 +111,15 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 	if err != nil {
 		return err
 	}
-	if found.broken > 0 {
+	report, err := a.journal.VerifySegment(s.Name)
+	if err != nil {
+		return err
+	}
+	if found.broken > 0 || len(report.Problems) > 0 {
 		if err := a.setAside(path); err != nil {
 			return err
 		}
-		a.damaged("%s: %d lines are no records; the segment is kept in %s", s.Name, found.broken, asideFolder)
+		a.damaged("%s: %d lines are no records; what is wrong with it: %v; the segment is kept in the folder %s", s.Name, found.broken, report.Problems, asideFolder)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -377,8 +381,13 @@ func (d *delivery) identify(p pair, part int, first []byte) string {
 
 // place writes a file of the archive: after a crash it is there whole or not at
 // all. One that is there already is replaced.
-func (a *Archive) place(object string, body []byte) error {
+func (a *Archive) place(object string, body []byte) (err error) {
 	path := a.Path(object)
+	defer func() {
+		if err != nil {
+			clear(a.made) // somebody may have removed a folder
+		}
+	}()
 	if err := a.makeFolders(filepath.Dir(path)); err != nil {
 		return err
 	}
