@@ -92,12 +92,12 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *kmsapi.Upda
 	if err != nil {
 		return err
 	}
-	// The record lists the key that the alias will point to, then the alias.
+	// The record lists the alias, then the key that it will point to.
+	c.AddKey(alias.Resource(), c.Caller.Account)
 	to, err := s.open(ctx, c, target, permitTarget)
 	if err != nil {
 		return err
 	}
-	c.AddKey(alias.Resource(), c.Caller.Account)
 	from, err := s.ring.Open(ctx, c, permitCurrent)
 	if err != nil {
 		return stale(err)

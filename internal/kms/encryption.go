@@ -37,9 +37,13 @@ func (s *Service) encrypt(ctx context.Context, c *call.Call, in *kmsapi.EncryptI
 	if in.DryRun {
 		return errDryRun()
 	}
+	m := key.Metadata()
 	out.CiphertextBlob = blob
-	out.KeyID = key.Metadata().ARN
+	out.KeyID = m.ARN
 	out.EncryptionAlgorithm = kmsapi.EncryptionAlgorithmSpec(algorithm)
+	if algorithm == keyring.AlgorithmSymmetricDefault {
+		addMaterial(c, "keyMaterialId", m.MaterialID)
+	}
 	return nil
 }
 

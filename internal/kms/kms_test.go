@@ -507,8 +507,8 @@ func TestAudit(t *testing.T) {
 		elements   string
 	}{
 		{"CreateAlias", object{"AliasName": "alias/a", "TargetKeyId": id}, []string{key, alias}, "", `{"keyId":"` + key + `"}`},
-		{"UpdateAlias", object{"AliasName": "alias/a", "TargetKeyId": other}, []string{otherKey, alias}, "", `{"keyId":"` + otherKey + `"}`},
-		{"Encrypt", object{"KeyId": "alias/a", "Plaintext": blob(1)}, []string{otherKey}, "", ""},
+		{"UpdateAlias", object{"AliasName": "alias/a", "TargetKeyId": other}, []string{alias, otherKey}, "", `{"keyId":"` + otherKey + `"}`},
+		{"Encrypt", object{"KeyId": "alias/a", "Plaintext": blob(1)}, []string{otherKey}, "keyMaterialId=" + otherMaterial, ""},
 		{"DeleteAlias", object{"AliasName": "alias/a"}, []string{alias, otherKey}, "", `{"keyId":"` + otherKey + `"}`},
 		{"Decrypt", object{"CiphertextBlob": source}, []string{key}, "keyMaterialId=" + material, ""},
 		{"ReEncrypt", object{"CiphertextBlob": source, "DestinationKeyId": other}, []string{key, otherKey}, "sourceKeyMaterialId=" + material + " destinationKeyMaterialId=" + otherMaterial, ""},

@@ -1,0 +1,244 @@
+package cases_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/node"
+)
+
+// A recorded is a call and the fields of its record, as a line of
+// testdata/records has them. The records are those that AWS's documentation
+// shows for each operation: their members, and the values that do not depend on
+// who calls when.
+type recorded struct {
+	Service string            // "kms" if empty
+	Do      string            // the operation
+	As      string            // "admin" if empty
+	In      object            // its input; for services of the query protocol, its parameters
+	Save    map[string]string // names for what stands in the answer on these paths
+	Error   string            // its code in the record; empty if the call succeeds
+	Record  object            // nil: the call is only made
+}
+
+// patterns are what may stand for a value in testdata/records.
+var patterns = map[string]*regexp.Regexp{
+	"<uuid>":        regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
+	"<time>":        regexp.MustCompile(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$`),
+	"<date text>":   regexp.MustCompile(`^(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{1,2}, 20\d\d, \d{1,2}:\d\d:\d\d [AP]M$`),
+	"<text>":        regexp.MustCompile(`^.*$`),
+	"<key id>":      regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
+	"<key ARN>":     regexp.MustCompile(`^arn:aws:kms:us-west-2:\d{12}:key/[0-9a-f-]{36}$`),
+	"<material id>": regexp.MustCompile(`^[0-9a-f]{64}$`),
+	"<grant id>":    regexp.MustCompile(`^[0-9a-f]{64}$`),
+	"<user id>":     regexp.MustCompile(`^AIDA[A-Z2-7]{17}$`),
+	"<host>":        regexp.MustCompile(`^127\.0\.0\.1:\d+$`),
+	"<suite>":       regexp.MustCompile(`^TLS_[A-Z0-9_]+$`),
+}
+
+// A reader reads the records of a node that is running.
+type reader struct {
+	dir  string
+	seen map[string]bool // event ids
+}
+
+// next returns the records that were written since it was last asked.
+func (r *reader) next(t *testing.T) (records []object) {
+	t.Helper()
+	for line, err := range audit.Read(r.dir) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var record object
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if id, _ := record["eventID"].(string); !r.seen[id] {
+			r.seen[id] = true
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// newRecordedWorld starts a node whose records can be read.
+func newRecordedWorld(t *testing.T, seed string) (*world, *reader) {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	w := newWorld(t, seed, func(c *node.Config) { c.Ephemeral, c.Data = false, data })
+	return w, &reader{dir: filepath.Join(data, "audit"), seen: map[string]bool{}}
+}
+
+// TestRecords makes every call of testdata/records, and compares its record.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	w, r := newRecordedWorld(t, "")
+	w.user("nobody")
+	w.names["data"] = data
+	w.names["admin"] = w.principal("admin").arn
+	w.names["alias"] = "arn:aws:kms:" + region + ":" + accountA + ":alias/example"
+	w.names["policy"] = `{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::` + accountA + `:root\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}}`
+	files, err := filepath.Glob("testdata/records/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	compared := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls []json.RawMessage
+		if err := json.Unmarshal(text, &calls); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for i, raw := range calls {
+			var c recorded
+			if err := json.Unmarshal([]byte(w.fill(string(raw))), &c); err != nil {
+				t.Fatalf("%s: call %d: %v", file, i+1, err)
+			}
+			if c.Service == "" {
+				c.Service = "kms"
+			}
+			if c.As == "" {
+				c.As = "admin"
+			}
+			r.next(t)
+			w.make(t, &c)
+			records := r.next(t)
+			if c.Record == nil {
+				continue
+			}
+			compared[c.Service+":"+c.Do] = true
+			name := fmt.Sprintf("%s %d: %s of %s", filepath.Base(file), i+1, c.Do, c.As)
+			if len(records) != 1 {
+				t.Errorf("%s: %d records", name, len(records))
+				continue
+			}
+			for _, difference := range differences("", records[0], w.wanted(&c)) {
+				t.Errorf("%s: %s", name, difference)
+			}
+		}
+	}
+	// A new operation is not forgotten.
+	for method := range reflect.TypeFor[kmsapi.Handler]().Methods() {
+		if !compared["kms:"+method.Name] {
+			t.Errorf("no record of %s is compared", method.Name)
+		}
+	}
+}
+
+// make makes the call, which must end as it says.
+func (w *world) make(t *testing.T, c *recorded) {
+	t.Helper()
+	a := w.kms(c.As, region, c.Do, c.In)
+	code := a.code
+	if code == "AccessDeniedException" {
+		code = "AccessDenied"
+	}
+	if code != c.Error {
+		t.Fatalf("%s: %v, want %q", c.Do, a, c.Error)
+	}
+	for name, path := range c.Save {
+		at := any(a.json)
+		for part := range strings.SplitSeq(path, ".") {
+			o, _ := at.(object)
+			at = o[part]
+		}
+		text, ok := at.(string)
+		if !ok {
+			t.Fatalf("%s: no %s in %v", c.Do, path, a.json)
+		}
+		w.names[name] = text
+	}
+}
+
+// wanted returns all of a call's record.
+func (w *world) wanted(c *recorded) object {
+	record := object{
+		"eventVersion": "1.11", "userIdentity": w.identity(c.As), "eventTime": "<time>", "eventSource": c.Service + ".amazonaws.com", "eventName": c.Do,
+		"awsRegion": region, "sourceIPAddress": "127.0.0.1", "userAgent": "Go-http-client/2.0",
+		"requestParameters": nil, "responseElements": nil, "requestID": "<uuid>", "eventID": "<uuid>", "readOnly": false,
+		"eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": accountA, "eventCategory": "Management",
+		"tlsDetails": object{"tlsVersion": "TLSv1.3", "cipherSuite": "<suite>", "clientProvidedHostHeader": "<host>", "keyExchange": "X25519MLKEM768"},
+	}
+	if c.Error != "" {
+		record["errorCode"] = c.Error
+	}
+	maps.Copy(record, c.Record)
+	if names, ok := record["resources"].([]any); ok {
+		resources := []any{}
+		for _, name := range names {
+			resources = append(resources, object{"accountId": accountA, "type": "AWS::KMS::Key", "ARN": name})
+		}
+		record["resources"] = resources
+	}
+	return record
+}
+
+// identity returns the userIdentity of a user's calls.
+func (w *world) identity(name string) object {
+	p := w.principal(name)
+	account, _, local := w.account(name)
+	return object{
+		"type": "IAMUser", "principalId": "<user id>", "arn": p.arn, "accountId": account,
+		"accessKeyId": p.credentials.AccessKeyID, "userName": local,
+	}
+}
+
+// differences returns how got, which is at path, differs from want, in which
+// patterns may stand for values.
+func differences(path string, got, want any) (all []string) {
+	switch want := want.(type) {
+	case object:
+		o, ok := got.(object)
+		if !ok {
+			return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
+		}
+		names := slices.Concat(slices.Collect(maps.Keys(o)), slices.Collect(maps.Keys(want)))
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			at := strings.TrimPrefix(path+"."+name, ".")
+			g, there := o[name]
+			w, wanted := want[name]
+			switch {
+			case !there:
+				all = append(all, fmt.Sprintf("%s is missing, want %v", at, w))
+			case !wanted:
+				all = append(all, fmt.Sprintf("%s is there: %v", at, g))
+			default:
+				all = append(all, differences(at, g, w)...)
+			}
+		}
+		return all
+	case []any:
+		list, ok := got.([]any)
+		if !ok || len(list) != len(want) {
+			return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
+		}
+		for i := range list {
+			all = append(all, differences(fmt.Sprintf("%s[%d]", path, i), list[i], want[i])...)
+		}
+		return all
+	case string:
+		text, ok := got.(string)
+		if pattern := patterns[want]; ok && (pattern != nil && pattern.MatchString(text) || text == want) {
+			return nil
+		}
+	default:
+		if reflect.DeepEqual(got, want) {
+			return nil
+		}
+	}
+	return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
+}
