@@ -60,6 +60,10 @@ func (a *applier) missing(name string, err error) (bool, error) {
 }
 
 func (a *applier) planOrganizations(ctx context.Context) (wrong []error, err error) {
+	in, err := a.d.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, o := range a.File.organizations {
 		_, err := a.d.OrganizationByID(ctx, o.id)
 		missing, err := a.missing(o.seedName(), err)
@@ -70,6 +74,11 @@ func (a *applier) planOrganizations(ctx context.Context) (wrong []error, err err
 			continue
 		}
 		a.organizations = append(a.organizations, o)
+		for _, m := range o.accounts {
+			if m.id == in.Account {
+				wrong = append(wrong, at(m.line, "account %s is the operator's: as a member, the policies of an organization could deny it everything", m.id))
+			}
+		}
 		for _, id := range append([]string{o.master}, memberIDs(o.accounts)...) {
 			acct, err := a.d.Account(ctx, id)
 			if err != nil && !errors.Is(err, identity.ErrNotFound) {

@@ -170,6 +170,7 @@ func TestIdentitiesRefused(t *testing.T) {
 		"group":          {`users: [{account: "999988887777", name: u, groups: [nobody]}]`, "has no group"},
 		"key policy":     {`keys: [{account: "999988887777", region: eu-central-1, id: ` + first + `, policy: {Statement: [{Effect: Allow, Principal: {AWS: "arn:aws:iam::999988887777:user/nobody"}, Action: "kms:*", Resource: "*"}]}}]`, "there is no principal"},
 		"member account": {`organizations: [{id: o-exampleorgid, management: "999988887777", root: r-abcd, accounts: [{id: "123412341234"}]}]`, "there is no account 123412341234"},
+		"operator":       {`organizations: [{id: o-exampleorgid, management: "123412341234", root: r-abcd, accounts: [{id: "999988887777"}]}]`, "account 999988887777 is the operator's"},
 	} {
 		h := open(t)
 		made, err := parse(t, tt.text).Apply(t.Context(), h.dir, h.ring)

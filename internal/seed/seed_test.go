@@ -449,6 +449,7 @@ func TestParseRefuses(t *testing.T) {
 		{"material", key("material: " + planted + "%"), "line 5: material is not base64"},
 		{"empty material", key("material: ''"), "line 5: material is not base64"},
 		{"tag of AWS", key("tags: {'AWS:x': y}"), "begin with aws:"},
+		{"tag of AWS in other letters", key("tags: {'aw\u017f:x': y}"), "begin with aws:"},
 		{"tag twice", key("tags: {a: b, a: c}"), "line 5: a tag stands twice"},
 		{"tag text", key("tags: {a: 'b<c'}"), "a tag has letters"},
 		{"our tag", key("tags: {'keyreeve:seeded': 'false'}"), "the tag keyreeve:seeded is true"},
