@@ -25,6 +25,7 @@ type commands struct {
 	Seal     sealCommand     `cmd:"" help:"Look at the seal of the running service, close it, open it, and change its keys."`
 	Clock    clockCommand    `cmd:"" help:"Accept a clock that has jumped ahead."`
 	Config   configCommand   `cmd:"" help:"Check a configuration file."`
+	Audit    auditCommand    `cmd:"" help:"Look at the audit trail, and verify it."`
 	Explain  explainCommand  `cmd:"" help:"Say why a call was or would be denied, and what would allow it."`
 	Sessions sessionsCommand `cmd:"" help:"Revoke temporary credentials."`
 	Bench    benchCommand    `cmd:"" help:"Measure a service under load."`

@@ -18,7 +18,7 @@ import (
 )
 
 // maxAnswer is the largest answer that is read, in bytes.
-const maxAnswer = 8 << 20
+const maxAnswer = 16 << 20
 
 // Remote calls the service keyreeve of a node. Its methods may be called
 // concurrently.
@@ -124,6 +124,7 @@ func (r *Remote) call(ctx context.Context, operation string, body []byte, out an
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", keyreeveapi.TargetPrefix+"."+operation)
+	req.Header.Set("User-Agent", "keyreeve")
 	r.credentials.Sign(req, body, r.region, keyreeveapi.SigningName, r.now())
 	res, err := r.client.Do(req)
 	if err != nil {

@@ -26,6 +26,12 @@ type Options struct {
 	Sessions Sessions
 	// Explainer says why calls are decided as they are.
 	Explainer Explainer
+	// Journal is what TailEvents follows, Events what SearchEvents asks.
+	Journal Journal
+	Events  Events
+	// Stopping is closed when calls that wait are to end: the node stops, or is
+	// sealed. nil means never.
+	Stopping <-chan struct{}
 
 	// What DescribeNode tells.
 	Version string
@@ -37,14 +43,15 @@ type Options struct {
 // Service is the operations of the service keyreeve. Its methods may be called
 // concurrently.
 type Service struct {
-	az *authz.Authorizer
-	o  Options
+	az    *authz.Authorizer
+	o     Options
+	tails tails
 }
 
 var _ keyreeveapi.Handler = (*Service)(nil)
 
 // NewService returns the operations, which az allows to whom it will.
-func NewService(az *authz.Authorizer, o Options) *Service { return &Service{az, o} }
+func NewService(az *authz.Authorizer, o Options) *Service { return &Service{az: az, o: o} }
 
 // allow asks whether the caller may do the call's operation, whose action
 // bears its name. What the operations touch is the installation, and it
@@ -57,9 +64,12 @@ func (s *Service) allow(ctx context.Context, c *call.Call) error {
 // answer puts an error into the API's terms.
 func answer(err error) error {
 	var denied *authz.Denied
+	var known *wire.Error
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &denied):
 		return wire.AccessDenied(denied.Text)
 	case errors.Is(err, seal.ErrSealed):

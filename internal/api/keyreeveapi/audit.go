@@ -19,8 +19,7 @@ const (
 )
 
 // An EventFilter says which events are wanted: those for which all that is
-// given holds. Values are compared as they are, but for upper and lower case of
-// EventName and ErrorCode.
+// given holds. Values are compared as they are.
 type EventFilter struct {
 	Account      string // that the record is for: 12 digits
 	Region       string
@@ -28,7 +27,7 @@ type EventFilter struct {
 	EventSource  string // such as "kms.amazonaws.com"
 	Username     string // as LookupEvents has it: of a user, or of a role's session
 	ResourceType string // such as "AWS::KMS::Key"
-	ResourceName string // of one of the resources: an ARN, or what is behind its last slash or colon
+	ResourceName string // of one of the resources: its ARN, or what that ends with after a slash or colon
 	AccessKeyID  string `json:"AccessKeyId"`
 	EventID      string `json:"EventId"`
 	RequestID    string `json:"RequestId"`
@@ -117,6 +116,9 @@ type SearchEventsInput struct {
 type SearchEventsOutput struct {
 	Events    []json.RawMessage // records, as CloudTrail writes them
 	NextToken string            `json:",omitempty"`
+	// Unreadable counts events that should have been looked at and cannot be
+	// read: what they stand in was damaged or removed.
+	Unreadable int `json:",omitempty"`
 }
 
 func (in *SearchEventsInput) decode(r *wire.Reader) bool {
@@ -204,8 +206,8 @@ type TailEventsInput struct {
 type TailEventsOutput struct {
 	Events []json.RawMessage
 	Cursor string
-	// Skipped says that there were events after the cursor that are not to be
-	// had here any more; SearchEvents finds them.
+	// Skipped says that there were more events after the cursor than these;
+	// SearchEvents finds them.
 	Skipped bool `json:",omitempty"`
 }
 

@@ -95,6 +95,8 @@ type Handler interface {
 	RekeyRoot(ctx context.Context, c *call.Call, in *RekeyRootInput, out *RekeyRootOutput) error
 	RevokeSessions(ctx context.Context, c *call.Call, in *RevokeSessionsInput, out *RevokeSessionsOutput) error
 	RotateDomainKey(ctx context.Context, c *call.Call, in *RotateDomainKeyInput, out *RotateDomainKeyOutput) error
+	SearchEvents(ctx context.Context, c *call.Call, in *SearchEventsInput, out *SearchEventsOutput) error
+	TailEvents(ctx context.Context, c *call.Call, in *TailEventsInput, out *TailEventsOutput) error
 }
 
 // Operations returns the operations by name, run by h.
@@ -105,6 +107,8 @@ func Operations(h Handler) map[string]*call.Operation {
 		"RekeyRoot":       operation("RekeyRoot", false, h.RekeyRoot),
 		"RevokeSessions":  operation("RevokeSessions", false, h.RevokeSessions),
 		"RotateDomainKey": operation("RotateDomainKey", false, h.RotateDomainKey),
+		"SearchEvents":    operation("SearchEvents", true, h.SearchEvents),
+		"TailEvents":      operation("TailEvents", true, h.TailEvents),
 	}
 }
 
