@@ -38,3 +38,14 @@ func (x *Index) Files(after uint64) iter.Seq2[File, error] {
 		}
 	}
 }
+
+// NewestFile returns the number of the newest file; 0 if there was none yet.
+func (x *Index) NewestFile() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.runs) == 0 {
+		return 0
+	}
+	r := x.runs[len(x.runs)-1]
+	return r.firstFile + uint64(r.files) - 1 // also where it has none: it says where the next begin
+}
