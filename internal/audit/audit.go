@@ -107,6 +107,10 @@ type Options struct {
 	// Memory is how many records a log in memory keeps; 0 means 1,024.
 	Memory int
 
+	// Security gets the calls that CloudTrail has no record of; nil means
+	// nothing does.
+	Security *SecurityLog
+
 	// Logger gets what happens to the log itself; nil means nothing does.
 	Logger *slog.Logger
 }
@@ -121,6 +125,7 @@ type Log struct {
 	reserve     int64
 	now         func() time.Time
 	logger      *slog.Logger
+	security    *SecurityLog // nil if there is none
 	disk        disk
 	memory      *ring  // instead of files; nil if there are files
 	lock        unlock // of the directory
@@ -193,6 +198,7 @@ func open(dir string, o Options, d disk) (*Log, error) {
 		reserve:     cmp.Or(o.Reserve, 64<<20),
 		now:         o.Now,
 		logger:      o.Logger,
+		security:    o.Security,
 		disk:        d,
 		stop:        make(chan struct{}),
 		times:       map[string]span{},
@@ -273,6 +279,10 @@ func (l *Log) Append(c *call.Call) error {
 			buffers.Put(buf)
 		}
 	}()
+	if unrecorded(c) {
+		l.security.Note(c, c.Caller.AccessKeyID)
+		return nil
+	}
 	*buf = appendRecords((*buf)[:0], c)
 	if l.memory != nil {
 		return l.memory.add(*buf)
