@@ -414,3 +414,10 @@ func (l *SecurityLog) prune(keep int) {
 		numbers = numbers[1:]
 	}
 }
+
+// unrecorded reports whether CloudTrail has no record of a call: one that was
+// denied by the policy of its VPC endpoint and by nothing else. Source: "Logging
+// AWS KMS requests that use a VPC endpoint" in the KMS Developer Guide.
+func unrecorded(c *call.Call) bool {
+	return c.Denial != nil && c.Denial.OnlyEndpoint && isDenial(c.Failure.Code) && c.Caller != nil
+}

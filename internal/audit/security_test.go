@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -257,5 +258,43 @@ func TestSecurityLogByMany(t *testing.T) {
 		if !json.Valid([]byte(line)) {
 			t.Fatalf("not JSON: %s", line)
 		}
+	}
+}
+
+// What nothing but the policy of a VPC endpoint denied is in the security log
+// alone. Whatever else is wrong with a call is on record.
+func TestDeniedByEndpoint(t *testing.T) {
+	dir := t.TempDir()
+	security := openSecurity(t, filepath.Join(dir, "security"), audit.SecurityOptions{})
+	l := openLog(t, dir, audit.Options{Security: security}, nil)
+	for code, denial := range map[string]call.Denial{
+		"AccessDeniedException":    {OnlyEndpoint: true},
+		"AccessDenied":             {OnlyEndpoint: false},
+		"KMSInvalidStateException": {OnlyEndpoint: true},
+	} {
+		c := newCall()
+		c.Endpoint, c.Denial, c.Failure = &call.Endpoint{ID: "vpce-1"}, &denial, call.Failure{Code: code}
+		if err := l.Append(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := security.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := securityLines(t, filepath.Join(dir, "security"))
+	if len(lines) != 1 || !strings.Contains(lines[0], `"event":"EndpointPolicyDenied"`) || !strings.Contains(lines[0], `"accessKeyId":"AKIAIOSFODNN7EXAMPLE"`) {
+		t.Errorf("security log %v", lines)
+	}
+	var codes []string
+	for line, err := range l.Records() {
+		var record struct{ ErrorCode string }
+		if err := errors.Join(err, json.Unmarshal(line, &record)); err != nil {
+			t.Fatal(err)
+		}
+		codes = append(codes, record.ErrorCode)
+	}
+	slices.Sort(codes)
+	if want := []string{"AccessDenied", "KMSInvalidStateException"}; !slices.Equal(codes, want) {
+		t.Errorf("on record: %v, want %v", codes, want)
 	}
 }
