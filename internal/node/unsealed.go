@@ -37,6 +37,7 @@ type unsealed struct {
 	directory *identity.Directory
 	ring      *keyring.Ring
 	denials   *explain.Denials
+	recorded
 
 	stop context.CancelFunc // ends the jobs
 	jobs sync.WaitGroup
@@ -99,6 +100,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.seed = nil // it has secrets
 	}
 	u.denials = explain.NewDenials(n.box)
+	if err := n.openRecorded(ctx, u); err != nil {
+		return err
+	}
 	az := authz.New(u.directory)
 	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
@@ -122,6 +126,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			Name: accountapi.SigningName, Protocol: server.REST, Paths: accountapi.Paths(), Global: true, Fault: "InternalServerException",
 			Operations: accountapi.Operations(account.New(u.directory, az, c.Regions)), ReadOnly: accountapi.ReadOnly,
 		},
+		n.trailService(az, u),
 		n.operatorService(az, u, installation.Account),
 	}
 	services = append(services, n.certificateService(az, u.directory)...)
@@ -135,6 +140,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
+	u.run(jobs, u)
 	n.open.Store(u)
 	return nil
 }
@@ -229,6 +235,7 @@ func (u *unsealed) close() error {
 	if u.ring != nil {
 		errs = append(errs, u.ring.Close())
 	}
+	errs = append(errs, u.recorded.close())
 	if u.records != nil {
 		errs = append(errs, u.records.Close())
 	}
