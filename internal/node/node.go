@@ -85,21 +85,22 @@ type Node struct {
 	log *slog.Logger
 
 	// Open for the whole life of the node.
-	store   store.Store
-	arena   *seal.Arena
-	box     *seal.Box
-	audit   *audit.Log
-	cert    *tlscert.Source // nil without TLS
-	certDir string          // to be removed at the end, or empty
-	server  *server.Server
-	control *operator.Control    // nil if the node is ephemeral
-	trust   *rolesanywhere.Trust // nil if no certificates are trusted
-	started time.Time
-	main    net.Listener
-	plain   net.Listener // nil if there is none
-	private net.Listener // nil if there is none
-	wrote   bool         // the ready file is ours
-	watch   *watch       // over the clock
+	store    store.Store
+	arena    *seal.Arena
+	box      *seal.Box
+	audit    *audit.Log
+	security *audit.SecurityLog // nil in memory
+	cert     *tlscert.Source    // nil without TLS
+	certDir  string             // to be removed at the end, or empty
+	server   *server.Server
+	control  *operator.Control    // nil if the node is ephemeral
+	trust    *rolesanywhere.Trust // nil if no certificates are trusted
+	started  time.Time
+	main     net.Listener
+	plain    net.Listener // nil if there is none
+	private  net.Listener // nil if there is none
+	wrote    bool         // the ready file is ours
+	watch    *watch       // over the clock
 
 	outbound *outbound.Dialer // connects to what tenants name
 
@@ -118,8 +119,9 @@ type Node struct {
 // storeFile and auditDir are where the data directory has its store and the
 // audit records.
 const (
-	storeFile = "store.db"
-	auditDir  = "audit"
+	storeFile   = "store.db"
+	auditDir    = "audit"
+	securityDir = "security" // in auditDir
 )
 
 // Open opens the node's data, which it makes on the first start, and its
@@ -228,7 +230,11 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		if w := boltstore.Warning(path); w != "" {
 			n.log.Warn(w)
 		}
-		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Logger: n.log})
+		n.security, err = audit.OpenSecurityLog(filepath.Join(c.Data, auditDir, securityDir), audit.SecurityOptions{Logger: n.log})
+		if err != nil {
+			return err
+		}
+		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Security: n.security, Logger: n.log})
 	}
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
@@ -274,9 +280,10 @@ func (n *Node) openServer() (err error) {
 	c := &n.c
 	registry := newRegistry(n)
 	n.server, err = server.New(server.Config{
-		Regions: c.Regions,
-		Limits:  server.Limits{Requests: c.MaxRequests},
-		Now:     c.Now, Log: n.log, Metrics: registry, Ready: n.ready,
+		Security: n.security,
+		Regions:  c.Regions,
+		Limits:   server.Limits{Requests: c.MaxRequests},
+		Now:      c.Now, Log: n.log, Metrics: registry, Ready: n.ready,
 	})
 	if err != nil {
 		return fmt.Errorf("making the server: %w", err)
@@ -577,6 +584,7 @@ func (n *Node) Close() error {
 	if n.audit != nil {
 		errs = append(errs, n.audit.Close())
 	}
+	errs = append(errs, n.security.Close())
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
