@@ -9,7 +9,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
 const (
@@ -131,6 +133,58 @@ func FuzzKeyRecord(f *testing.F) {
 		byName, ofKey := keyring.DecodeAliasRecords(b)
 		if byName != nil && !bytes.Equal(byName, b) || ofKey != nil && !bytes.Equal(ofKey, b) {
 			t.Fatalf("%x comes back as %x and %x", b, byName, ofKey)
+		}
+	})
+}
+
+// FuzzGrantRecords decodes records of grants, and pages of them as decisions do:
+// what is taken encodes to the same bytes.
+func FuzzGrantRecords(f *testing.F) {
+	small := &authz.Grant{
+		ID: strings.Repeat("0a", 32), Grantee: "AIDAU", GranteeARN: "arn:aws:iam::" + account + ":user/u", Issuer: account,
+		Operations: []string{"Decrypt"}, Created: start, Effective: start,
+	}
+	large := *small
+	large.Name, large.Retiring, large.RetiringARN, large.SourceARN = "n", "AROAR", "arn:aws:iam::"+account+":role/r", "arn:aws:s3:::b"
+	large.Operations, large.Effective = []string{"Encrypt", "Decrypt", "CreateGrant"}, start.Add(time.Minute)
+	large.Equals = wire.StringMap{{Name: "a", Value: "b"}, {Name: "c"}}
+	large.Subset = wire.StringMap{{Name: "a", Value: "\u00e9"}}
+	for _, grants := range [][]*authz.Grant{{small}, {&large}, {small, &large, small}, nil} {
+		one, page, err := keyring.GrantRecords(300, grants...)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if again, _ := keyring.DecodeGrantRecords(one); one != nil && !bytes.Equal(again, one) {
+			f.Fatalf("%x comes back as %x", one, again)
+		}
+		if bodies, cost, err := keyring.DecidingGrants(page); err != nil || len(bodies) != len(grants) || cost < len(page) {
+			f.Fatalf("%x has %d grants, and costs %d: %v", page, len(bodies), cost, err)
+		}
+		f.Add(one)
+		f.Add(page)
+	}
+	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		one, page := keyring.DecodeGrantRecords(b)
+		if one != nil && !bytes.Equal(one, b) || page != nil && !bytes.Equal(page, b) {
+			t.Fatalf("%x comes back as %x and %x", b, one, page)
+		}
+		bodies, cost, err := keyring.DecidingGrants(b)
+		if err != nil {
+			return
+		}
+		if page == nil {
+			t.Fatalf("decisions take %x, and changes don't", b)
+		}
+		n := 0
+		for _, body := range bodies {
+			if !bytes.Contains(b, body) {
+				t.Fatalf("the grant %x is not in %x", body, b)
+			}
+			n += len(body)
+		}
+		if n > len(b) || cost <= 0 {
+			t.Fatalf("%x has %d bytes of grants, and costs %d", b, n, cost)
 		}
 	})
 }

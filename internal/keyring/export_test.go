@@ -1,6 +1,11 @@
 package keyring
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/record"
+)
 
 // Sweep does one sweep of idle material.
 func (r *Ring) Sweep() {
@@ -53,6 +58,38 @@ func DecodeGrantRecords(b []byte) (one, page []byte) {
 		page = p.append(nil)
 	}
 	return one, page
+}
+
+// GrantRecords returns the record of a grant in a page, and that of a page with
+// the grants. The page says of itself and another how full they are.
+func GrantRecords(page int, grants ...*authz.Grant) (one, all []byte, err error) {
+	p := &grantPage{fills: []byte{byte(len(grants)), 1 | pageFull}}
+	for _, g := range grants {
+		body, err := appendGrant(nil, g)
+		if err != nil {
+			return nil, nil, err
+		}
+		p.bodies = append(p.bodies, body)
+		one = append(binary.AppendUvarint([]byte{recordVersion}, uint64(page)), body...)
+	}
+	return one, p.append(nil), nil
+}
+
+// DecidingGrants decodes a page of grants as decisions do, and encodes its
+// grants again; nil if it is none. cost is what it says that it takes in memory.
+func DecidingGrants(b []byte) (bodies [][]byte, cost int, err error) {
+	p, err := newGrantPage(record.Record{Value: b})
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, g := range p.grants {
+		body, err := appendGrant(nil, g)
+		if err != nil {
+			return nil, 0, err
+		}
+		bodies = append(bodies, body)
+	}
+	return bodies, p.cost(), nil
 }
 
 // LimitGrants sets the number of grants that a key may have.
