@@ -2,7 +2,9 @@ package cases_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/audit"
@@ -241,4 +244,110 @@ func differences(path string, got, want any) (all []string) {
 		}
 	}
 	return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
+}
+
+// Who cannot show who he is is in no account's records, but in the security log.
+func TestUnauthenticated(t *testing.T) {
+	t.Parallel()
+	w, r := newRecordedWorld(t, "")
+	r.next(t)
+	w.principals["impostor"] = newPrincipal("", w.principal("admin").credentials.AccessKeyID, "a-secret-that-is-not-the-one-of-the-key", "")
+	if a := w.kms("impostor", region, "ListKeys", nil); a.code != "InvalidSignatureException" {
+		t.Fatalf("%v", a)
+	}
+	if records := r.next(t); len(records) != 0 {
+		t.Errorf("on record: %v", records)
+	}
+	file := filepath.Join(r.dir, "security", "security-000001.jsonl")
+	var text []byte
+	for !strings.HasSuffix(string(text), "\n") {
+		var err error
+		if text, err = os.ReadFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	var line object
+	if err := json.Unmarshal(text, &line); err != nil {
+		t.Fatal(err)
+	}
+	for _, difference := range differences("", line, object{
+		"time": "<time>", "event": "AuthenticationFailed", "code": "InvalidSignatureException", "sourceIPAddress": "127.0.0.1",
+		"userAgent": "Go-http-client/2.0", "service": "kms", "awsRegion": region, "operation": "ListKeys",
+		"accessKeyId": w.principal("admin").credentials.AccessKeyID, "requestID": "<uuid>",
+	}) {
+		t.Error(difference)
+	}
+}
+
+// A call to a key of another account is on record with both accounts, and not
+// alike; what was denied is on record with the caller's account only.
+func TestRecordsOfBothAccounts(t *testing.T) {
+	t.Parallel()
+	w, r := newRecordedWorld(t, "")
+	w.user("B:bob", allow("kms:*", "*"))
+	w.user("B:eve", allow("kms:*", "*"))
+	w.key("K", keyOptions{}, rootOf(accountA), allowTo("{B:bob}", "kms:*"))
+	w.key("B:L", keyOptions{})
+	r.next(t)
+	type wanted struct {
+		owner     bool // the reduced identity
+		resources []string
+	}
+	for _, tt := range []struct {
+		as, do string
+		in     object
+		code   string
+		want   map[string]wanted
+	}{
+		{"B:bob", "Decrypt", object{"CiphertextBlob": "{K.blob}"}, "", map[string]wanted{accountB: {false, []string{"{K}"}}, accountA: {true, []string{"{K}"}}}},
+		{"B:bob", "Decrypt", object{"CiphertextBlob": "{K.blob}", "DryRun": true}, "DryRunOperationException", map[string]wanted{accountB: {false, []string{"{K}"}}, accountA: {true, []string{"{K}"}}}},
+		{"B:bob", "ReEncrypt", object{"CiphertextBlob": "{K.blob}", "DestinationKeyId": "{B:L}"}, "", map[string]wanted{accountB: {false, []string{"{K}", "{B:L}"}}, accountA: {true, []string{"{K}"}}}},
+		{"B:bob", "CreateGrant", object{"KeyId": "{K}", "GranteePrincipal": "{B:eve}", "Operations": []string{"Encrypt"}}, "", map[string]wanted{accountB: {false, []string{"{K}"}}, accountA: {true, []string{"{K}"}}}},
+		{"B:bob", "Encrypt", object{"KeyId": "{B:L}", "Plaintext": data}, "", map[string]wanted{accountB: {false, []string{"{B:L}"}}}},
+		{"B:eve", "Decrypt", object{"CiphertextBlob": "{K.blob}"}, "AccessDenied", map[string]wanted{accountB: {}}},
+		{"admin", "DescribeKey", object{"KeyId": "{K}"}, "", map[string]wanted{accountA: {false, []string{"{K}"}}}},
+	} {
+		w.kms(tt.as, region, tt.do, tt.in)
+		records := r.next(t)
+		if len(records) != len(tt.want) {
+			t.Errorf("%s of %s: %d records, want %d", tt.do, tt.as, len(records), len(tt.want))
+		}
+		shared, _ := records[0]["sharedEventID"].(string)
+		for _, record := range records {
+			account, _ := record["recipientAccountId"].(string)
+			want, ok := tt.want[account]
+			if !ok {
+				t.Errorf("%s of %s: a record for %s", tt.do, tt.as, account)
+				continue
+			}
+			identity := w.identity(tt.as)
+			if want.owner {
+				identity = object{"type": "AWSAccount", "principalId": "<user id>", "accountId": identity["accountId"]}
+			}
+			for _, difference := range differences("userIdentity", record["userIdentity"], identity) {
+				t.Errorf("%s of %s for %s: %s", tt.do, tt.as, account, difference)
+			}
+			var resources []string
+			list, _ := record["resources"].([]any)
+			for _, of := range list {
+				resources = append(resources, fmt.Sprint(of.(object)["ARN"]))
+			}
+			if filled := strings.Fields(w.fill(strings.Join(want.resources, " "))); !slices.Equal(resources, filled) {
+				t.Errorf("%s of %s for %s: resources %v, want %v", tt.do, tt.as, account, resources, filled)
+			}
+			if code, _ := record["errorCode"].(string); code != tt.code {
+				t.Errorf("%s of %s for %s: %s, want %s", tt.do, tt.as, account, code, tt.code)
+			}
+			if id, _ := record["sharedEventID"].(string); id != shared || (id != "") != (len(tt.want) > 1) || record["eventID"] == id {
+				t.Errorf("%s of %s for %s: sharedEventID %q, the other's %q", tt.do, tt.as, account, id, shared)
+			}
+			if record["requestID"] != records[0]["requestID"] || record["eventName"] != tt.do {
+				t.Errorf("%s of %s for %s: another call's: %v", tt.do, tt.as, account, record)
+			}
+			if len(differences("", record["requestParameters"], records[0]["requestParameters"])) > 0 {
+				t.Errorf("%s of %s for %s: other parameters: %v", tt.do, tt.as, account, record)
+			}
+		}
+	}
 }
