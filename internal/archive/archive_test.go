@@ -328,9 +328,10 @@ func TestRetention(t *testing.T) {
 		at, err := time.Parse("20060102T1504", m[1])
 		return err == nil && !at.Before(e.clock().Add(-days*24*time.Hour-2*time.Hour))
 	}
-	for i := range 4 * 24 {
+	for i := range 4 * 8 {
 		e.hour(accountA)
-		if i%24 == 0 {
+		e.pass(2 * time.Hour)
+		if i%8 == 0 {
 			e.hour(accountB)
 			if found := e.verify(); len(found) > 0 {
 				t.Fatalf("findings in hour %d: %q", i, found)
@@ -341,7 +342,7 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	tree := e.tree()
-	if n := len(tree); n < 5*days*24-10 || n > 5*days*24+10 {
+	if n := len(tree); n < 9*days*8-10 || n > 9*days*8+10 {
 		t.Errorf("%d files are there", n)
 	}
 	for _, object := range tree {

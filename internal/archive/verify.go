@@ -273,6 +273,9 @@ type scoped struct {
 	scope  Scope
 	listed map[nameHash]bool
 	newest time.Time // end of the newest digest that stands in a chain
+	// signatures says that there are files with signatures, as in an archive;
+	// in a copy of a bucket there are none.
+	signatures bool
 }
 
 // chainName is what the chains of a scope differ in.
@@ -305,6 +308,7 @@ func (w *scoped) digests() (map[chainName][]time.Time, error) {
 	err := w.files(w.scope.folder(folderDigests), func(object string) error {
 		if stem, ok := strings.CutSuffix(object, signatureSuffix); ok {
 			if n, ok := parseObject(stem); ok && n.digest && n.scope == w.scope {
+				w.signatures = true
 				if _, err := os.Stat(w.path(stem)); errors.Is(err, fs.ErrNotExist) {
 					w.found(object, "the digest that it is the signature of is missing")
 				}
@@ -450,14 +454,7 @@ func (w *scoped) chain(name chainName, ends []time.Time) error {
 // before goes on with the digest before d, which can be believed.
 func (w *walk) before(d *readDigest) {
 	previous, n := d.previous(), len(w.ends)
-	expired := w.head != nil && !d.end.After(w.head.Oldest)
 	switch {
-	case expired:
-		for _, end := range w.ends {
-			w.note(w.named(end), "older than the oldest digest that is kept")
-		}
-		w.ends = nil
-		w.restart()
 	case previous == nil:
 		if n > 0 && w.head == nil {
 			w.note(w.object, "no digest tells of the time between %s and %s", stamp(w.ends[n-1]), stamp(d.start))
@@ -468,6 +465,15 @@ func (w *walk) before(d *readDigest) {
 	case n == 0 && w.head == nil && w.absent(previous.Object):
 		w.note(w.object, "the digests before it are not here, back from %s: whether they were too old, or somebody removed them, the files do not tell", previous.Object)
 		w.restart()
+	case w.head != nil && !d.end.After(w.head.Oldest):
+		// The one before has become too old. If it is there, it is about to be
+		// removed.
+		if w.absent(previous.Object) {
+			w.restart()
+			return
+		}
+		w.note(previous.Object, "older than the oldest digest that is kept")
+		w.object, w.expected, w.by, w.follower = previous.Object, previous, w.object, d.start
 	default:
 		w.object, w.expected, w.by, w.follower = previous.Object, previous, w.object, d.start
 	}
@@ -528,14 +534,14 @@ func (w *scoped) digest(object string, expected *Link, expectedBy string) (*read
 		w.found(object, "signed with a key that is not known: fingerprint %.64q", d.json.Fingerprint)
 		return nil, nil
 	}
-	signature, err := w.signature(object, expected)
+	signature, err := w.signature(object, expected, expectedBy)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case signature == "":
+		// What it says of the one before is held against that one's signature.
 		w.found(object, "its signature is missing")
-		return nil, nil
 	case !d.verify(key.key, signature):
 		w.found(object, "its signature is wrong")
 		return nil, nil
@@ -554,7 +560,7 @@ func (w *scoped) digest(object string, expected *Link, expectedBy string) (*read
 
 // signature returns the signature of a digest: from the file beside it, or, in a
 // copy of a bucket, from what is known of it otherwise; empty if there is none.
-func (w *scoped) signature(object string, expected *Link) (string, error) {
+func (w *scoped) signature(object string, expected *Link, by string) (string, error) {
 	text, err := readFile(w.path(object+signatureSuffix), 8<<10)
 	switch {
 	case err == nil:
@@ -563,10 +569,12 @@ func (w *scoped) signature(object string, expected *Link) (string, error) {
 		return "unreadable", nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
-	case expected != nil:
-		return expected.Signature, nil
+	case expected == nil:
+		return "", nil
+	case w.signatures:
+		w.found(object, "the file with its signature is missing, and %s tells the signature", by)
 	}
-	return "", nil
+	return expected.Signature, nil
 }
 
 // list looks at the files that a digest lists.
