@@ -37,7 +37,7 @@ func FuzzRecords(f *testing.F) {
 		{record.KindMFAOwner, "v1/mfaof/AIDA", 1, []byte{1, 1, 1, 'a'}},
 		{record.KindSystem, "v1/sys/identity", 2, nil},
 		{record.KindSystem, "v1/sys/seeded", 1, nil},
-		{0, "a session token", 1, identity.TicketSeed()},
+		{record.KindLastUse, "v1/used/111122223333/AKIAIOSFODNN7EXAMPLE", 1, []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x01\x09eu-west-1\x03kms")},
 	}
 	h := open(f)
 	ctx := f.Context()
@@ -82,6 +82,46 @@ func FuzzRecords(f *testing.F) {
 		again, err := identity.Recode(record.Record{Kind: k.kind, Key: k.key, Value: bytes.Clone(value)})
 		if err == nil && value[0] == k.version && !bytes.Equal(again, value) {
 			t.Errorf("%s: %x was taken, and encodes to %x", k.key, value, again)
+		}
+	})
+}
+
+// FuzzTicket decodes the contents of session tokens that this program, another
+// version of it, or somebody with its keys could have sealed. What was taken is
+// the same after it was encoded again; not bit by bit, as session policies are
+// compressed.
+func FuzzTicket(f *testing.F) {
+	for i, content := range identity.TicketSeeds() {
+		again, err := identity.RecodeTicket(content)
+		if err != nil || !bytes.Equal(again, content) {
+			f.Errorf("%d: %x encodes to %x, %v", i, content, again, err)
+		}
+		f.Add(content)
+		if i == 0 {
+			continue // the first version could not say as much
+		}
+		old, err := identity.TicketVersion1(content)
+		if err != nil || len(old) != len(content)-2 {
+			f.Fatalf("%d: %x as version 1: %x, %v", i, content, old, err)
+		}
+		if again, err := identity.RecodeTicket(old); err != nil || !bytes.Equal(again, content) {
+			f.Errorf("%d: version 1, %x, encodes to %x, %v", i, old, again, err)
+		}
+		f.Add(old)
+	}
+	f.Add([]byte{2, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{3, 1})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		once, err := identity.RecodeTicket(content)
+		if err != nil {
+			return
+		}
+		twice, err := identity.RecodeTicket(once)
+		if err != nil || !bytes.Equal(twice, once) {
+			t.Errorf("%x was taken, and encodes to %x, then to %x, %v", content, once, twice, err)
+		}
+		if content[0] == 0 || content[0] > once[0] {
+			t.Errorf("version %d was taken", content[0])
 		}
 	})
 }

@@ -3,17 +3,14 @@ package identity
 import (
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
-// Recode decodes a record of a kind, or of no kind a session token's content,
-// and encodes it again.
+// Recode decodes a record of a kind and encodes it again.
 func Recode(rec record.Record) ([]byte, error) {
 	switch {
-	case rec.Kind == 0:
-		t, err := decodeTicket(rec.Value)
-		return t.encode(), err
 	case rec.Kind == record.KindAccount:
 		a, err := decodeAccount(rec)
 		return a.encode(), err
@@ -50,6 +47,9 @@ func Recode(rec record.Record) ([]byte, error) {
 	case rec.Kind == record.KindAccountRequest:
 		q, err := decodeAccountRequest(rec)
 		return q.encode(), err
+	case rec.Kind == record.KindLastUse:
+		u, err := decodeUse(rec)
+		return u.encode(), err
 	case rec.Key == seededKey:
 		names, err := decodeSeeded(rec)
 		return encodeSeeded(names), err
@@ -64,14 +64,43 @@ func recodeEntity(rec record.Record, kind EntityKind) ([]byte, error) {
 	return e.encode(), err
 }
 
-// TicketSeed returns the content of a session token.
-func TicketSeed() []byte {
-	t := ticket{
+// TicketSeeds returns contents of session tokens: one with all that there can be,
+// one without what an identity provider says, and one with little.
+func TicketSeeds() [][]byte {
+	full := ticket{
 		kind: RoleSession, account: "111122223333", issuer: "worker", id: "AROA", name: "session", chained: true,
-		issued: time.UnixMilli(1), expires: time.UnixMilli(2), secret: secret.New([]byte("s")),
+		issued: time.UnixMilli(1), expires: time.UnixMilli(2), secret: secret.New([]byte("s")), sourceIdentity: "alice", mfa: time.UnixMilli(3),
+		provider: "arn", claims: []call.Pair{{Name: "idp:sub", Value: "s"}},
 		policy: "{}", managed: []reference{{Name: "arn", Value: "ANPA"}}, tags: []Tag{{Name: "k", Value: "v"}}, transitive: []string{"k"},
 	}
-	return t.encode()
+	own := full
+	own.provider, own.claims = "", nil
+	little := ticket{kind: UserSession, root: true, account: "111122223333", id: "111122223333", issued: time.UnixMilli(1), expires: time.UnixMilli(2), secret: secret.New([]byte("s"))}
+	return [][]byte{full.encode(), own.encode(), little.encode()}
+}
+
+// TicketVersion1 returns the content of a session token as the first version of
+// this package had it, which knew no identity providers; of a content that has
+// none.
+func TicketVersion1(content []byte) ([]byte, error) {
+	t, err := decodeTicket(content)
+	if err != nil {
+		return nil, err
+	}
+	b := t.encode()
+	packed := t.encodePacked(nil)
+	b = b[:len(b)-len(packed)-len(appendPairs(appendString(nil, t.provider), t.claims))]
+	b[0] = 1
+	return append(b, packed...), nil
+}
+
+// RecodeTicket decodes the content of a session token and encodes it again.
+func RecodeTicket(content []byte) ([]byte, error) {
+	t, err := decodeTicket(content)
+	if err != nil {
+		return nil, err
+	}
+	return t.encode(), nil
 }
 
 // Changed is what the Directory is told when a record has changed.
