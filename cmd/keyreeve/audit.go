@@ -16,6 +16,8 @@ import (
 type auditCommand struct {
 	Tail   auditTailCommand   `cmd:"" help:"Print what happens, as it happens."`
 	Search auditSearchCommand `cmd:"" help:"Print what has happened, the newest first."`
+	Verify auditVerifyCommand `cmd:"" help:"Find out whether somebody has changed the trail."`
+	Keys   auditKeysCommand   `cmd:"" help:"Print what verifies the files without the node."`
 }
 
 // auditNode is the flags of commands that ask a running node for events.
@@ -251,6 +253,7 @@ func (c *auditSearchCommand) Run(e *env) error {
 		return err
 	}
 	p := newAuditPrinter(e.stdout, c.JSON)
+	unreadable := 0
 	for left := c.Limit; ; {
 		if c.Limit > 0 {
 			n := int32(min(left, keyreeveapi.MaxEvents))
@@ -265,12 +268,17 @@ func (c *auditSearchCommand) Run(e *env) error {
 		if err := p.print(out.Events); err != nil {
 			return err
 		}
+		unreadable += out.Unreadable
 		left -= len(out.Events)
 		if out.NextToken == "" || c.Limit > 0 && left <= 0 {
-			return nil
+			break
 		}
 		in.NextToken = out.NextToken
 	}
+	if unreadable > 0 {
+		return hint.Add(fmt.Errorf("%s can't be read", count(unreadable, "further event")), e.program+" audit verify says what was damaged")
+	}
+	return nil
 }
 
 // A moment is a flag: a time, or how long ago. The zero value is none.

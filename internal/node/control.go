@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/keyreeveapi"
@@ -39,9 +40,12 @@ func (n *Node) operatorService(az *authz.Authorizer, u *unsealed, account string
 	c := &n.c
 	o := operator.Options{
 		Account: account, Box: n.box, Store: n.store, Engine: "bbolt", Arena: n.arena, KeyFile: c.Seal.File,
-		Cost: c.PassphraseCost, Sessions: u.directory, Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
+		Cost: c.PassphraseCost, Sessions: u.directory, Journal: n.audit, Events: u.events, Stopping: u.hurry.Done(), Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
 	}
 	o.Explainer = explain.NewService(az, explain.Options{Directory: u.directory, Ring: u.ring, Denials: u.denials})
+	if u.archive != nil {
+		o.Archive, o.ArchiveDir = u.archive, filepath.Join(c.Data, auditDir, archiveDir)
+	}
 	if c.Ephemeral {
 		o.Engine, o.KeyFile = "memory", ""
 	}

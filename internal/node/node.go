@@ -511,6 +511,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		n.log.Error("stopping, for the node can't go on", "error", err)
 	}
 	cancel()
+	n.hasten()
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer done()
 	if e := n.server.Shutdown(stop); e != nil {

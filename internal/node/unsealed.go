@@ -41,6 +41,9 @@ type unsealed struct {
 
 	stop context.CancelFunc // ends the jobs
 	jobs sync.WaitGroup
+
+	hurry  context.Context // ends when calls that wait for something are to end
+	hasten context.CancelFunc
 }
 
 // unseal makes the unsealed part and begins to serve. The box must be open.
@@ -55,6 +58,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	c := &n.c
 	u := new(unsealed)
+	u.hurry, u.hasten = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.close())
@@ -195,6 +199,7 @@ const (
 // under way are given a second, then the keys are dropped, and only then
 // closing the rest is waited for: that is what has to write.
 func (n *Node) seal() error {
+	n.hasten()
 	if n.server != nil {
 		n.server.Seal()
 	}
@@ -226,8 +231,17 @@ func (n *Node) seal() error {
 	}
 }
 
+// hasten ends calls that wait for something to happen, so that nobody waits for
+// them.
+func (n *Node) hasten() {
+	if u := n.open.Load(); u != nil {
+		u.hasten()
+	}
+}
+
 func (u *unsealed) close() error {
 	var errs []error
+	u.hasten()
 	if u.stop != nil {
 		u.stop()
 		u.jobs.Wait()

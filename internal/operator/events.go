@@ -30,6 +30,11 @@ type Journal interface {
 	Dir() string
 	// Segments returns the segments, oldest first; none of a journal in memory.
 	Segments() ([]audit.Segment, error)
+	// Damage returns what was found to be wrong with it.
+	Damage() []audit.Problem
+	// Unsettled returns how many changes are under way whose records are not
+	// written yet.
+	Unsettled() int
 	// Recent iterates over the records of a journal in memory, oldest first, from
 	// the one with a number on.
 	Recent(from int64) iter.Seq2[audit.Entry, error]

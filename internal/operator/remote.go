@@ -116,6 +116,26 @@ func (r *Remote) TailEvents(ctx context.Context, in *keyreeveapi.TailEventsInput
 	return out, r.call(ctx, "TailEvents", in.AppendJSON(nil), out)
 }
 
+// DescribeAudit returns what the node knows of its audit trail, all pages of it
+// together.
+func (r *Remote) DescribeAudit(ctx context.Context, in *keyreeveapi.DescribeAuditInput) (*keyreeveapi.DescribeAuditOutput, error) {
+	all := new(keyreeveapi.DescribeAuditOutput)
+	if err := r.call(ctx, "DescribeAudit", in.AppendJSON(nil), all); err != nil {
+		return all, err
+	}
+	for token := all.NextToken; token != ""; {
+		page := new(keyreeveapi.DescribeAuditOutput)
+		in := &keyreeveapi.DescribeAuditInput{NextToken: token}
+		if err := r.call(ctx, "DescribeAudit", in.AppendJSON(nil), page); err != nil {
+			return all, err
+		}
+		all.Heads, all.Pending = append(all.Heads, page.Heads...), append(all.Pending, page.Pending...)
+		token = page.NextToken
+	}
+	all.NextToken = ""
+	return all, nil
+}
+
 // call calls an operation. An answer that it failed is a *RemoteError.
 func (r *Remote) call(ctx context.Context, operation string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint+"/", bytes.NewReader(body))

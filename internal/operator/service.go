@@ -29,6 +29,10 @@ type Options struct {
 	// Journal is what TailEvents follows, Events what SearchEvents asks.
 	Journal Journal
 	Events  Events
+	// Archive has the files of the audit trail; nil if there are none. It is in
+	// ArchiveDir.
+	Archive    Archive
+	ArchiveDir string
 	// Stopping is closed when calls that wait are to end: the node stops, or is
 	// sealed. nil means never.
 	Stopping <-chan struct{}

@@ -274,3 +274,94 @@ func (in *TailEventsInput) AppendAudit(b []byte) []byte {
 
 // AppendAudit implements [call.Auditable].
 func (out *TailEventsOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }
+
+// DescribeAuditInput asks what the node knows of its audit trail: what its files
+// are held to.
+type DescribeAuditInput struct {
+	// VerifyJournal has the journal read, and what is wrong with it told, which
+	// takes as long as that. It is for the first page.
+	VerifyJournal bool
+	NextToken     string // where the answer before ended
+}
+
+// DescribeAuditOutput is what a node knows of its audit trail. The heads and
+// the files that are pending are told in pages; all else is on the first.
+type DescribeAuditOutput struct {
+	Directory string         `json:",omitempty"` // of the archive, on the node; empty if it keeps none
+	Journal   []AuditSegment `json:",omitempty"` // oldest first
+	Unsettled int            // changes under way, whose records are not written yet
+	Damage    []string       `json:",omitempty"` // what the node has found damaged since it was unsealed, a line each
+	Keys      []AuditKey     `json:",omitempty"` // that signed digests, or do
+	Heads     []AuditHead    `json:",omitempty"`
+	Pending   []AuditFile    `json:",omitempty"`
+	NextToken string         `json:",omitempty"`
+}
+
+// AuditSegment is a segment of the journal.
+type AuditSegment struct {
+	Name     string
+	Size     int64
+	Records  int      `json:",omitempty"` // of a segment that was read
+	Verified bool     `json:",omitempty"` // it was read, with the key of its chain
+	Problems []string `json:",omitempty"` // a line each
+}
+
+// AuditKey is a public key that digests are verified with.
+type AuditKey struct {
+	Region      string
+	Fingerprint string
+	Value       []byte // PKCS #1, DER
+	Start, End  Time   // of the digests that it signs
+}
+
+// AuditHead is the newest digest of an account and a Region.
+type AuditHead struct {
+	Account, Region string
+	Bucket, Object  string
+	Hash, Signature string // in hex
+	End             Time   // of the digest
+	Oldest          Time   // the end of the oldest digest that is kept
+	Count           uint64 // of all digests that there have been
+}
+
+// AuditFile is a log file that no digest lists yet.
+type AuditFile struct{ Bucket, Object, Hash string }
+
+func (in *DescribeAuditInput) decode(r *wire.Reader) bool {
+	return members(r, func(name string) bool {
+		switch name {
+		case "VerifyJournal":
+			in.VerifyJournal = r.Bool()
+		case "NextToken":
+			in.NextToken, _ = r.String()
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (in *DescribeAuditInput) validate(v *wire.Violations) {
+	if in.NextToken != "" {
+		v.Length("nextToken", in.NextToken, 1, maxPosition)
+	}
+}
+
+func (in *DescribeAuditInput) wipe() {}
+
+// AppendJSON appends the input as a client sends it.
+func (in *DescribeAuditInput) AppendJSON(b []byte) []byte {
+	b = strconv.AppendBool(wire.AppendName(append(b, '{'), "VerifyJournal"), in.VerifyJournal)
+	if in.NextToken != "" {
+		b = wire.AppendString(wire.AppendName(b, "NextToken"), in.NextToken)
+	}
+	return append(b, '}')
+}
+
+// AppendAudit implements [call.Auditable].
+func (in *DescribeAuditInput) AppendAudit(b []byte) []byte {
+	return append(strconv.AppendBool(wire.AppendName(append(b, '{'), "verifyJournal"), in.VerifyJournal), '}')
+}
+
+// AppendAudit implements [call.Auditable].
+func (out *DescribeAuditOutput) AppendAudit(b []byte) []byte { return append(b, "null"...) }

@@ -90,6 +90,7 @@ type RekeyRootOutput struct {
 // Handler runs the operations. The input was decoded and is valid; its secrets
 // are wiped after the call.
 type Handler interface {
+	DescribeAudit(ctx context.Context, c *call.Call, in *DescribeAuditInput, out *DescribeAuditOutput) error
 	DescribeNode(ctx context.Context, c *call.Call, in *DescribeNodeInput, out *DescribeNodeOutput) error
 	Explain(ctx context.Context, c *call.Call, in *ExplainInput, out *ExplainOutput) error
 	RekeyRoot(ctx context.Context, c *call.Call, in *RekeyRootInput, out *RekeyRootOutput) error
@@ -102,6 +103,7 @@ type Handler interface {
 // Operations returns the operations by name, run by h.
 func Operations(h Handler) map[string]*call.Operation {
 	return map[string]*call.Operation{
+		"DescribeAudit":   operation("DescribeAudit", true, h.DescribeAudit),
 		"DescribeNode":    operation("DescribeNode", true, h.DescribeNode),
 		"Explain":         operation("Explain", true, h.Explain),
 		"RekeyRoot":       operation("RekeyRoot", false, h.RekeyRoot),
