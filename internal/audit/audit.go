@@ -141,9 +141,10 @@ type Log struct {
 	slots slots               // of intents
 
 	// keeping is held while the vault is changed, and segments are removed.
-	keeping sync.Mutex
-	vault   Vault  // nil if there is none
-	removed string // the newest segment that was removed
+	keeping  sync.Mutex
+	vault    Vault  // nil if there is none
+	attached bool   // there is one, or was
+	removed  string // the newest segment that was removed
 
 	// mu is held for moments, never during a system call.
 	mu        sync.Mutex
@@ -279,6 +280,10 @@ func (l *Log) Append(c *call.Call) error {
 			buffers.Put(buf)
 		}
 	}()
+	i, _ := c.Intent.(*Intent)
+	if i != nil {
+		defer i.Leave() // if this panics
+	}
 	if unrecorded(c) {
 		l.security.Note(c, c.Caller.AccessKeyID)
 		return nil
@@ -290,7 +295,7 @@ func (l *Log) Append(c *call.Call) error {
 	*buf = slices.Grow(*buf, closingSize) // for put
 	durable := l.always || c.Operation != nil && !c.Operation.ReadOnly
 	err := l.add(*buf, spanOf(c.Time), durable)
-	if i, ok := c.Intent.(*Intent); ok {
+	if i != nil {
 		i.ended(err)
 	}
 	if err != nil {

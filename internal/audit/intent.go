@@ -135,7 +135,8 @@ type slots struct {
 	mu      sync.Mutex
 	opened  bool
 	prefix  string  // of names; of nobody before us
-	all     []*slot // ever made, since they were opened
+	made    int     // since they were opened
+	all     []*slot // those, and others that were adopted
 	unused  []*slot // the one given back last is taken first
 	waiting []*slot // of intents that nobody ended
 }
@@ -145,7 +146,17 @@ func (s *slots) open() {
 	rand.Read(b[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.opened, s.prefix = true, hex.EncodeToString(b[:])
+	s.opened, s.prefix, s.made = true, hex.EncodeToString(b[:]), 0
+}
+
+// adopt takes over slots of another process, which are to be settled by a sweep.
+func (s *slots) adopt(notes []Note) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range notes {
+		t := &slot{name: n.Slot, full: true}
+		s.all, s.waiting = append(s.all, t), append(s.waiting, t)
+	}
 }
 
 func (s *slots) close() {
@@ -171,7 +182,8 @@ func (s *slots) take() *slot {
 		s.unused = s.unused[:n-1]
 		return t
 	}
-	t := &slot{name: fmt.Sprintf("%s-%06d", s.prefix, len(s.all))}
+	s.made++
+	t := &slot{name: fmt.Sprintf("%s-%06d", s.prefix, s.made)}
 	s.all = append(s.all, t)
 	return t
 }
@@ -250,7 +262,11 @@ func (s *slots) swept(full, waiting []*slot, emptied bool) {
 	}
 	for _, t := range slices.Concat(full, waiting) {
 		t.full, t.since = false, ""
-		s.unused = append(s.unused, t)
+		if s.has(t) {
+			s.unused = append(s.unused, t)
+		} else {
+			s.all = slices.DeleteFunc(s.all, func(other *slot) bool { return other == t })
+		}
 	}
 }
 
@@ -288,12 +304,8 @@ func (l *Log) sweep(ctx context.Context) (err error) {
 		notes = slices.DeleteFunc(notes, func(n Note) bool {
 			return !slices.ContainsFunc(waiting, func(t *slot) bool { return t.name == n.Slot })
 		})
-		found, err := l.settleNotes(ctx, l.vault, notes)
-		if err != nil {
+		if err := l.settleNotes(ctx, l.vault, notes); err != nil {
 			return err
-		}
-		for _, p := range found {
-			l.damaged(p)
 		}
 	}
 	names := make([]string, len(full))

@@ -199,7 +199,9 @@ func (l *Log) Remove(name string) error {
 			return ErrNeeded
 		}
 	}
-	if err := l.keepRemoved(name); err != nil {
+	if err := l.keepRemoved(name); errors.Is(err, ErrNeeded) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("removing an audit segment: %w", err)
 	}
 	if err := l.disk.remove(filepath.Join(l.dir, name)); err != nil {

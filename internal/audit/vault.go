@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -67,8 +68,8 @@ func (l *Log) Damage() []Problem {
 	return slices.Clone(l.problems)
 }
 
-// damaged remembers and logs a problem; false if it was known.
-func (l *Log) damaged(p Problem) bool {
+// damaged remembers and logs a problem, once.
+func (l *Log) damaged(p Problem) {
 	l.mu.Lock()
 	known := slices.Contains(l.problems, p) || len(l.problems) >= maxProblems
 	if !known {
@@ -78,54 +79,73 @@ func (l *Log) damaged(p Problem) bool {
 	if !known {
 		l.logger.Error("the audit journal is damaged", "segment", p.Segment, "offset", p.Offset, "problem", p.Text)
 	}
-	return !known
 }
 
 // Protect gives the log what seals the keys of its segments. The next record
 // begins a segment with a key.
-func (l *Log) Protect(box Box) error {
+func (l *Log) Protect(box Box) {
 	l.box.Store(&box)
-	return l.Cut()
+	if err := l.Cut(); err != nil {
+		l.logger.Warn("closing a segment of the audit log", "error", err) // Err says it, too
+	}
 }
 
 // Attach gives the log its vault, and finds out what happened since it was last
 // attached: whether the vault's head is still in the log, and whether there are
-// changes whose records are not, which it then appends. From there on
-// [Log.Intend] makes intents. First says that there has never been a vault.
+// changes whose records are not, which it then appends, or later if it can't yet.
+// From there on [Log.Intend] makes intents. First says that there has never been a vault.
 //
-// It returns what is wrong, which is no error: the log goes on. After an error
-// it is not attached.
-func (l *Log) Attach(ctx context.Context, v Vault, first bool) ([]Problem, error) {
+// What is wrong with the log is in [Log.Damage] then, and is no error: the log
+// goes on. After an error it is not attached.
+func (l *Log) Attach(ctx context.Context, v Vault, first bool) error {
 	if l.memory != nil {
-		return nil, nil
+		return nil
 	}
 	l.keeping.Lock()
 	defer l.keeping.Unlock()
 	head, known, err := v.Head(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("audit: reading the log's head: %w", err)
+		return fmt.Errorf("audit: reading the log's head: %w", err)
 	}
 	found, err := l.compare(head, known, first)
 	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
+		return fmt.Errorf("audit: %w", err)
+	}
+	for _, p := range found {
+		l.damaged(p)
 	}
 	notes, err := v.Notes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("audit: reading the notes of changes: %w", err)
+		return fmt.Errorf("audit: reading the notes of changes: %w", err)
 	}
-	lost, err := l.settleNotes(ctx, v, notes)
-	if err != nil {
-		return nil, err
-	}
-	l.removed, l.vault = head.Removed, v
+	l.removed, l.vault, l.attached = head.Removed, v, true
 	l.slots.open()
-	var fresh []Problem
-	for _, p := range append(found, lost...) {
-		if l.damaged(p) {
-			fresh = append(fresh, p)
+	if err := l.settleNotes(ctx, v, notes); err != nil {
+		l.logger.Error("the records of changes that stand cannot be written yet", "error", err)
+		l.slots.adopt(notes)
+	}
+	return nil
+}
+
+// Examine verifies the segments that were there when it was called, one after
+// the other, as [Log.VerifySegment] does, until ctx ends.
+func (l *Log) Examine(ctx context.Context) error {
+	if l.memory != nil {
+		return nil
+	}
+	list, err := segments(l.dir)
+	if err != nil {
+		return fmt.Errorf("verifying the audit journal: %w", err)
+	}
+	for _, name := range list {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if _, err := l.VerifySegment(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	return fresh, nil
+	return nil
 }
 
 // compare returns how the log differs from what the vault says of it.
@@ -182,27 +202,27 @@ func (l *Log) links(names []string, removed string) (found []Problem) {
 }
 
 // settleNotes appends the records of notes that the log does not have, waits for
-// the disk, and empties the slots of the notes. It returns what was wrong with notes.
-func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) (found []Problem, err error) {
+// the disk, and empties the slots of the notes.
+func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) error {
 	if len(notes) == 0 {
-		return nil, nil
+		return nil
 	}
 	want := map[string][]byte{}
 	emptied := make([]string, 0, len(notes))
 	for _, n := range notes {
 		emptied = append(emptied, n.Slot)
 		if n.Err != nil {
-			found = append(found, Problem{Text: fmt.Sprintf("the note of a change cannot be read, so its record may be missing: %v", n.Err)})
+			l.damaged(Problem{Text: fmt.Sprintf("the note of a change cannot be read, so its record may be missing: %v", n.Err)})
 			continue
 		}
 		before := len(want)
 		maps.Insert(want, recordsOf(n.Text))
 		if len(want) == before {
-			found = append(found, Problem{Text: "the note of a change has no record in it, so that may be missing"})
+			l.damaged(Problem{Text: "the note of a change has no record in it, so that may be missing"})
 		}
 	}
 	if err := l.missing(want); err != nil {
-		return nil, fmt.Errorf("audit: looking for the records of changes: %w", err)
+		return fmt.Errorf("audit: looking for the records of changes: %w", err)
 	}
 	// In the order of the notes, and not of the map.
 	for _, n := range notes {
@@ -215,21 +235,21 @@ func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) (found []P
 				at = l.now()
 			}
 			if err := l.add(slices.Grow(slices.Clone(record), closingSize), spanOf(at), true); err != nil {
-				return nil, fmt.Errorf("audit: recording a change that stands: %w", err)
+				return fmt.Errorf("audit: recording a change that stands: %w", err)
 			}
 			delete(want, id)
 			l.logger.Warn("a change was made whose record was missing; it is on record now", "event_id", id)
 		}
 	}
 	if err := l.sync(); err != nil {
-		return nil, err
+		return err
 	}
 	for part := range slices.Chunk(emptied, maxEmpty) {
 		if err := v.Empty(ctx, part); err != nil {
-			return nil, fmt.Errorf("audit: removing the notes of changes: %w", err)
+			return fmt.Errorf("audit: removing the notes of changes: %w", err)
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // maxEmpty is how many notes are removed at once.
@@ -260,7 +280,10 @@ func (l *Log) sync() error {
 // keepRemoved keeps in the vault that a segment was removed. The caller holds
 // keeping.
 func (l *Log) keepRemoved(name string) error {
-	if l.vault == nil {
+	switch {
+	case l.vault == nil && l.attached:
+		return ErrNeeded // nobody would know that it was not lost
+	case l.vault == nil:
 		return nil
 	}
 	if err := l.sync(); err != nil {
@@ -294,8 +317,7 @@ const (
 )
 
 // Keep tells the vault how far the log has come, and removes notes that have
-// their records, until ctx ends; then once more, and the log has no vault and no
-// keys any more.
+// their records, until ctx ends.
 func (l *Log) Keep(ctx context.Context) {
 	if l.memory != nil {
 		return
@@ -309,7 +331,6 @@ func (l *Log) Keep(ctx context.Context) {
 		var err error
 		select {
 		case <-ctx.Done():
-			l.detach()
 			return
 		case <-head.C:
 			err = l.keepHead(ctx, &kept)
@@ -338,8 +359,12 @@ func (l *Log) keepHead(ctx context.Context, kept *Head) error {
 	return nil
 }
 
-// detach ends what Attach and Protect have begun.
-func (l *Log) detach() {
+// Detach tells the vault once more how far the log has come, if there is one, and
+// forgets it. Keep must have returned.
+func (l *Log) Detach() {
+	if l.memory != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
 	defer cancel()
 	err := errors.Join(l.sync(), l.Sweep(ctx), l.keepHead(ctx, new(Head)))
@@ -347,9 +372,16 @@ func (l *Log) detach() {
 	l.vault = nil
 	l.keeping.Unlock()
 	l.slots.close()
-	l.box.Store(nil)
-	err = errors.Join(err, l.Cut())
 	if err != nil && !errors.Is(err, seal.ErrSealed) {
 		l.logger.Warn("the audit journal could not be left in order; it is looked through at the next start", "error", err)
+	}
+}
+
+// Unprotect makes the log forget what Protect gave it, and the key of the segment
+// that is open, which it closes.
+func (l *Log) Unprotect() {
+	l.box.Store(nil)
+	if err := l.Cut(); err != nil {
+		l.logger.Warn("closing a segment of the audit log", "error", err) // Err says it, too
 	}
 }

@@ -108,6 +108,8 @@ type Intent interface {
 	Note() (slot string, note []byte)
 	// Stood is told when that, and the change, is stored.
 	Stood(rev store.Rev)
+	// Leave ends the intent if nothing has ended it: the call has no record.
+	Leave()
 }
 
 // TLS describes the connection; the zero value is a plain one. The numbers are

@@ -24,8 +24,7 @@ type Deletion struct {
 //	2  its material, in batches
 //	3  its aliases, in batches
 //	4  its grants, in batches
-//	5  Options.Deleted is told
-//	6  the key's record and the due record
+//	5  the key's record and the due record, by Options.Deleted
 
 // batch is how many aliases, two records each, go in one transaction, which
 // also looks at the key; and how many materials.
@@ -239,16 +238,21 @@ func (k Key) destroy(ctx context.Context, due record.Record) error {
 	if err := k.r.destroyGrants(ctx, s); err != nil {
 		return err
 	}
+	remove := func(ctx context.Context) error {
+		tx := k.r.records.Begin()
+		tx.Delete(s.record())
+		tx.Delete(due)
+		_, err := tx.Commit(ctx)
+		return err
+	}
+	var err error
 	if k.r.deleted != nil {
 		d := Deletion{Account: m.Account, Region: m.Region, ID: m.ID, ARN: m.ARN, Due: m.Deletion, MaterialIDs: []string{m.MaterialID}}
-		if err := k.r.deleted(ctx, d); err != nil {
-			return fmt.Errorf("telling of the deletion: %w", err)
-		}
+		err = k.r.deleted(ctx, d, remove)
+	} else {
+		err = remove(ctx)
 	}
-	tx := k.r.records.Begin()
-	tx.Delete(s.record())
-	tx.Delete(due)
-	if _, err := tx.Commit(ctx); err != nil {
+	if err != nil {
 		return fmt.Errorf("removing the record: %w", err)
 	}
 	if k.r.census != nil {

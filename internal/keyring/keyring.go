@@ -256,10 +256,12 @@ type Options struct {
 	// KeysPerRegion is the most keys that an account may have in a Region; no
 	// limit if 0. It is exact on one node.
 	KeysPerRegion int
-	// Deleted, if not nil, is told of each key whose material and aliases have
-	// been destroyed, before its record goes. If it returns an error, the
-	// record stays and the next RunDue tells again: so it is told at least once.
-	Deleted func(ctx context.Context, d Deletion) error
+	// Deleted, if not nil, is given each key whose material, aliases and grants
+	// have been destroyed, and calls remove, which takes its record away in one
+	// commit: so it can put the deletion on record in that very commit, by the
+	// context. If remove is not called, or fails, the record stays and the next
+	// RunDue does it again. An error of remove is to be returned.
+	Deleted func(ctx context.Context, d Deletion, remove func(context.Context) error) error
 }
 
 // Ring is the keys of an installation: of all its accounts and Regions. Its
@@ -278,7 +280,7 @@ type Ring struct {
 	spare   *sparePairs
 	census  *census // of keys; nil without a limit
 	granted *census // of the grants of each key
-	deleted func(ctx context.Context, d Deletion) error
+	deleted func(ctx context.Context, d Deletion, remove func(context.Context) error) error
 
 	slots    registry // material in the arena
 	privates registry // parsed private keys

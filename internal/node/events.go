@@ -8,6 +8,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/operator"
+	"github.com/keyreeve/keyreeve/internal/record"
 )
 
 // Events of the source keyreeve.internal.
@@ -19,6 +20,7 @@ const (
 	eventRollback = "AcceptRollback"
 	eventSeed     = "ApplySeed"
 	eventRotate   = "RotateDomainKey"
+	eventDamaged  = "AuditJournalDamaged"
 )
 
 // happened puts something on record that the node has done by itself.
@@ -51,12 +53,33 @@ func (n *Node) account() string {
 	return n.c.Account
 }
 
-// deleted puts the destruction of a key on record. If it can't, it is asked
-// again: the key's record stays until then.
-func (n *Node) deleted(_ context.Context, d keyring.Deletion) error {
-	return n.audit.AppendEvent(&audit.Event{
+// deleted puts the destruction of a key on record, in the commit by which its
+// record goes: neither can be without the other.
+func (n *Node) deleted(ctx context.Context, d keyring.Deletion, remove func(context.Context) error) error {
+	i := n.audit.IntendEvent(&audit.Event{
 		Time: n.c.Now(), Source: "kms.amazonaws.com", Name: "DeleteKey", Region: d.Region, Account: d.Account, InvokedBy: audit.Node,
 		Resources: []call.Resource{{ARN: d.ARN, Account: d.Account, Type: "AWS::KMS::Key"}},
 		Elements:  []call.Pair{{Name: "keyId", Value: d.ARN}},
 	})
+	defer i.Leave()
+	if err := remove(record.WithIntent(ctx, i)); err != nil {
+		return err
+	}
+	if err := i.Append(); err != nil {
+		n.log.Error("a key was destroyed, which could not be recorded yet", "arn", d.ARN, "error", err)
+	}
+	return nil
+}
+
+// reportDamage puts on record what is wrong with the audit journal, once for
+// each problem.
+func (n *Node) reportDamage() {
+	for _, p := range n.audit.Damage()[n.reported:] {
+		err := n.happened(eventDamaged, call.Pair{Name: "segment", Value: p.Segment},
+			call.Pair{Name: "offset", Value: strconv.FormatInt(p.Offset, 10)}, call.Pair{Name: "problem", Value: p.Text})
+		if err != nil {
+			return // the next time
+		}
+		n.reported++
+	}
 }

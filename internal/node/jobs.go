@@ -34,6 +34,7 @@ func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 			n.log.Error("destroying keys whose waiting period has ended", "error", err)
 		}
 		n.rotate(ctx)
+		n.reportDamage()
 		if n.watch.due() {
 			n.saveTime(ctx, rs)
 		}

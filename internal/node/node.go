@@ -107,6 +107,7 @@ type Node struct {
 	management atomic.Pointer[string] // account; nil before it is known
 	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
 	unrecorded uint32                 // id of a domain key whose making is not on record yet; of the job
+	reported   int                    // of the problems of the audit journal: how many are on record; of unseal, then of the job
 
 	open atomic.Pointer[unsealed] // nil while sealed
 
@@ -234,7 +235,7 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Security: n.security, Logger: n.log})
+		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Now: c.Now, Security: n.security, Logger: n.log})
 	}
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/api/organizationsapi"
 	"github.com/keyreeve/keyreeve/internal/api/stsapi"
+	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/explain"
@@ -38,6 +39,8 @@ type unsealed struct {
 	ring      *keyring.Ring
 	denials   *explain.Denials
 	recorded
+
+	journal *audit.Log // once it has keys
 
 	stop context.CancelFunc // ends the jobs
 	jobs sync.WaitGroup
@@ -64,8 +67,14 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 			err = errors.Join(err, u.close())
 		}
 	}()
+	u.journal = n.audit
+	n.audit.Protect(n.box)
 	if u.records, err = n.openRecords(ctx); err != nil {
 		return fmt.Errorf("opening the records: %w", err)
+	}
+	blank, err := u.records.Blank(ctx)
+	if err != nil {
+		return fmt.Errorf("looking at the records: %w", err)
 	}
 	u.directory = identity.Open(u.records, identity.Options{
 		Cache: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 2, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Log: n.log,
@@ -85,6 +94,10 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if err := n.watch.load(ctx, u.records); err != nil {
 		return err
 	}
+	if err := n.audit.Attach(ctx, vault{u.records}, blank); err != nil {
+		return fmt.Errorf("looking for changes that are not on record: %w", err)
+	}
+	n.reportDamage()
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
 		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Deleted: n.deleted,
@@ -135,12 +148,18 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	}
 	services = append(services, n.certificateService(az, u.directory)...)
 	if err := n.server.Unseal(server.Backend{
-		Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit), Used: u.directory.NoteUse,
+		Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit), Intend: n.audit.Intend, Used: u.directory.NoteUse,
 	}); err != nil {
 		return fmt.Errorf("beginning to serve: %w", err)
 	}
 	var jobs context.Context
 	jobs, u.stop = context.WithCancel(context.Background())
+	u.jobs.Go(func() { n.audit.Keep(jobs) })
+	u.jobs.Go(func() {
+		if err := n.audit.Examine(jobs); err != nil {
+			n.log.Error("the audit journal could not be verified", "error", err)
+		}
+	})
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
@@ -250,8 +269,14 @@ func (u *unsealed) close() error {
 		errs = append(errs, u.ring.Close())
 	}
 	errs = append(errs, u.recorded.close())
+	if u.journal != nil {
+		u.journal.Detach()
+	}
 	if u.records != nil {
 		errs = append(errs, u.records.Close())
+	}
+	if u.journal != nil {
+		u.journal.Unprotect()
 	}
 	return errors.Join(errs...)
 }

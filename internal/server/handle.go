@@ -16,8 +16,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
 	"github.com/keyreeve/keyreeve/internal/wire"
@@ -233,7 +235,7 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	}
 	defer back.leave()
 
-	if err := back.audit.Err(); err != nil {
+	if err := back.audit.Err(); err != nil && (!rt.safer || !errors.Is(err, audit.ErrReserve)) {
 		s.metrics.auditFailures.Inc()
 		if suppressed, ok := s.alarm.ring(c.Time); ok {
 			s.log.Error("calls are refused since they could not be recorded", "error", err, "not_logged_before", suppressed)
@@ -247,7 +249,14 @@ func (s *Server) serve(c *call.Call, r *http.Request, id *identity, in *input, o
 	switch {
 	case e != nil:
 	case c.Operation != nil:
-		body, e = s.invoke(c, in, out)
+		ctx := s.ctx
+		if back.intend != nil && !c.Operation.ReadOnly {
+			if c.Intent = back.intend(c); c.Intent != nil {
+				defer c.Intent.Leave() // unless the record has ended it
+				ctx = record.WithIntent(ctx, c.Intent)
+			}
+		}
+		body, e = s.invoke(ctx, c, in, out)
 	case svc.protocol == Query:
 		e = unknownAction(name, prefix)
 	default:
@@ -524,7 +533,7 @@ func (s *Server) admit(c *call.Call, svc *service) *wire.Error {
 }
 
 // invoke runs the operation. A panic in it is answered like any fault of ours.
-func (s *Server) invoke(c *call.Call, in *input, out *output) (body []byte, e *wire.Error) {
+func (s *Server) invoke(ctx context.Context, c *call.Call, in *input, out *output) (body []byte, e *wire.Error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err := panicked(v)
@@ -534,7 +543,7 @@ func (s *Server) invoke(c *call.Call, in *input, out *output) (body []byte, e *w
 			body, e = nil, wire.Internal(err)
 		}
 	}()
-	body, err := c.Operation.Invoke(s.ctx, c, in.b, out.b[:0])
+	body, err := c.Operation.Invoke(ctx, c, in.b, out.b[:0])
 	out.grew(body)
 	if err == nil {
 		return body, nil

@@ -15,7 +15,8 @@
 //	let in, of Limits.Requests      else ServiceUnavailableException, 503
 //	signature verified              else InvalidSignatureException
 //	X-Amz-Target or Action routed   else UnknownOperationException, 400
-//	audit log in order              else KMSInternalException, 500
+//	audit log in order              else KMSInternalException, 500; on its
+//	                                reserve, what makes things safer goes on
 //	operation invoked
 //	call recorded                   else KMSInternalException, 500
 //	let out; answer written, then wiped
@@ -176,11 +177,16 @@ type SecurityLog interface {
 	Note(c *call.Call, accessKeyID string)
 }
 
-// A Backend is what an unsealed server works with. All of it is needed but Used.
+// A Backend is what an unsealed server works with. All of it is needed but
+// Intend and Used.
 type Backend struct {
 	Services    []Service // the first is named to who signs for none of them
 	Credentials Credentials
 	Audit       Recorder
+	// Intend returns what the audit log has to say of a call that may change
+	// something before it is run; package record stores it with each change. nil,
+	// as its result, means nothing.
+	Intend func(c *call.Call) call.Intent
 	// Used is told of every call whose caller has proved to be who it says,
 	// before it is routed; nil for nobody. It must be quick.
 	Used func(c *call.Call)
@@ -327,8 +333,9 @@ type backend struct {
 	services    []*service
 	credentials Credentials
 	audit       Recorder
-	used        func(c *call.Call) // nil for nobody
-	running     atomic.Int64       // calls that have begun and are not on record yet
+	intend      func(c *call.Call) call.Intent // nil for nobody
+	used        func(c *call.Call)             // nil for nobody
+	running     atomic.Int64                   // calls that have begun and are not on record yet
 }
 
 // enter counts a call that begins, unless b is no longer what is served.
@@ -368,6 +375,7 @@ type service struct {
 // A route is an operation with its metrics.
 type route struct {
 	operation *call.Operation // nil if it is not routed
+	safer     bool            // it may run on the reserve of the audit log
 	meter     *meter
 }
 
@@ -377,7 +385,7 @@ func (s *Server) Unseal(b Backend) error {
 	if len(b.Services) == 0 || b.Credentials == nil || b.Audit == nil {
 		return errors.New("server: a backend needs services, credentials and an audit log")
 	}
-	resolved := &backend{credentials: b.Credentials, audit: b.Audit, used: b.Used}
+	resolved := &backend{credentials: b.Credentials, audit: b.Audit, intend: b.Intend, used: b.Used}
 	for _, svc := range b.Services {
 		set(&svc.Skew, DefaultSkew)
 		set(&svc.MaxBody, DefaultMaxBody)
@@ -406,7 +414,7 @@ func (s *Server) Unseal(b Backend) error {
 			r.region = func(name string) bool { return name == globalRegion || s.region(name) }
 		}
 		for name, op := range svc.Operations {
-			r.routes[name] = &route{operation: op, meter: s.metrics.meter(svc.Name, name)}
+			r.routes[name] = &route{operation: op, safer: isSafer(svc.Name, name), meter: s.metrics.meter(svc.Name, name)}
 		}
 		resolved.services = append(resolved.services, r)
 	}
