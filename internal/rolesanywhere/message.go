@@ -149,6 +149,9 @@ func (out *output) append(b []byte, secrets bool) []byte {
 	if secrets {
 		b = wire.AppendString(wire.AppendName(b, "secretAccessKey"), s.SecretAccessKey.Reveal())
 		b = wire.AppendString(wire.AppendName(b, "sessionToken"), s.Token)
+	} else {
+		b = append(wire.AppendName(b, "secretAccessKey"), wire.Hidden...)
+		b = append(wire.AppendName(b, "sessionToken"), wire.Hidden...)
 	}
 	b = append(b, '}')
 	b = wire.AppendInt(wire.AppendName(b, "packedPolicySize"), int32(min(s.Packed, 100)))

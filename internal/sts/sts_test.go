@@ -280,7 +280,7 @@ func TestAssumeRole(t *testing.T) {
 		}
 	}
 	elements := string(c.Elements.AppendAudit(nil))
-	if want := `{"credentials":{"accessKeyId":"ASIANEWSESSION000001","expiration":"Mar 1, 2026, 2:00:00 PM"},` +
+	if want := `{"credentials":{"accessKeyId":"ASIANEWSESSION000001","sessionToken":"HIDDEN_DUE_TO_SECURITY_REASONS","expiration":"Mar 1, 2026, 2:00:00 PM"},` +
 		`"assumedRoleUser":{"assumedRoleId":"AROAREADER:s1","arn":"arn:aws:sts::111122223333:assumed-role/reader/s1"},` +
 		`"packedPolicySize":7,"sourceIdentity":"alice"}`; elements != want {
 		t.Errorf("responseElements = %s, want %s", elements, want)
@@ -525,7 +525,7 @@ func TestGetSessionToken(t *testing.T) {
 		if want := (identity.SessionParams{Kind: identity.UserSession, Caller: c.caller, Duration: c.want}); !reflect.DeepEqual(d.asked[0], want) {
 			t.Errorf("asked for %+v, want %+v", d.asked[0], want)
 		}
-		if got := string(k.Elements.AppendAudit(nil)); !strings.HasPrefix(got, `{"credentials":{"accessKeyId":"ASIANEWSESSION000001","expiration":`) ||
+		if got := string(k.Elements.AppendAudit(nil)); !strings.HasPrefix(got, `{"credentials":{"accessKeyId":"ASIANEWSESSION000001","sessionToken":"HIDDEN_DUE_TO_SECURITY_REASONS","expiration":`) ||
 			strings.Contains(got, "token") {
 			t.Errorf("responseElements = %s", got)
 		}

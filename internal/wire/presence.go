@@ -81,6 +81,9 @@ func ReadStrings(r *Reader) []string {
 	return list
 }
 
+// Hidden is a JSON string that CloudTrail has in the place of some secrets.
+const Hidden = `"HIDDEN_DUE_TO_SECURITY_REASONS"`
+
 // CloseAudit ends the object that begins at start. CloudTrail writes null for
 // an empty one.
 func CloseAudit(b []byte, start int) []byte {

@@ -40,6 +40,10 @@ func (m *model) emitAudit(p *printer) {
 		}
 		p.print("\nfunc (s *", s.name, ") appendAudit(b []byte) []byte {\nb = append(b, '{')\n")
 		for _, mem := range s.members {
+			if mem.veiled {
+				p.printf("b = append(wire.AppendName(b, %q), wire.Hidden...)\n", lowerFirst(mem.name))
+				continue
+			}
 			if mem.target.hidden() {
 				continue
 			}

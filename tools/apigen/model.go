@@ -65,6 +65,7 @@ type member struct {
 	// required after all; "" is never.
 	requiredWhen string
 	always       bool // is encoded even if it is zero
+	veiled       bool // CloudTrail shows that it is there, though it is secret
 	document     bool // is a policy document of an answer, which IAM escapes
 	bit          int  // in the structure's presence; -1 for none
 }

@@ -11,7 +11,10 @@ type queryOverlay struct {
 	shown            []string // operations that change nothing, and whose answers it shows
 	hidden           []string // members of inputs that it does not show
 	sensitive        []string // shapes that are secret, besides those that the model calls so
-	documents        string   // the shape of policy documents, which answers escape
+	// veiled are the members, by structure, of which CloudTrail shows that they
+	// are there.
+	veiled    map[string][]string
+	documents string // the shape of policy documents, which answers escape
 	// names and paths are shapes of which a wrong character is told in IAM's
 	// own words.
 	names, paths []string
@@ -77,4 +80,7 @@ var stsOverlay = queryOverlay{
 	shown:            []string{"AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"},
 	hidden:           []string{"TokenCode", "WebIdentityToken"},
 	sensitive:        []string{"TokenType"},
+	// CloudTrail has the whole token. A trail is no place for it, though it is of
+	// no use without the secret.
+	veiled: map[string][]string{"Credentials": {"SessionToken"}},
 }

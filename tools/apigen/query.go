@@ -284,6 +284,14 @@ func (m *queryModel) apply() error {
 		}
 		m.shapes[name].sensitive = true
 	}
+	for name, members := range m.veiled {
+		for _, mem := range members {
+			if s := m.shapes[name]; s == nil || s.member(mem) == nil {
+				return fmt.Errorf("overlay: %s has no member %s", name, mem)
+			}
+			m.shapes[name].member(mem).veiled = true
+		}
+	}
 	for _, op := range m.operations {
 		if op.input != nil {
 			for _, mem := range op.input.members {

@@ -250,6 +250,7 @@ func (s *AssumedRoleUser) appendAudit(b []byte) []byte {
 func (s *Credentials) appendAudit(b []byte) []byte {
 	b = append(b, '{')
 	b = wire.AppendString(wire.AppendName(b, "accessKeyId"), s.AccessKeyID)
+	b = append(wire.AppendName(b, "sessionToken"), wire.Hidden...)
 	b = wire.AppendTimeText(wire.AppendName(b, "expiration"), s.Expiration)
 	return append(b, '}')
 }

@@ -40,7 +40,7 @@ func TestRecord(t *testing.T) {
 		AccessKeyID: "ASIA", SecretAccessKey: secret.New([]byte("hush")), SessionToken: secret.New([]byte("hush")),
 		Expiration: time.Date(2022, 8, 10, 22, 38, 27, 0, time.UTC),
 	}}
-	if got := string(out.AppendAudit(nil)); got != `{"credentials":{"accessKeyId":"ASIA","expiration":"Aug 10, 2022, 10:38:27 PM"}}` {
+	if got := string(out.AppendAudit(nil)); got != `{"credentials":{"accessKeyId":"ASIA","sessionToken":"HIDDEN_DUE_TO_SECURITY_REASONS","expiration":"Aug 10, 2022, 10:38:27 PM"}}` {
 		t.Errorf("responseElements = %s", got)
 	}
 	if got := string(out.AppendXML(nil)); strings.Count(got, "hush") != 2 {
