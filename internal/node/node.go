@@ -343,12 +343,7 @@ func newRegistry(n *Node) *prometheus.Registry {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
-	flag := func(b bool) float64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
+	r.MustRegister(auditMetrics{n})
 	gauge("keyreeve_dev_mode", "1 if the node runs in development mode, which keeps nothing and protects nothing.", func() float64 { return flag(n.c.Dev) })
 	gauge("keyreeve_memory_locked", "1 if all memory for key material is locked.", func() float64 { return flag(n.arena.Locked()) })
 	gauge("keyreeve_memory_slots_used", "Slots of the memory for key material in use.", func() float64 { return float64(n.arena.Stats().Used) })
