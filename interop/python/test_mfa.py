@@ -62,9 +62,9 @@ class Phone:
         self.serial = device["SerialNumber"]
         self.seed = base64.b32decode(device["Base32StringSeed"])
 
-    def code(self, steps=0):
+    def code(self, steps=0, now=None):
         """The code of some steps of 30 seconds from now."""
-        counter = struct.pack(">Q", int(time.time()) // 30 + steps)
+        counter = struct.pack(">Q", int(now or time.time()) // 30 + steps)
         digest = hmac.new(self.seed, counter, hashlib.sha1).digest()
         at = digest[-1] & 15
         return "%06d" % ((struct.unpack(">I", digest[at : at + 4])[0] & 0x7FFFFFFF) % 1000000)
@@ -83,8 +83,9 @@ class MFA(unittest.TestCase):
         user = IAM.create_user(UserName=name("user"))["User"]
         IAM.put_user_policy(UserName=user["UserName"], PolicyName="own", PolicyDocument=policy(*statements))
         phone = Phone(IAM.create_virtual_mfa_device(VirtualMFADeviceName=user["UserName"])["VirtualMFADevice"])
+        now = time.time()  # once, for a step may end in between
         IAM.enable_mfa_device(
-            UserName=user["UserName"], SerialNumber=phone.serial, AuthenticationCode1=phone.code(-1), AuthenticationCode2=phone.code()
+            UserName=user["UserName"], SerialNumber=phone.serial, AuthenticationCode1=phone.code(-1, now), AuthenticationCode2=phone.code(0, now)
         )
         return user, IAM.create_access_key(UserName=user["UserName"])["AccessKey"], phone
 
@@ -94,9 +95,10 @@ class MFA(unittest.TestCase):
         device = IAM.create_virtual_mfa_device(VirtualMFADeviceName=who, Path="/spare/", Tags=[{"Key": "kind", "Value": "spare"}])["VirtualMFADevice"]
         self.assertEqual(device["QRCodePNG"][:8], b"\x89PNG\r\n\x1a\n")
         self.assertEqual(len(Phone(device).seed), 40)
+        same = Phone(device).code()
         self.refused(
             "InvalidAuthenticationCode", IAM.enable_mfa_device, UserName=who, SerialNumber=device["SerialNumber"],
-            AuthenticationCode1=Phone(device).code(), AuthenticationCode2=Phone(device).code(),
+            AuthenticationCode1=same, AuthenticationCode2=same,
         )
         listed = IAM.list_mfa_devices(UserName=who)["MFADevices"]
         self.assertEqual([(d["UserName"], d["SerialNumber"]) for d in listed], [(who, phone.serial)])
