@@ -42,6 +42,7 @@ func decoder[I any, PI input[I]]() func(body []byte) (Decoded, bool, error) {
 // Decoders decode the inputs of the operations by name. They report whether all
 // members are known.
 var Decoders = map[string]func(body []byte) (in Decoded, known bool, err error){
+	"DescribeAudit":   decoder[DescribeAuditInput](),
 	"DescribeNode":    decoder[DescribeNodeInput](),
 	"Explain":         decoder[ExplainInput](),
 	"RekeyRoot":       decoder[RekeyRootInput](),

@@ -9,6 +9,17 @@ import (
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
+// nobody runs no operation: only their names are wanted.
+type nobody struct{ keyreeveapi.Handler }
+
+func TestDecoders(t *testing.T) {
+	for name := range keyreeveapi.Operations(nobody{}) {
+		if keyreeveapi.Decoders[name] == nil {
+			t.Errorf("the input of %s is not fuzzed", name)
+		}
+	}
+}
+
 // FuzzDecode decodes a body as the input of every operation. What was decoded
 // encodes to a body that means the same, and can be recorded.
 func FuzzDecode(f *testing.F) {
@@ -18,6 +29,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"Before":-1e308,"Account":""}`))
 	f.Add([]byte(`{"RequestId":"1234abcd-12ab-34cd-56ef-1234567890ab","Message":"","Cases":{"a":[{}]}}`))
 	f.Add([]byte(`{"Account":"111122223333","EventName":"Decrypt","ReadOnly":true,"StartTime":1.5e9,"EndTime":0,"MaxResults":50,"NextToken":"x"}`))
+	f.Add([]byte(`{"VerifyJournal":true,"NextToken":"x"}`))
 	f.Add([]byte(`{"Cursor":"x","Wait":20,"MaxResults":-1,"ReadOnly":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for name, decode := range keyreeveapi.Decoders {
