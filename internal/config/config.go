@@ -229,6 +229,16 @@ type Audit struct {
 	// moments after. Default: false.
 	Sync bool `yaml:"sync"`
 
+	// How often records go from the journal into log files of the archive, from
+	// 1s to 1h. Whatever is recorded is found at once, and copied by trails once
+	// it is in a file. Default: 5m.
+	Delivery time.Duration `yaml:"delivery"`
+
+	// For how many days delivered records are kept and found; 0 for ever. Log
+	// files go with the digest that lists them. Default: 90, as AWS's event
+	// history.
+	RetentionDays *int `yaml:"retention_days"`
+
 	// The S3-compatible buckets that trails may copy records to: see audit.md.
 	// Default: none, so that no trail can be made.
 	Buckets []Bucket `yaml:"buckets"`
@@ -304,6 +314,17 @@ type LogGroup struct {
 
 	// The accounts whose trails may send to it, or "*" for all. Default: none.
 	Accounts []string `yaml:"accounts"`
+}
+
+// maxRetentionDays is a hundred years.
+const maxRetentionDays = 36500
+
+// Retention returns for how long delivered records are kept; 0 means for ever.
+func (a *Audit) Retention() time.Duration {
+	if a.RetentionDays == nil {
+		return 0
+	}
+	return time.Duration(*a.RetentionDays) * 24 * time.Hour
 }
 
 // Outbound is where the node may connect to when somebody other than the
@@ -533,6 +554,12 @@ func (c *Config) SetDefaults() {
 			p.Duration = time.Hour
 		}
 	}
+	if c.Audit.Delivery == 0 {
+		c.Audit.Delivery = 5 * time.Minute
+	}
+	if c.Audit.RetentionDays == nil {
+		c.Audit.RetentionDays = new(90)
+	}
 	for i := range c.Audit.Buckets {
 		set(&c.Audit.Buckets[i].Region, "us-east-1")
 		set(&c.Audit.Buckets[i].Style, "path")
@@ -616,6 +643,12 @@ func (c *Config) Check() error {
 	}
 	if c.Memory.Records < 1 {
 		wrong("memory.records: must be at least 1")
+	}
+	if d := c.Audit.Delivery; d < time.Second || d > time.Hour {
+		wrong("audit.delivery: must be from 1s to 1h")
+	}
+	if days := c.Audit.RetentionDays; days != nil && (*days < 0 || *days > maxRetentionDays) {
+		wrong("audit.retention_days: must be from 0 to %d", maxRetentionDays)
 	}
 	if c.Memory.Cache < leastCache {
 		wrong("memory.cache: must be at least 8MiB")

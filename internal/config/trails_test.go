@@ -3,6 +3,7 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/config"
 )
@@ -53,5 +54,39 @@ func TestTrails(t *testing.T) {
 				t.Errorf("Check() = %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestAudit(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		days int
+		want string // in the error; empty for none
+	}{
+		{"", 90, ""},
+		{"audit: {retention_days: 0, delivery: 1s}", 0, ""},
+		{"audit: {retention_days: 3650, delivery: 1h}", 3650, ""},
+		{"audit: {retention_days: -1}", 0, "audit.retention_days"},
+		{"audit: {retention_days: 40000}", 0, "audit.retention_days"},
+		{"audit: {delivery: 1ms}", 0, "audit.delivery"},
+		{"audit: {delivery: 2h}", 0, "audit.delivery"},
+	} {
+		c, err := config.Parse([]byte(tt.text))
+		if err == nil {
+			c.SetDefaults()
+			err = c.Check()
+		}
+		switch {
+		case tt.want != "":
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Parse(%s): %v, want %s", tt.text, err, tt.want)
+			}
+		case err != nil:
+			t.Errorf("Parse(%s): %v", tt.text, err)
+		default:
+			if got, want := c.Audit.Retention(), time.Duration(tt.days)*24*time.Hour; got != want {
+				t.Errorf("Parse(%s): records are kept for %v, want %v", tt.text, got, want)
+			}
+		}
 	}
 }

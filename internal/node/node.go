@@ -117,6 +117,10 @@ type Node struct {
 	took bool       // records have been opened: AcceptRollback is used up
 }
 
+// segmentSize is the size of a segment of the audit journal. Delivering one
+// takes some memory for each record in it: some 20 MB in all.
+const segmentSize = 64 << 20
+
 // storeFile and auditDir are where the data directory has its store and the
 // audit records.
 const (
@@ -235,7 +239,9 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{Sync: c.Audit.Sync, Now: c.Now, Security: n.security, Logger: n.log})
+		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{
+			Sync: c.Audit.Sync, SegmentAge: c.Audit.Delivery, SegmentSize: segmentSize, Now: c.Now, Security: n.security, Logger: n.log,
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)

@@ -24,9 +24,6 @@ const (
 	indexDir   = "index"
 )
 
-// retention is how old delivered events become: as old as those that AWS shows.
-const retention = 90 * 24 * time.Hour
-
 // recorded is what is done with events after they are recorded: they are
 // delivered to the archive, found, and copied to where trails want them.
 type recorded struct {
@@ -56,7 +53,7 @@ func (n *Node) openRecorded(ctx context.Context, u *unsealed) (err error) {
 			return err
 		}
 		u.archive, err = archive.Open(ctx, archive.Options{
-			Dir: dir, Journal: n.audit, Records: u.records, Index: u.index, Region: c.Region, Retention: retention, Now: c.Now, Logger: n.log,
+			Dir: dir, Journal: n.audit, Records: u.records, Index: u.index, Region: c.Region, Retention: c.Audit.Retention(), Now: c.Now, Logger: n.log,
 		})
 		if err != nil {
 			return err
