@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,18 +37,28 @@ type recorded struct {
 
 // patterns are what may stand for a value in testdata/records.
 var patterns = map[string]*regexp.Regexp{
-	"<uuid>":        regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
-	"<time>":        regexp.MustCompile(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$`),
-	"<date text>":   regexp.MustCompile(`^(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{1,2}, 20\d\d, \d{1,2}:\d\d:\d\d [AP]M$`),
-	"<text>":        regexp.MustCompile(`^.*$`),
-	"<key id>":      regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
-	"<key ARN>":     regexp.MustCompile(`^arn:aws:kms:us-west-2:\d{12}:key/[0-9a-f-]{36}$`),
-	"<material id>": regexp.MustCompile(`^[0-9a-f]{64}$`),
-	"<grant id>":    regexp.MustCompile(`^[0-9a-f]{64}$`),
-	"<user id>":     regexp.MustCompile(`^AIDA[A-Z2-7]{17}$`),
-	"<host>":        regexp.MustCompile(`^127\.0\.0\.1:\d+$`),
-	"<suite>":       regexp.MustCompile(`^TLS_[A-Z0-9_]+$`),
+	"<uuid>":                  regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
+	"<time>":                  regexp.MustCompile(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$`),
+	"<date text>":             regexp.MustCompile(`^(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{1,2}, 20\d\d, \d{1,2}:\d\d:\d\d [AP]M$`),
+	"<text>":                  regexp.MustCompile(`^.*$`),
+	"<key id>":                regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
+	"<key ARN>":               regexp.MustCompile(`^arn:aws:kms:us-west-2:\d{12}:key/[0-9a-f-]{36}$`),
+	"<material id>":           regexp.MustCompile(`^[0-9a-f]{64}$`),
+	"<grant id>":              regexp.MustCompile(`^[0-9a-f]{64}$`),
+	"<role id>":               regexp.MustCompile(`^AROA[A-Z2-7]{17}$`),
+	"<role session id>":       regexp.MustCompile(`^AROA[A-Z2-7]{17}:[\w+=,.@-]+$`),
+	"<group id>":              regexp.MustCompile(`^AGPA[A-Z2-7]{17}$`),
+	"<policy id>":             regexp.MustCompile(`^ANPA[A-Z2-7]{17}$`),
+	"<access key>":            regexp.MustCompile(`^A[KS]IA[A-Z0-9]{16}$`),
+	"<escaped document>":      regexp.MustCompile(`^%7B%22Version%22[\w%.-]*%7D$`),
+	"<request of an account>": regexp.MustCompile(`^car-[a-z0-9]{8,32}$`),
+	"<user id>":               regexp.MustCompile(`^AIDA[A-Z2-7]{17}$`),
+	"<host>":                  regexp.MustCompile(`^127\.0\.0\.1:\d+$`),
+	"<suite>":                 regexp.MustCompile(`^TLS_[A-Z0-9_]+$`),
 }
+
+// kinds are what may stand for a value of which the kind matters only.
+var kinds = map[string]reflect.Kind{"<number>": reflect.Float64, "<object>": reflect.Map}
 
 // A reader reads the records of a node that is running.
 type reader struct {
@@ -90,6 +101,11 @@ func TestRecords(t *testing.T) {
 	w.names["data"] = data
 	w.names["admin"] = w.principal("admin").arn
 	w.names["alias"] = "arn:aws:kms:" + region + ":" + accountA + ":alias/example"
+	for name, statement := range map[string]string{
+		"document": allow("kms:*", "*"), "trust": `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountA + `:root"},"Action":["sts:AssumeRole","sts:SetSourceIdentity"]}`,
+	} {
+		w.names[name] = strings.ReplaceAll(document(statement), `"`, `\"`)
+	}
 	w.names["policy"] = `{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::` + accountA + `:root\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}}`
 	files, err := filepath.Glob("testdata/records/*.json")
 	if err != nil || len(files) == 0 {
@@ -141,38 +157,86 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// services are those that are not KMS: how they are called, and in which Region.
+var services = map[string]struct{ prefix, region string }{
+	"iam":           {"", "us-east-1"},
+	"sts":           {"", region},
+	"organizations": {"AWSOrganizationsV20161128.", "us-east-1"},
+}
+
 // make makes the call, which must end as it says.
 func (w *world) make(t *testing.T, c *recorded) {
 	t.Helper()
-	a := w.kms(c.As, region, c.Do, c.In)
-	code := a.code
-	if code == "AccessDeniedException" {
-		code = "AccessDenied"
+	a := new(answer)
+	switch service := services[c.Service]; {
+	case c.Service == "kms":
+		a = w.kms(c.As, region, c.Do, c.In)
+	case service.prefix == "":
+		var parameters []string
+		for name, value := range c.In {
+			parameters = append(parameters, name, value.(string))
+		}
+		a = w.query(c.As, c.Service, c.Do, parameters...)
+	default:
+		body, err := json.Marshal(c.In)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text []byte
+		a.status, text = w.send(w.principal(c.As), c.Service, service.region, "application/x-amz-json-1.1", service.prefix+c.Do, body)
+		if err := json.Unmarshal(text, &a.json); len(text) > 0 && err != nil {
+			t.Fatalf("%s: %v: %s", c.Do, err, text)
+		}
+		if !a.ok() {
+			a.code, _ = a.json["__type"].(string)
+		}
 	}
-	if code != c.Error {
+	// The record's own name of the error is compared later.
+	if a.ok() != (c.Error == "") {
 		t.Fatalf("%s: %v, want %q", c.Do, a, c.Error)
 	}
 	for name, path := range c.Save {
-		at := any(a.json)
-		for part := range strings.SplitSeq(path, ".") {
-			o, _ := at.(object)
-			at = o[part]
+		text, ok := "", false
+		if a.xml != nil {
+			text = a.xml.at(strings.Split(path, ".")...)
+			ok = text != ""
+		} else {
+			text, ok = at(a.json, path).(string)
 		}
-		text, ok := at.(string)
 		if !ok {
-			t.Fatalf("%s: no %s in %v", c.Do, path, a.json)
+			t.Fatalf("%s: no %s in %v", c.Do, path, a)
 		}
 		w.names[name] = text
 	}
 }
 
+// at returns what stands on a path of names and numbers.
+func at(v any, path string) any {
+	for part := range strings.SplitSeq(path, ".") {
+		switch o := v.(type) {
+		case object:
+			v = o[part]
+		case []any:
+			if i, err := strconv.Atoi(part); err == nil && i < len(o) {
+				v = o[i]
+			}
+		}
+	}
+	return v
+}
+
 // wanted returns all of a call's record.
 func (w *world) wanted(c *recorded) object {
+	in := region
+	if s, ok := services[c.Service]; ok {
+		in = s.region
+	}
+	identity := w.identity(c.As)
 	record := object{
-		"eventVersion": "1.11", "userIdentity": w.identity(c.As), "eventTime": "<time>", "eventSource": c.Service + ".amazonaws.com", "eventName": c.Do,
-		"awsRegion": region, "sourceIPAddress": "127.0.0.1", "userAgent": "Go-http-client/2.0",
+		"eventVersion": "1.11", "userIdentity": identity, "eventTime": "<time>", "eventSource": c.Service + ".amazonaws.com", "eventName": c.Do,
+		"awsRegion": in, "sourceIPAddress": "127.0.0.1", "userAgent": "Go-http-client/2.0",
 		"requestParameters": nil, "responseElements": nil, "requestID": "<uuid>", "eventID": "<uuid>", "readOnly": false,
-		"eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": accountA, "eventCategory": "Management",
+		"eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": identity["accountId"], "eventCategory": "Management",
 		"tlsDetails": object{"tlsVersion": "TLSv1.3", "cipherSuite": "<suite>", "clientProvidedHostHeader": "<host>", "keyExchange": "X25519MLKEM768"},
 	}
 	if c.Error != "" {
@@ -182,21 +246,51 @@ func (w *world) wanted(c *recorded) object {
 	if names, ok := record["resources"].([]any); ok {
 		resources := []any{}
 		for _, name := range names {
-			resources = append(resources, object{"accountId": accountA, "type": "AWS::KMS::Key", "ARN": name})
+			kind, arn, ok := strings.Cut(name.(string), " arn:")
+			if !ok || !strings.HasPrefix(kind, "AWS::") {
+				kind, arn = "AWS::KMS::Key", name.(string)
+			} else {
+				arn = "arn:" + arn
+			}
+			resources = append(resources, object{"accountId": accountA, "type": kind, "ARN": arn})
 		}
 		record["resources"] = resources
 	}
 	return record
 }
 
-// identity returns the userIdentity of a user's calls.
+// identity returns the userIdentity of somebody's calls, as far as his name and
+// his ARN tell.
 func (w *world) identity(name string) object {
 	p := w.principal(name)
-	account, _, local := w.account(name)
-	return object{
-		"type": "IAMUser", "principalId": "<user id>", "arn": p.arn, "accountId": account,
-		"accessKeyId": p.credentials.AccessKeyID, "userName": local,
+	part := strings.Split(p.arn, ":") // arn:aws:iam::account:what
+	account := part[4]
+	kind, local, _ := strings.Cut(part[5], "/")
+	who := object{"arn": p.arn, "accountId": account, "accessKeyId": p.credentials.AccessKeyID}
+	issued := object{"creationDate": "<time>", "mfaAuthenticated": "false"}
+	switch kind {
+	case "root":
+		who["type"], who["principalId"] = "Root", account
+	case "user":
+		who["type"], who["principalId"], who["userName"] = "IAMUser", "<user id>", local
+		if p.credentials.Token != "" {
+			who["sessionContext"] = object{"attributes": issued}
+		}
+	case "assumed-role":
+		role, _, _ := strings.Cut(local, "/")
+		who["type"], who["principalId"] = "AssumedRole", "<role session id>"
+		who["sessionContext"] = object{
+			"sessionIssuer": object{"type": "Role", "principalId": "<role id>", "arn": "arn:aws:iam::" + account + ":role/" + role, "accountId": account, "userName": role},
+			"attributes":    issued,
+		}
+	case "federated-user":
+		who["type"], who["principalId"] = "FederatedUser", account+":"+local
+		who["sessionContext"] = object{
+			"sessionIssuer": object{"type": "IAMUser", "principalId": "<user id>", "arn": "arn:aws:iam::" + account + ":user/issuer", "accountId": account, "userName": "issuer"},
+			"attributes":    issued,
+		}
 	}
+	return who
 }
 
 // differences returns how got, which is at path, differs from want, in which
@@ -234,6 +328,9 @@ func differences(path string, got, want any) (all []string) {
 		}
 		return all
 	case string:
+		if kind, ok := kinds[want]; ok && got != nil && reflect.TypeOf(got).Kind() == kind {
+			return nil
+		}
 		text, ok := got.(string)
 		if pattern := patterns[want]; ok && (pattern != nil && pattern.MatchString(text) || text == want) {
 			return nil
@@ -244,6 +341,39 @@ func differences(path string, got, want any) (all []string) {
 		}
 	}
 	return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
+}
+
+// TestIdentities: who calls, for each kind of caller that can come through the
+// door. Those who bring tokens and certificates are tested where those are.
+func TestIdentities(t *testing.T) {
+	t.Parallel()
+	w, r := newRecordedWorld(t, "")
+	w.role("ops", allow("kms:*", "*"))
+	w.session("ops/session")
+	w.session("ops/other", "SourceIdentity", "zoe")
+	w.user("issuer", allow("kms:* sts:*", "*"))
+	w.federated("fed", "issuer", "Policy", document(allow("kms:*", "*")))
+	out := w.mustQuery("issuer", "sts", "GetSessionToken")
+	w.principals["temporary"] = newPrincipal(w.principal("issuer").arn, out.at("GetSessionTokenResult", "Credentials", "AccessKeyId"),
+		out.at("GetSessionTokenResult", "Credentials", "SecretAccessKey"), out.at("GetSessionTokenResult", "Credentials", "SessionToken"))
+	r.next(t)
+	for _, name := range []string{"root", "admin", "issuer", "temporary", "ops/session", "ops/other", "fed", "B:root", "manager"} {
+		w.must(name, region, "ListKeys", nil)
+		records := r.next(t)
+		if len(records) != 1 {
+			t.Fatalf("%s: %d records", name, len(records))
+		}
+		want := w.identity(name)
+		if name == "ops/other" {
+			want["sessionContext"].(object)["sourceIdentity"] = "zoe"
+		}
+		for _, difference := range differences("userIdentity", records[0]["userIdentity"], want) {
+			t.Errorf("%s: %s", name, difference)
+		}
+		if records[0]["recipientAccountId"] != want["accountId"] {
+			t.Errorf("%s: for %v", name, records[0]["recipientAccountId"])
+		}
+	}
 }
 
 // Who cannot show who he is is in no account's records, but in the security log.
