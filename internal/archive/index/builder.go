@@ -153,7 +153,7 @@ func (b *Builder) Commit(through uint64) ([]File, error) {
 	x.work.Lock()
 	defer x.work.Unlock()
 	x.mu.Lock()
-	meta := runMeta{first: 1, last: 1, through: through, firstFile: 1, key: x.key}
+	meta := runMeta{first: 1, last: 1, through: through, firstFile: x.first, key: x.key}
 	if n := len(x.runs); n > 0 {
 		newest := x.runs[n-1]
 		meta.first, meta.last = newest.last+1, newest.last+1

@@ -136,6 +136,10 @@ type Options struct {
 	// Merging needs four bytes of memory for each.
 	MaxRows int
 
+	// FirstFile is the number that the first file of all gets, in an index that
+	// is begun in place of one that was lost; 0 means 1.
+	FirstFile uint64
+
 	// Logger gets what happens to the index itself; nil means nothing does.
 	Logger *slog.Logger
 }
@@ -152,6 +156,7 @@ type Index struct {
 	maxRows int
 	logger  *slog.Logger
 	key     hashKey
+	first   uint64 // Options.FirstFile
 
 	// work is held by who changes the directory.
 	work sync.Mutex
@@ -171,6 +176,7 @@ func Open(o Options) (*Index, error) {
 		fanOut:  max(cmp.Or(o.FanOut, 10), 2),
 		maxRows: cmp.Or(o.MaxRows, 8_000_000),
 		logger:  o.Logger,
+		first:   max(o.FirstFile, 1),
 	}
 	if x.logger == nil {
 		x.logger = slog.New(slog.DiscardHandler)

@@ -182,7 +182,8 @@ func (r *mergedRun) nextRow() error {
 		return err
 	}
 	f, err := r.fileOf(w.file)
-	w.segment, r.current = f.Segment, w
+	w.segment = f.Segment
+	r.current = w
 	return err
 }
 

@@ -19,7 +19,7 @@ import (
 // second, the one that stands later in the journal is newer. The zero Position
 // is none.
 type Position struct {
-	Time    int64  // seconds since 1970
+	Unix    int64  // its time, in seconds since 1970
 	Segment uint64 // number of the segment of the journal that it is from
 	Offset  int64  // in the segment
 }
@@ -27,11 +27,11 @@ type Position struct {
 // Compare returns a negative number if p is older than q, and a positive one if
 // it is newer.
 func (p Position) Compare(q Position) int {
-	return cmp.Or(cmp.Compare(p.Time, q.Time), cmp.Compare(p.Segment, q.Segment), cmp.Compare(p.Offset, q.Offset))
+	return cmp.Or(cmp.Compare(p.Unix, q.Unix), cmp.Compare(p.Segment, q.Segment), cmp.Compare(p.Offset, q.Offset))
 }
 
 // String returns the position as text such as 1795553400-43876547919873-1024.
-func (p Position) String() string { return fmt.Sprintf("%d-%d-%d", p.Time, p.Segment, p.Offset) }
+func (p Position) String() string { return fmt.Sprintf("%d-%d-%d", p.Unix, p.Segment, p.Offset) }
 
 // ParsePosition undoes [Position.String].
 func ParsePosition(s string) (Position, error) {
@@ -47,7 +47,7 @@ func ParsePosition(s string) (Position, error) {
 		}
 		n[i] = v
 	}
-	p := Position{Time: int64(n[0]), Segment: n[1], Offset: int64(n[2])}
+	p := Position{Unix: int64(n[0]), Segment: n[1], Offset: int64(n[2])}
 	if p.String() != s {
 		return Position{}, fmt.Errorf("%q is no position of an event", s)
 	}
@@ -224,12 +224,12 @@ type bounds struct {
 }
 
 func (q *Query) bounds(horizon int64) bounds {
-	b := bounds{before: Position{Time: math.MaxInt64}, start: max(horizon, 0)}
+	b := bounds{before: Position{Unix: math.MaxInt64}, start: max(horizon, 0)}
 	if !q.Start.IsZero() {
 		b.start = max(b.start, q.Start.Unix())
 	}
 	if !q.End.IsZero() {
-		b.before.Time = q.End.Unix() + 1
+		b.before.Unix = q.End.Unix() + 1
 	}
 	if q.Before != (Position{}) && q.Before.Compare(b.before) < 0 {
 		b.before = q.Before
@@ -276,7 +276,7 @@ func (s *Searcher) search(ctx context.Context, q Query) (page Page, err error) {
 	files := fileReader{dir: s.archive}
 	defer files.close()
 	for _, r := range runs {
-		if r.rows > 0 && r.newest >= b.start && r.oldest <= b.before.Time {
+		if r.rows > 0 && r.newest >= b.start && r.oldest <= b.before.Unix {
 			sources = append(sources, newRunSource(r, &q, b, &files))
 		}
 	}
@@ -372,7 +372,7 @@ func (s *Searcher) isGone(from source) bool {
 
 // matches scans the record and reports whether the query means it.
 func (e *Event) matches(q *Query) bool {
-	if !Scan(e.Record, &e.Attributes) || e.Attributes.Time.Unix() != e.Position.Time {
+	if !Scan(e.Record, &e.Attributes) || e.Time.Unix() != e.Position.Unix {
 		return false
 	}
 	for _, t := range q.Terms {
@@ -398,7 +398,7 @@ type runSource struct {
 }
 
 func newRunSource(r *run, q *Query, b bounds, events *fileReader) *runSource {
-	at := Position{Time: r.newest, Segment: math.MaxUint64, Offset: math.MaxInt64}
+	at := Position{Unix: r.newest, Segment: math.MaxUint64, Offset: math.MaxInt64}
 	if b.before.Compare(at) < 0 {
 		at = b.before
 	}
@@ -450,11 +450,11 @@ func (s *runSource) start() (bool, error) {
 	slices.SortStableFunc(s.lists, func(a, b list) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.count, b.count))
 	})
-	if s.bounds.before.Time > s.newest {
+	if s.bounds.before.Unix > s.newest {
 		return true, nil
 	}
 	var err error
-	s.number, err = s.firstRow(s.bounds.before.Time, func(w row) (bool, error) {
+	s.number, err = s.firstRow(s.bounds.before.Unix, func(w row) (bool, error) {
 		at, err := s.position(w)
 		return at.Compare(s.bounds.before) < 0, err
 	})
@@ -484,7 +484,7 @@ func (s *runSource) settle() (bool, error) {
 // position returns the position of a row's event.
 func (s *runSource) position(w row) (Position, error) {
 	f, err := s.fileOf(w.file)
-	return Position{Time: w.time, Segment: f.Segment, Offset: int64(w.offset)}, err
+	return Position{Unix: w.time, Segment: f.Segment, Offset: int64(w.offset)}, err
 }
 
 func (s *runSource) event(e *Event) error {

@@ -105,8 +105,8 @@ func (t *tails) source(ctx context.Context, segment Segment, q *Query, b bounds)
 		s.others, more, err = through(ctx, segment, next, q, b)
 		unreadable += more
 	}
-	if s.at = b.before; b.before.Time == math.MaxInt64 {
-		s.at = Position{Time: math.MaxInt64, Segment: segment.Number}
+	if s.at = b.before; b.before.Unix == math.MaxInt64 {
+		s.at = Position{Unix: math.MaxInt64, Segment: segment.Number}
 	}
 	return s, unreadable, err
 }
@@ -188,12 +188,12 @@ func through(ctx context.Context, segment Segment, from int64, q *Query, b bound
 			return true
 		}
 		e := Event{Record: entry.Record}
-		if !Scan(e.Record, &e.Attributes) || e.Attributes.Time.IsZero() {
+		if !Scan(e.Record, &e.Attributes) || e.Time.IsZero() {
 			unreadable++
 			return true
 		}
-		e.Position = Position{Time: e.Attributes.Time.Unix(), Segment: segment.Number, Offset: entry.Offset}
-		if e.Position.Time < b.start || e.Position.Compare(b.before) >= 0 {
+		e.Position = Position{Unix: e.Time.Unix(), Segment: segment.Number, Offset: entry.Offset}
+		if e.Position.Unix < b.start || e.Position.Compare(b.before) >= 0 {
 			return true
 		}
 		if q.Filter != nil {
@@ -202,7 +202,7 @@ func through(ctx context.Context, segment Segment, from int64, q *Query, b bound
 		if !e.matches(q) {
 			return true
 		}
-		rows = append(rows, tailRow{time: e.Position.Time, offset: e.Offset})
+		rows = append(rows, tailRow{time: e.Position.Unix, offset: e.Offset})
 		if len(rows) >= 2*wanted+1024 {
 			rows = newest(rows, wanted)
 		}
@@ -233,7 +233,7 @@ type tailSource struct {
 }
 
 func (s *tailSource) position(r tailRow) Position {
-	return Position{Time: r.time, Segment: s.segment.Number, Offset: r.offset}
+	return Position{Unix: r.time, Segment: s.segment.Number, Offset: r.offset}
 }
 
 func (s *tailSource) top() (Position, bool) { return s.at, s.exact }

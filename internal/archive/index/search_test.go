@@ -1,0 +1,391 @@
+package index_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/archive/index"
+)
+
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// walk follows the pages of a query to their end, and calls between between
+// them.
+func (w *world) walk(q index.Query, between func()) []index.Event {
+	w.t.Helper()
+	var found []index.Event
+	for {
+		page, err := w.searcher.Search(context.Background(), q)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if page.Unreadable > 0 {
+			w.t.Errorf("%d unreadable events", page.Unreadable)
+		}
+		if len(page.Events) > q.Limit {
+			w.t.Errorf("%d events on a page of %d", len(page.Events), q.Limit)
+		}
+		found = append(found, page.Events...)
+		if !page.More {
+			return found
+		}
+		if q.Before != (index.Position{}) && page.Next.Compare(q.Before) >= 0 {
+			w.t.Fatalf("the page goes on at %v after %v", page.Next, q.Before)
+		}
+		q.Before = page.Next
+		between()
+	}
+}
+
+// check compares a search with a naive one, while the world changes.
+func (w *world) check(q index.Query, between func()) {
+	w.t.Helper()
+	before := w.want(q)
+	found := w.walk(q, between)
+	after := w.want(q)
+	text := func(e *event) string { return fmt.Sprintf("%v %s", e.Position, e.record) }
+	may, must := map[string]bool{}, map[string]bool{}
+	for _, e := range after {
+		may[text(e)] = true
+	}
+	for _, e := range before {
+		if may[text(e)] {
+			must[text(e)] = true
+		}
+	}
+	var last index.Position
+	for i, e := range found {
+		got := fmt.Sprintf("%v %s", e.Position, e.Record)
+		switch {
+		case i > 0 && e.Compare(last) >= 0:
+			w.t.Errorf("%v comes after %v", e.Position, last)
+		case !may[got]:
+			w.t.Errorf("found %s, which is not meant by %v", got, q)
+		}
+		last = e.Position
+		delete(must, got)
+		if !index.Scan(e.Record, new(index.Attributes)) || e.EventID == "" {
+			w.t.Errorf("found %q", e.Record)
+		}
+	}
+	for missed := range must {
+		w.t.Errorf("missed %s of %v", missed, q)
+	}
+	if w.t.Failed() {
+		w.t.FailNow()
+	}
+}
+
+// A search finds what a scan of all events finds, whatever of them stands in
+// the journal and in runs, and whatever is delivered, merged, removed and
+// expired between its pages.
+func TestSearchEqualsScan(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, seed, index.Options{FanOut: 2 + int(seed%3), MaxRows: 40 << (seed % 4)})
+			defer func() { w.close() }()
+			w.cut()
+			w.add()
+			w.volatile = seed%5 == 4
+			r := w.random
+			if seed%3 == 1 {
+				w.searcher.RememberAtMost(r.IntN(60))
+			}
+			change := func() {
+				for range r.IntN(4) {
+					switch r.IntN(10) {
+					case 0, 1, 2:
+						for range r.IntN(12) {
+							w.add()
+						}
+					case 3, 4:
+						w.cut()
+					case 5, 6:
+						w.deliver(1 + r.IntN(3))
+					case 7:
+						w.merge()
+					case 8:
+						w.remove()
+					case 9:
+						if r.IntN(4) == 0 {
+							w.close()
+							w.open()
+							w.expire(0)
+						}
+					}
+				}
+			}
+			for range 30 {
+				change()
+				left := 8 // or there would be more and more events
+				w.check(w.query(), func() {
+					if left--; left >= 0 {
+						change()
+					}
+				})
+				if r.IntN(20) == 0 {
+					w.expire(int64(r.IntN(30)))
+				}
+			}
+			if s := w.index.Stats(); s.Events == 0 || s.Runs == 0 {
+				t.Errorf("nothing was delivered: %+v", s)
+			}
+		})
+	}
+}
+
+// expire expires events that are that much newer than what is expired already,
+// but not the newest.
+func (w *world) expire(seconds int64) {
+	w.mu.Lock()
+	w.horizon = max(w.horizon, min(max(w.horizon, w.start)+seconds, w.clock-10))
+	horizon := w.horizon
+	w.mu.Unlock()
+	w.index.Expire(time.Unix(horizon, 0))
+}
+
+// Searches go on while events are added, delivered, merged and removed.
+func TestConcurrentSearches(t *testing.T) {
+	w := newWorld(t, 99, index.Options{FanOut: 2})
+	defer w.close()
+	w.cut()
+	for range 200 {
+		w.add()
+	}
+	queries := make([]index.Query, 8)
+	for i := range queries {
+		queries[i] = w.query()
+		queries[i].Filter = nil
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, q := range queries {
+		wg.Go(func() {
+			for {
+				w.check(q, func() {})
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 60 {
+		for range 5 {
+			w.add()
+		}
+		w.cut()
+		w.deliver(2)
+		w.remove()
+		w.merge()
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func TestRunsAreMerged(t *testing.T) {
+	w := newWorld(t, 5, index.Options{FanOut: 3})
+	defer func() { w.close() }()
+	for range 100 {
+		w.cut()
+		for range 3 {
+			w.add()
+		}
+		w.deliver(1)
+		for {
+			more, err := w.index.Merge(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !more {
+				break
+			}
+		}
+		w.remove()
+	}
+	// 99 deliveries, in units of 27, 9, 3 and 1.
+	if got, want := w.index.Runs(), []int{3, 3, 3, 2, 2}; !slices.Equal(got, want) {
+		t.Errorf("runs of levels %v, want %v", got, want)
+	}
+	files := 0
+	for f, err := range w.index.Files(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files++; f.Number != uint64(files) || f.Events == 0 || f.Newest.Before(f.Oldest) || f.Hash != [32]byte{1, 2, 3} {
+			t.Errorf("file %+v, want number %d", f, files)
+		}
+		if info, err := os.Stat(filepath.Join(w.dir, "archive", f.Path)); err != nil || info.Size() != f.Size {
+			t.Errorf("%+v: %v, %v", f, info, err)
+		}
+	}
+	after := 0
+	for f, err := range w.index.Files(uint64(files - 5)) {
+		if after++; err != nil || f.Number != uint64(files-5+after) {
+			t.Errorf("file %d, %v after %d", f.Number, err, files-5)
+		}
+	}
+	if s := w.index.Stats(); after != 5 || s.Files != files || s.Events != len(w.events)-3 {
+		t.Errorf("%d files after those before the last 5 of %d; %+v", after, files, s)
+	}
+	w.check(index.Query{Limit: 7}, func() {})
+
+	// What expires takes its runs along, but for the newest.
+	newest := w.events[len(w.events)-1].Attributes.Time
+	through := w.index.Through()
+	w.index.Expire(newest.Add(time.Hour))
+	if s := w.index.Stats(); s.Runs != 1 || !s.Oldest.IsZero() || w.index.Through() != through {
+		t.Errorf("after everything has expired: %+v", s)
+	}
+	for f := range w.index.Files(0) {
+		t.Errorf("file %s is still there", f.Path)
+	}
+	page, err := w.searcher.Search(context.Background(), index.Query{})
+	if err != nil || len(page.Events) != 0 {
+		t.Errorf("%d events are found, %v", len(page.Events), err)
+	}
+	b := w.index.NewBuilder()
+	b.File(through+9, "1", "r").Close("a/b", 1, [32]byte{})
+	if got, err := b.Commit(through + 9); err != nil || got[0].Number != uint64(files+1) {
+		t.Errorf("the next file is %+v, %v, want number %d", got, err, files+1)
+	}
+}
+
+func TestPages(t *testing.T) {
+	w := newWorld(t, 3, index.Options{})
+	defer w.close()
+	w.cut()
+	for range 120 {
+		w.add()
+	}
+	w.cut()
+	w.deliver(1)
+	search := func(q index.Query) index.Page {
+		t.Helper()
+		page, err := w.searcher.Search(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	if p := search(index.Query{}); len(p.Events) != 50 || !p.More || p.Events[0].Path == "" {
+		t.Errorf("%d events, more: %t", len(p.Events), p.More)
+	}
+	// No page is empty that need not be.
+	if p := search(index.Query{Limit: 120}); len(p.Events) != 120 || p.More {
+		t.Errorf("%d events, more: %t", len(p.Events), p.More)
+	}
+	// A filter that lets nothing pass ends.
+	if p := search(index.Query{Filter: func(*index.Event) bool { return false }}); len(p.Events) != 0 || p.More {
+		t.Errorf("%d events, more: %t", len(p.Events), p.More)
+	}
+	for _, q := range []index.Query{
+		{Limit: -1}, {Limit: index.MaxLimit + 1}, {Terms: []index.Term{{Attribute: index.EventName}}},
+		{Terms: []index.Term{{Attribute: 200, Value: "x"}}}, {Terms: []index.Term{{Value: "x"}}}, {Terms: make([]index.Term, 17)},
+	} {
+		if _, err := w.searcher.Search(context.Background(), q); !errors.Is(err, index.ErrQuery) {
+			t.Errorf("Search(%v): %v", q, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := w.searcher.Search(ctx, index.Query{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Search without time: %v", err)
+	}
+}
+
+// A page is bounded in what is read for it, too.
+func TestLongPages(t *testing.T) {
+	w := newWorld(t, 3, index.Options{})
+	defer w.close()
+	w.cut()
+	for range 6000 {
+		w.add()
+	}
+	page, err := w.searcher.Search(context.Background(), index.Query{Filter: func(*index.Event) bool { return false }})
+	if err != nil || !page.More || len(page.Events) != 0 {
+		t.Fatalf("%d events, more: %t, %v", len(page.Events), page.More, err)
+	}
+	w.check(index.Query{Limit: 1, Filter: func(e *index.Event) bool { return e.EventID == w.events[0].EventID }}, func() {})
+
+	// And in its text.
+	for range 20 {
+		e := *w.add()
+		e.ErrorCode = strings.Repeat("x", 1<<20)
+		e.record = record(&e.Attributes)
+		w.put(&e)
+	}
+	if page, err = w.searcher.Search(context.Background(), index.Query{}); err != nil || !page.More || len(page.Events) > 40 {
+		t.Errorf("%d events, more: %t, %v", len(page.Events), page.More, err)
+	}
+}
+
+// What can't be read is counted, and keeps nothing else from being found.
+func TestMissingFile(t *testing.T) {
+	w := newWorld(t, 8, index.Options{})
+	defer w.close()
+	w.cut()
+	for range 50 {
+		w.add()
+	}
+	w.cut()
+	w.deliver(1)
+	for f, err := range w.index.Files(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(w.dir, "archive", f.Path)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, broken := range map[string][]byte{"removed": nil, "cut": text[:len(text)/2], "empty": {}, "other": []byte(strings.Repeat("{", 9999))} {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if broken != nil {
+				if err := os.WriteFile(path, broken, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			page, err := w.searcher.Search(context.Background(), index.Query{Limit: 100})
+			if err != nil || page.Unreadable == 0 || page.Unreadable > f.Events || len(page.Events)+page.Unreadable != 50 {
+				t.Errorf("%s: %d events and %d unreadable, of %d in the file; %v", what, len(page.Events), page.Unreadable, f.Events, err)
+			}
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.check(index.Query{Limit: 9}, func() {})
+}
+
+func TestPosition(t *testing.T) {
+	for _, p := range []index.Position{{}, {Unix: 1795000000, Segment: 1<<63 + 5, Offset: 1 << 40}} {
+		if got, err := index.ParsePosition(p.String()); err != nil || got != p {
+			t.Errorf("ParsePosition(%q) = %v, %v", p, got, err)
+		}
+	}
+	for _, s := range []string{"", "1", "1-2", "1-2-3-4", "-1-2-3", "01-2-3", "1-2-9223372036854775808", "a-b-c", "1-+2-3"} {
+		if got, err := index.ParsePosition(s); err == nil {
+			t.Errorf("ParsePosition(%q) = %v", s, got)
+		}
+	}
+}
