@@ -23,7 +23,12 @@ type Event struct {
 	Resources  []call.Resource
 	Elements   []call.Pair // responseElements
 	Additional []call.Pair // additionalEventData
+	Details    []call.Pair // serviceEventDetails
 	Failure    call.Failure
+
+	// RequestID is of what CloudTrail shows as a call of the service to itself,
+	// such as SynchronizeMultiRegionKey; empty for other events.
+	RequestID string
 }
 
 // Internal is the source of events that AWS has no like of.
@@ -54,9 +59,12 @@ func (l *Log) AppendEvent(e *Event) error {
 //	 "errorCode":"…","errorMessage":"…",                        only of what failed
 //	 "requestParameters":null,"responseElements":{"keyId":"…"},
 //	 "additionalEventData":{…},                                 only if there is any
+//	 "requestID":"…",                                           only of what is shown as a call
 //	 "eventID":"…","readOnly":false,
 //	 "resources":[{"accountId":"…","type":"AWS::KMS::Key","ARN":"…"}],
-//	 "eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"…","eventCategory":"Management"}
+//	 "eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"…",
+//	 "serviceEventDetails":{…},                                 only if there are any
+//	 "eventCategory":"Management"}
 func appendServiceEvent(b []byte, e *Event) []byte {
 	b = append(b, `{"eventVersion":"1.11","userIdentity":{`...)
 	if e.Account != "" {
@@ -85,13 +93,22 @@ func appendServiceEvent(b []byte, e *Event) []byte {
 		b = appendPairs(b, e.Elements)
 	}
 	b = appendAdditional(b, e.Additional, false)
+	kind := "AwsServiceEvent"
+	if e.RequestID != "" {
+		kind = "AwsApiCall"
+		b = appendMember(b, `,"requestID":`, e.RequestID, maxName)
+	}
 	b = append(b, `,"eventID":"`...)
 	b = appendEventID(b, newEventID(), 0)
 	b = append(b, `","readOnly":false`...)
 	b = appendResources(b, e.Resources, "")
-	b = append(b, `,"eventType":"AwsServiceEvent","managementEvent":true`...)
+	b = appendMember(b, `,"eventType":`, kind, maxName)
+	b = append(b, `,"managementEvent":true`...)
 	if e.Account != "" {
 		b = appendMember(b, `,"recipientAccountId":`, e.Account, maxName)
+	}
+	if len(e.Details) > 0 {
+		b = appendPairs(append(b, `,"serviceEventDetails":`...), e.Details)
 	}
 	return append(b, `,"eventCategory":"Management"}`+"\n"...)
 }

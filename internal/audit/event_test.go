@@ -34,6 +34,30 @@ func TestEvent(t *testing.T) {
 				`"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"` + keyARN + `"}],` +
 				`"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}`,
 		},
+		"service event with details": {
+			audit.Event{
+				Time: noon, Source: "kms.amazonaws.com", Name: "RotateKey", Region: "eu-central-1", Account: "111122223333", InvokedBy: audit.Node,
+				Resources: []call.Resource{{ARN: keyARN, Account: "111122223333", Type: "AWS::KMS::Key"}},
+				Details:   []call.Pair{{Name: "rotationType", Value: "AUTOMATIC"}, {Name: "keyOrigin", Value: "AWS_KMS"}},
+			},
+			head + `{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2026-11-21T20:50:07Z","eventSource":"kms.amazonaws.com",` +
+				`"eventName":"RotateKey","awsRegion":"eu-central-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
+				`"requestParameters":null,"responseElements":null,"eventID":"EVENT","readOnly":false,` +
+				`"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"` + keyARN + `"}],` +
+				`"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333",` +
+				`"serviceEventDetails":{"rotationType":"AUTOMATIC","keyOrigin":"AWS_KMS"},"eventCategory":"Management"}`,
+		},
+		"call of the service to itself": {
+			audit.Event{
+				Time: noon, Source: "kms.amazonaws.com", Name: "SynchronizeMultiRegionKey", Region: "eu-central-1", Account: "111122223333", InvokedBy: audit.Node,
+				Resources: []call.Resource{{ARN: keyARN, Account: "111122223333", Type: "AWS::KMS::Key"}}, RequestID: "5ba8ba61-a85c-4dd4-8d1f-8b5e5a6a7f10",
+			},
+			head + `{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2026-11-21T20:50:07Z","eventSource":"kms.amazonaws.com",` +
+				`"eventName":"SynchronizeMultiRegionKey","awsRegion":"eu-central-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
+				`"requestParameters":null,"responseElements":null,"requestID":"5ba8ba61-a85c-4dd4-8d1f-8b5e5a6a7f10","eventID":"EVENT","readOnly":false,` +
+				`"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"` + keyARN + `"}],` +
+				`"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}`,
+		},
 		"failure of somebody who is in no account yet": {
 			audit.Event{
 				Time: noon, Source: audit.Internal, Name: "UnsealNode", Region: "us-east-1", InvokedBy: "control\nsocket",
