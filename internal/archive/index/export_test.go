@@ -2,6 +2,8 @@ package index
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 )
 
@@ -41,6 +43,13 @@ func WriteRun(path string, text, footer []byte) error {
 		}
 	}
 	return os.WriteFile(path, b.Bytes(), 0o600)
+}
+
+// MergeAll writes what all runs of x would be merged into, with a temporary file
+// for itself.
+func (x *Index) MergeAll(ctx context.Context, out io.Writer, spool *os.File) error {
+	m := merger{ctx: ctx}
+	return writeRun(out, spool, m.begin(x.runs), m.write)
 }
 
 // ReadRun returns the text and the footer of a run.

@@ -630,7 +630,16 @@ func (w *runWriter) finish(spool *os.File) error {
 	return w.out.flush()
 }
 
-// write writes a run with the rows and terms that fill adds, and opens it.
+// writeRun writes a run with the rows, terms and files that fill adds.
+func writeRun(out io.Writer, spool *os.File, meta runMeta, fill func(*runWriter) error) error {
+	w := &runWriter{meta: meta, out: &pageWriter{w: out}, terms: bufio.NewWriterSize(spool, 64<<10)}
+	if err := fill(w); err != nil {
+		return err
+	}
+	return w.finish(spool)
+}
+
+// write writes a run durably, and opens it.
 func (x *Index) write(meta runMeta, fill func(*runWriter) error) (_ *run, err error) {
 	f, err := os.CreateTemp(x.dir, temporary)
 	if err != nil {
@@ -648,11 +657,7 @@ func (x *Index) write(meta runMeta, fill func(*runWriter) error) (_ *run, err er
 	defer func() { err = errors.Join(err, remove(spool)) }()
 
 	buffered := bufio.NewWriterSize(f, 64<<10)
-	w := &runWriter{meta: meta, out: &pageWriter{w: buffered}, terms: bufio.NewWriterSize(spool, 64<<10)}
-	if err := fill(w); err != nil {
-		return nil, err
-	}
-	if err := w.finish(spool); err != nil {
+	if err := writeRun(buffered, spool, meta, fill); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(buffered.Flush(), f.Sync(), f.Close()); err != nil {

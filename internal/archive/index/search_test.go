@@ -297,8 +297,12 @@ func TestPages(t *testing.T) {
 		t.Errorf("%d events, more: %t", len(p.Events), p.More)
 	}
 	for _, q := range []index.Query{
-		{Limit: -1}, {Limit: index.MaxLimit + 1}, {Terms: []index.Term{{Attribute: index.EventName}}},
-		{Terms: []index.Term{{Attribute: 200, Value: "x"}}}, {Terms: []index.Term{{Value: "x"}}}, {Terms: make([]index.Term, 17)},
+		{Limit: -1},
+		{Limit: index.MaxLimit + 1},
+		{Terms: []index.Term{{Attribute: index.EventName}}},
+		{Terms: []index.Term{{Attribute: 200, Value: "x"}}},
+		{Terms: []index.Term{{Value: "x"}}},
+		{Terms: make([]index.Term, 17)},
 	} {
 		if _, err := w.searcher.Search(context.Background(), q); !errors.Is(err, index.ErrQuery) {
 			t.Errorf("Search(%v): %v", q, err)
