@@ -145,6 +145,7 @@ type Log struct {
 	vault    Vault  // nil if there is none
 	attached bool   // there is one, or was
 	removed  string // the newest segment that was removed
+	kept     Head   // what the vault has
 
 	// mu is held for moments, never during a system call.
 	mu        sync.Mutex

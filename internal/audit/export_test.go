@@ -1,6 +1,9 @@
 package audit
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Faults makes the file system below a Log fail; the zero value does not.
 type Faults struct {
@@ -107,4 +110,26 @@ func Closing() string { return string(appendClosing(nil, Tag{1})) }
 func IsClosing(line []byte) bool {
 	_, ok := parseClosing(line)
 	return ok
+}
+
+// TagOf returns a function that makes the tags of a segment, with a key or
+// without.
+func TagOf(key []byte) func(lines []byte) Tag {
+	c := newChain(key, Tag{})
+	return func(lines []byte) Tag {
+		c.tag = c.next(lines)
+		return c.tag
+	}
+}
+
+// KeepHead is a turn of Keep.
+func (l *Log) KeepHead(ctx context.Context) error { return l.keepHead(ctx) }
+
+// ParseHeader parses a header, and returns what makes the same one.
+func ParseHeader(line []byte) ([]byte, error) {
+	h, err := parseHeader(line)
+	if err != nil {
+		return nil, err
+	}
+	return appendHeader(nil, h), nil
 }

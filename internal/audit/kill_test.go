@@ -13,12 +13,18 @@ import (
 	"github.com/keyreeve/keyreeve/internal/call"
 )
 
-// childDir makes the test binary the child of TestKill.
-const childDir = "AUDIT_TEST_CHILD_DIR"
+// These make the test binary the child of TestKill, and of TestKillDuringChanges.
+const (
+	childDir     = "AUDIT_TEST_CHILD_DIR"
+	childChanges = "AUDIT_TEST_CHILD_CHANGES"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		appendForEver(dir)
+	}
+	if dir := os.Getenv(childChanges); dir != "" {
+		changeForEver(dir)
 	}
 	os.Exit(m.Run())
 }
@@ -51,45 +57,51 @@ func appendForEver(dir string) {
 	})
 }
 
+// runUntilKilled runs the child that a variable with dir makes, kills it after a
+// while, and gives the ids that it printed to acknowledged.
+func runUntilKilled(t *testing.T, variable, dir string, round int, acknowledged func(id string)) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), variable+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("the child did not start: %q", lines.Text())
+	}
+	for n := 0; lines.Scan(); n++ {
+		// The last line of a killed process may be cut off.
+		if id := lines.Text(); strings.Count(id, "-") == 2 {
+			acknowledged(id)
+		}
+		if n == 100+37*round {
+			_ = cmd.Process.Kill()
+		}
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() == 1 {
+		t.Fatalf("the child ended by itself: %v", err)
+	}
+}
+
 // After SIGKILL every acknowledged record is there, and none is torn.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	acknowledged := map[string]bool{}
 	for round := range 5 {
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), childDir+"="+dir)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		if !lines.Scan() || lines.Text() != "ready" {
-			t.Fatalf("the child did not start: %q", lines.Text())
-		}
-		// It dies when it has acknowledged some, in the middle of others.
-		for n := 0; lines.Scan(); n++ {
-			if n == 20+37*round {
-				_ = cmd.Process.Kill()
-			}
-			// The last line of a killed process may be cut off.
-			if id := lines.Text(); strings.Count(id, "-") == 2 {
-				acknowledged[id] = true
-			}
-		}
-		if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() == 1 {
-			t.Fatalf("the child ended by itself: %v", err)
-		}
+		runUntilKilled(t, childDir, dir, round, func(id string) { acknowledged[id] = true })
 	}
 	l, err := audit.Open(dir, audit.Options{})
 	if err != nil {

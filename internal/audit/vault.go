@@ -114,11 +114,17 @@ func (l *Log) Attach(ctx context.Context, v Vault, first bool) error {
 	for _, p := range found {
 		l.damaged(p)
 	}
+	if !known && first {
+		head = l.headWith("")
+		if err := v.KeepHead(ctx, head); err != nil {
+			return fmt.Errorf("audit: keeping the log's head: %w", err)
+		}
+	}
 	notes, err := v.Notes(ctx)
 	if err != nil {
 		return fmt.Errorf("audit: reading the notes of changes: %w", err)
 	}
-	l.removed, l.vault, l.attached = head.Removed, v, true
+	l.removed, l.kept, l.vault, l.attached = head.Removed, head, v, true
 	l.slots.open()
 	if err := l.settleNotes(ctx, v, notes); err != nil {
 		l.logger.Error("the records of changes that stand cannot be written yet", "error", err)
@@ -291,10 +297,11 @@ func (l *Log) keepRemoved(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
 	defer cancel()
-	if err := l.vault.KeepHead(ctx, l.headWith(name)); err != nil {
+	h := l.headWith(name)
+	if err := l.vault.KeepHead(ctx, h); err != nil {
 		return err
 	}
-	l.removed = name
+	l.removed, l.kept = name, h
 	return nil
 }
 
@@ -325,7 +332,6 @@ func (l *Log) Keep(ctx context.Context) {
 	head, notes := time.NewTicker(keepEvery), time.NewTicker(sweepEvery)
 	defer head.Stop()
 	defer notes.Stop()
-	var kept Head
 	failed := false
 	for {
 		var err error
@@ -333,7 +339,7 @@ func (l *Log) Keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-head.C:
-			err = l.keepHead(ctx, &kept)
+			err = l.keepHead(ctx)
 		case <-notes.C:
 			err = l.Sweep(ctx)
 		}
@@ -345,17 +351,17 @@ func (l *Log) Keep(ctx context.Context) {
 }
 
 // keepHead is a turn of Keep.
-func (l *Log) keepHead(ctx context.Context, kept *Head) error {
+func (l *Log) keepHead(ctx context.Context) error {
 	l.keeping.Lock()
 	defer l.keeping.Unlock()
 	h := l.headWith(l.removed)
-	if l.vault == nil || h == *kept {
+	if l.vault == nil || h == l.kept {
 		return nil
 	}
 	if err := l.vault.KeepHead(ctx, h); err != nil {
 		return err
 	}
-	*kept = h
+	l.kept = h
 	return nil
 }
 
@@ -367,7 +373,7 @@ func (l *Log) Detach() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
 	defer cancel()
-	err := errors.Join(l.sync(), l.Sweep(ctx), l.keepHead(ctx, new(Head)))
+	err := errors.Join(l.sync(), l.Sweep(ctx), l.keepHead(ctx))
 	l.keeping.Lock()
 	l.vault = nil
 	l.keeping.Unlock()
