@@ -541,3 +541,19 @@ func TestEveryByte(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCopies is the making of the two records of a call across accounts.
+func BenchmarkCopies(b *testing.B) {
+	l, err := audit.Open("", audit.Options{Memory: 2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := newCall()
+	c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Append(c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
