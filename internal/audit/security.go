@@ -387,10 +387,7 @@ func (l *SecurityLog) numbers() (numbers []int, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), securityPrefix)
-		if digits, ok = strings.CutSuffix(digits, securitySuffix); !ok {
-			continue
-		}
+		digits := strings.TrimSuffix(strings.TrimPrefix(e.Name(), securityPrefix), securitySuffix)
 		if n, err := strconv.Atoi(digits); err == nil && n > 0 && l.path(n) == filepath.Join(l.dir, e.Name()) {
 			numbers = append(numbers, n)
 		}
