@@ -171,8 +171,9 @@ func (l *Log) Cut() error {
 
 // Remove removes a segment, which must be closed and the oldest: [ErrNeeded] if
 // it is not, or if it must stay for a while, because a change may still have to
-// be looked for in it. What is kept in the vault tells from then on that it was
-// removed, and was not lost.
+// be looked for in it. The newest of all stays, closed or not, since the next is
+// named after it, also after a restart: no name is used twice. What is kept in
+// the vault tells from then on that it was removed, and was not lost.
 func (l *Log) Remove(name string) error {
 	if l.memory != nil {
 		return ErrNeeded
@@ -186,7 +187,7 @@ func (l *Log) Remove(name string) error {
 	l.mu.Lock()
 	open := l.file != nil && l.at.Segment == name
 	l.mu.Unlock()
-	if len(names) == 0 || names[0] != name || open {
+	if len(names) < 2 || names[0] != name || open {
 		return ErrNeeded
 	}
 	if l.slots.mayNeed(name) {

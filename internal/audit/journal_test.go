@@ -582,12 +582,20 @@ func TestRemove(t *testing.T) {
 	if found := l.Damage(); len(found) > 0 {
 		t.Errorf("after removing: %v", found)
 	}
+	if err := l.Remove(names[0]); !errors.Is(err, audit.ErrNeeded) {
+		t.Errorf("removing the newest, whose name would be given again: %v", err)
+	}
+	later := intended(t, l, 4)
+	s.commit(later.Intent)
+	must(t, l.Append(later))
 	must(t, l.Remove(names[0]))
+	if now := segments(t, dir); len(now) != 1 || now[0] <= names[0] {
+		t.Errorf("segments %v after %v", now, names)
+	}
 	leave(t, l)
-	// All is removed, as it is told.
 	l = attach(t, dir, box, s, nil)
 	if found := l.Damage(); len(found) > 0 {
-		t.Errorf("after removing all: %v", found)
+		t.Errorf("after removing all before it: %v", found)
 	}
 	leave(t, l)
 }
