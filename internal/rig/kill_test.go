@@ -215,6 +215,7 @@ func TestKill(t *testing.T) {
 		for _, problem := range verify(t, s, all) {
 			t.Errorf("after kill %d: %s", round+1, problem)
 		}
+		s.verified(t, in)
 		s.kill() // idle, but no less sudden
 		calls = append(calls, s.answered...)
 		if t.Failed() {
@@ -227,7 +228,10 @@ func TestKill(t *testing.T) {
 	}
 
 	// Once more, so that whatever a start repairs is repaired.
-	in.start(t).stop(t)
+	s := in.start(t)
+	in.delivered(t)
+	s.verified(t, in)
+	s.stop(t)
 	for _, rd := range using {
 		calls = append(calls, rd.completed...)
 	}

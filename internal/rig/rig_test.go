@@ -68,6 +68,7 @@ type server struct {
 	cmd      *exec.Cmd
 	exited   chan struct{} // closed when the process is gone; then err is set
 	err      error
+	told     struct{ Endpoint, Private, CA string } // by the ready file
 	endpoint string
 	env      map[string]string // what `keyreeve env` prints
 	creds    sigv4.Credentials
@@ -112,10 +113,10 @@ func (in *installation) start(t testing.TB) *server {
 	}()
 	t.Cleanup(func() { s.kill() })
 
-	var told struct{ Endpoint, CA string }
+	told := &s.told
 	for deadline := time.Now().Add(patience); ; {
 		text, err := os.ReadFile(ready)
-		if err == nil && json.Unmarshal(text, &told) == nil {
+		if err == nil && json.Unmarshal(text, told) == nil {
 			break
 		}
 		select {
@@ -192,6 +193,29 @@ func (s *server) stop(t testing.TB) {
 	}
 }
 
+// keyreeve runs a command about the server's data directory, and returns what it
+// prints.
+func (s *server) keyreeve(t testing.TB, in *installation, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary(t), append(args, "--data", in.data)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// verified fails if somebody seems to have changed the audit trail.
+func (s *server) verified(t testing.TB, in *installation) {
+	t.Helper()
+	if out, err := s.keyreeve(t, in, "audit", "verify"); err != nil || strings.Contains(out, "not verified") {
+		t.Errorf("keyreeve audit verify: %v\n%s", err, out)
+	}
+}
+
+// refused reports whether a call was refused since it could not be recorded.
+func refused(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.Status == http.StatusInternalServerError && f.Code == "KMSInternalException"
+}
+
 // A fault is an error that the server answered.
 type fault struct {
 	Status  int
@@ -208,7 +232,7 @@ type object map[string]any
 // one; any other error means that it is unknown what became of the call.
 func (s *server) call(ctx context.Context, operation string, in object) (object, error) {
 	out, id, err := s.callID(ctx, operation, in)
-	if id != "" {
+	if id != "" && !refused(err) {
 		s.mu.Lock()
 		s.answered = append(s.answered, answered{id: id, name: operation})
 		s.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
@@ -180,6 +181,26 @@ func (in *installation) trail(t testing.TB) *trail {
 		t.Fatal("there is no record at all")
 	}
 	return all
+}
+
+// delivered waits until the records of all segments but the newest are in the
+// archive. What was being delivered when a server was killed stands there and in
+// the journal until it is done.
+func (in *installation) delivered(t testing.TB) {
+	t.Helper()
+	journal := filepath.Join(in.data, "audit")
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		segments, err := filepath.Glob(filepath.Join(journal, "*.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(segments) <= 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d segments of the journal are not delivered\n%s", len(segments)-1, in.tail())
+		}
+	}
 }
 
 func readJournal(t testing.TB, path string, add func(where string, text []byte)) {
