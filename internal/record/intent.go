@@ -25,8 +25,8 @@ type Intent interface {
 type intentKey struct{}
 
 // WithIntent returns a context under which each [Tx.Commit] that changes
-// something stores the intent's note, too. An intent is used by one goroutine
-// at a time.
+// something stores the intent's note, too: so it may have one change less than
+// [store.MaxOps]. An intent is used by one goroutine at a time.
 func WithIntent(ctx context.Context, i Intent) context.Context {
 	return context.WithValue(ctx, intentKey{}, i)
 }
