@@ -96,8 +96,8 @@ type Archive struct {
 	work    sync.Mutex
 	head    head
 	headRec record.Record
-	pending map[pair][]index.File // files that no digest lists yet, in their order
-	chains  map[pair]*chain       // replaced under mu, so that Heads may read them
+	pending map[pair][]index.File // files that no digest lists yet, in their order; changed under mu
+	chains  map[pair]*chain       // changed under mu; each is replaced, and never changed
 	expired time.Time             // when old files were last looked for
 	writer  *LogWriter
 	made    map[string]bool // folders that are known to be there
@@ -133,6 +133,15 @@ type Stats struct {
 // while it was closed is logged and reported by [Archive.Damages]; it keeps
 // nobody from going on.
 func Open(ctx context.Context, o Options) (*Archive, error) {
+	a := build(o)
+	if err := a.open(ctx); err != nil {
+		return nil, fmt.Errorf("opening the audit archive: %w", err)
+	}
+	return a, nil
+}
+
+// build returns an archive that has read nothing yet.
+func build(o Options) *Archive {
 	a := &Archive{
 		dir: o.Dir, journal: o.Journal, records: o.Records, index: o.Index, region: o.Region,
 		every: cmp.Or(o.Every, 10*time.Second), retention: o.Retention, keyAge: cmp.Or(o.KeyAge, defaultKeyAge),
@@ -149,10 +158,7 @@ func Open(ctx context.Context, o Options) (*Archive, error) {
 	if a.pause == nil {
 		a.pause = halfTime
 	}
-	if err := a.open(ctx); err != nil {
-		return nil, fmt.Errorf("opening the audit archive: %w", err)
-	}
-	return a, nil
+	return a
 }
 
 func (a *Archive) open(ctx context.Context) error {
@@ -171,8 +177,8 @@ func (a *Archive) open(ctx context.Context) error {
 	if err := a.recover(ctx); err != nil {
 		return err
 	}
-	if a.retention > 0 {
-		a.index.Expire(a.now().Add(-a.retention))
+	if horizon := a.now().Add(-a.retention); a.retention > 0 && !a.pendingBefore(horizon) {
+		a.index.Expire(horizon)
 	}
 	return nil
 }
@@ -295,12 +301,12 @@ func (a *Archive) OpenFile(object string) (io.ReadCloser, error) {
 // Pending returns the files that no digest lists yet, in the order of their
 // delivery.
 func (a *Archive) Pending() []LogFile {
-	a.work.Lock()
-	defer a.work.Unlock()
 	var pending []index.File
+	a.mu.Lock()
 	for _, files := range a.pending {
 		pending = append(pending, files...)
 	}
+	a.mu.Unlock()
 	slices.SortFunc(pending, func(x, y index.File) int { return cmp.Compare(x.Number, y.Number) })
 	files := make([]LogFile, len(pending))
 	for i, f := range pending {

@@ -72,11 +72,17 @@ func TestDelivery(t *testing.T) {
 	if got = slices.Compact(got); len(got) != 200 {
 		t.Errorf("%d different events in the files, want 200", len(got))
 	}
-	if segments, err := e.log.Segments(); err != nil || len(segments) != 0 {
+	e.write(accountA, region, 1)
+	e.deliver()
+	e.write(accountA, region, 1)
+	if err := e.archive.Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if segments, err := e.log.Segments(); err != nil || len(segments) != 1 || !segments[0].Open {
 		t.Errorf("the journal has %v after delivery, %v", segments, err)
 	}
 	s := e.archive.Stats()
-	if s.Segments != 1 || s.Records != 250 || s.Files != 4 || s.Failures != 0 || s.Waiting != 0 || s.PendingDigest != 4 {
+	if s.Segments != 2 || s.Records != 251 || s.Files != 5 || s.Failures != 0 || s.Waiting == 0 || s.PendingDigest != 5 {
 		t.Errorf("Stats: %+v", s)
 	}
 	if found := e.verify(); len(found) > 0 {
@@ -217,6 +223,9 @@ func TestRestarts(t *testing.T) {
 		e.pass(40 * time.Minute)
 		e.deliver()
 		e.reopen()
+	}
+	if n := e.search(accountA); n != 9 {
+		t.Errorf("%d events are found, want 9", n)
 	}
 	e.pass(20 * time.Hour) // switched off
 	e.deliver()
@@ -441,27 +450,6 @@ func TestRunDelivers(t *testing.T) {
 	}
 }
 
-// Between delivery and digest, files are protected by the sealed head.
-func TestIndexAlteredBeforeDigest(t *testing.T) {
-	e := newEnv(t)
-	e.hour(accountA)
-	e.write(accountA, region, 3)
-	e.deliver()
-	e.close()
-	runs, err := filepath.Glob(filepath.Join(e.dir, "index", "*.run"))
-	if err != nil || len(runs) == 0 {
-		t.Fatal(runs, err)
-	}
-	slices.Sort(runs)
-	if err := os.Remove(runs[len(runs)-1]); err != nil {
-		t.Fatal(err)
-	}
-	e.open()
-	if d := e.archive.Damages(); len(d) == 0 {
-		t.Error("a delivery was taken out of the index, and nothing was noticed")
-	}
-}
-
 // A line that is no record is delivered nowhere, and not lost.
 func TestDamagedSegment(t *testing.T) {
 	e := newEnv(t)
@@ -490,5 +478,36 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	if len(e.logs()) != 1 {
 		t.Errorf("files: %v", e.tree())
+	}
+}
+
+// Somebody has emptied the journal, so that names are given again.
+func TestNameOfSegmentGivenAgain(t *testing.T) {
+	e := newEnv(t)
+	e.write(accountA, region, 3)
+	e.deliver()
+	e.close()
+	names, err := filepath.Glob(filepath.Join(e.dir, "*.jsonl"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	if err := os.Remove(names[0]); err != nil {
+		t.Fatal(err)
+	}
+	e.open()
+	e.write(accountA, region, 2)
+	e.deliver()
+	e.write(accountA, region, 2)
+	e.deliver()
+	e.reopen()
+	e.hour(accountA)
+	if n := e.search(accountA); n != 10 {
+		t.Errorf("%d events are found, want 10", n)
+	}
+	if len(e.logs()) != 4 {
+		t.Errorf("files: %v", e.logs())
+	}
+	if found := e.verify(); len(found) > 0 {
+		t.Errorf("findings: %q", found)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,31 +38,57 @@ func (a *Archive) deliverSegments(ctx context.Context) error {
 		return err
 	}
 	defer func() { a.lookAtWaiting(segments) }()
+	var there []string // identities of the segments that are in the journal
 	removable := true
 	for i, s := range segments {
 		if s.Open {
 			break
 		}
-		number, err := index.SegmentNumber(s.Name)
+		identity, err := identify(filepath.Join(a.journal.Dir(), s.Name))
 		if err != nil {
 			return err
 		}
-		if number > a.index.Through() {
-			if err := a.deliverSegment(ctx, s, number, len(segments)-i > 2); err != nil {
+		if !slices.Contains(a.head.Kept, identity) {
+			number, err := index.SegmentNumber(s.Name)
+			if err != nil {
+				return err
+			}
+			if through := a.index.Through(); number <= through {
+				a.damaged("%s is the name of a segment of the journal that was delivered before, and is not this one", s.Name)
+				number = through + 1
+			}
+			if err := a.deliverSegment(ctx, s, number, identity, len(segments)-i > 2); err != nil {
 				return fmt.Errorf("delivering %s: %w", s.Name, err)
 			}
 		}
-		if !removable {
-			continue
+		if removable {
+			err := a.journal.Remove(s.Name)
+			if err != nil && !errors.Is(err, audit.ErrNeeded) {
+				return err
+			}
+			removable = err == nil // if it has to stay, so do those after it
 		}
-		switch err := a.journal.Remove(s.Name); {
-		case errors.Is(err, audit.ErrNeeded):
-			removable = false // nor are those after it
-		case err != nil:
-			return err
+		if !removable {
+			there = append(there, identity)
 		}
 	}
+	a.head.Kept = there // stored with the next delivery
 	return nil
+}
+
+// identify returns what tells a segment from any other: a hash of its
+// beginning, which has a header with a random key, or at least a record.
+func identify(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	h := sha256.New()
+	if _, err := io.CopyN(h, f, 4<<10); err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // lookAtWaiting notes what of the segments is not delivered.
@@ -105,7 +133,7 @@ type group struct {
 // deliverSegment writes the files of a segment. What it does is repeated as it
 // was after a crash: the names of files come from what is in them, and the index
 // run makes all of them count in one instant.
-func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number uint64, hurry bool) error {
+func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number uint64, identity string, hurry bool) error {
 	path := filepath.Join(a.journal.Dir(), s.Name)
 	found, err := a.survey(ctx, path)
 	if err != nil {
@@ -144,10 +172,9 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 	next := a.head
 	for _, f := range files {
 		next.Files, next.Chain = f.Number, extend(next.Chain, f)
-		p := pair{f.Account, f.Region}
-		a.pending[p] = append(a.pending[p], f)
+		a.addPending(f)
 	}
-	next.Through = number
+	next.Through, next.Kept = number, append(slices.Clone(next.Kept), identity)
 	a.count(func(st *Stats) {
 		st.Segments++
 		st.Files += uint64(len(files))
@@ -164,6 +191,14 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 		return err
 	}
 	return nil
+}
+
+// addPending notes a file for the next digest of its account and Region.
+func (a *Archive) addPending(f index.File) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := pair{f.Account, f.Region}
+	a.pending[p] = append(a.pending[p], f)
 }
 
 // survey reads a segment once and groups its records.
@@ -275,7 +310,7 @@ func (d *delivery) group(ctx context.Context, p pair, entries []entry) error {
 				return err
 			}
 			if id == "" {
-				id = d.identify(p, part, record)
+				id = d.fileID(p, part, record)
 			}
 			place, err := a.writer.Add(record)
 			if err != nil {
@@ -361,10 +396,10 @@ func (d *delivery) read(entries []entry) ([]byte, error) {
 	return d.window[first.offset-d.at:][:first.length], nil
 }
 
-// identify returns the 16 letters and digits that end the name of a file. They
+// fileID returns the 16 letters and digits that end the name of a file. They
 // are the same when it is written again, and those of no other file: a record
 // has an id that no other has.
-func (d *delivery) identify(p pair, part int, first []byte) string {
+func (d *delivery) fileID(p pair, part int, first []byte) string {
 	h := sha256.New()
 	for _, s := range []string{d.name, p.account, p.region} {
 		h.Write([]byte(s))

@@ -117,10 +117,11 @@ func (e *env) open() {
 	if e.log, err = audit.Open(e.dir, audit.Options{Reserve: -1, SegmentAge: -1, Now: e.clock}); err != nil {
 		e.t.Fatal(err)
 	}
-	if e.index, err = index.Open(index.Options{Dir: filepath.Join(e.dir, "index")}); err != nil {
+	e.options.Journal, e.options.Records = e.log, e.records
+	if e.index, err = archive.OpenIndex(e.t.Context(), e.options, index.Options{Dir: filepath.Join(e.dir, "index")}); err != nil {
 		e.t.Fatal(err)
 	}
-	e.options.Journal, e.options.Records, e.options.Index = e.log, e.records, e.index
+	e.options.Index = e.index
 	if e.archive, err = archive.Open(e.t.Context(), e.options); err != nil {
 		e.t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ type head struct {
 	Through uint64 `json:"through"` // the newest segment that was delivered
 	Files   uint64 `json:"files"`   // number of the newest file
 	Chain   string `json:"chain"`   // over all files through that one; see extend
+	// Kept are the identities of segments that were delivered and may still be
+	// in the journal; see identify.
+	Kept []string `json:"kept,omitempty"`
 
 	Digested      uint64 `json:"digested"` // digests list all files through this one
 	DigestedChain string `json:"digestedChain"`
@@ -38,6 +41,9 @@ type head struct {
 	// are. A digest that ends then and stands in no chain is removed at Open.
 	Rounding time.Time `json:"rounding,omitzero"`
 	Round    time.Time `json:"round,omitzero"` // the end of those that were made last
+
+	// Rebuilt is when the index was made anew; zero once that has been reported.
+	Rebuilt time.Time `json:"rebuilt,omitzero"`
 }
 
 // chain is the head of the digests of one account and Region: a sealed record.

@@ -7,9 +7,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/archive/index"
 )
 
 // When digests are made.
@@ -30,6 +33,14 @@ const signatureSuffix = ".sig"
 // of all files that no digest lists yet, and removes digests of a round that
 // was interrupted.
 func (a *Archive) recover(ctx context.Context) error {
+	if at := a.head.Rebuilt; !at.IsZero() {
+		a.damaged("the index was damaged or lost, and was made anew from the files at %s; log files that no digest listed then were taken as they were", stamp(at))
+		next := a.head
+		next.Rebuilt = time.Time{}
+		if err := a.saveHead(ctx, next); err != nil {
+			return err
+		}
+	}
 	sum, newest := a.head.DigestedChain, a.head.Digested
 	agrees := a.head.Files == newest && a.head.Chain == sum
 	for f, err := range a.index.Files(a.head.Digested) {
@@ -46,7 +57,7 @@ func (a *Archive) recover(ctx context.Context) error {
 		}
 		p := pair{f.Account, f.Region}
 		if c := a.chains[p]; c == nil || f.Number > c.Files {
-			a.pending[p] = append(a.pending[p], f)
+			a.addPending(f)
 		}
 	}
 	switch {
@@ -69,10 +80,39 @@ func (a *Archive) recover(ctx context.Context) error {
 	// What was committed by the index and not noted here before a crash.
 	if newest > a.head.Files || a.index.Through() > a.head.Through {
 		next := a.head
+		kept, err := a.deliveredSince(a.head.Through)
+		if err != nil {
+			return err
+		}
+		next.Kept = append(slices.Clone(next.Kept), kept...)
 		next.Files, next.Chain, next.Through = newest, sum, a.index.Through()
 		return a.saveHead(ctx, next)
 	}
 	return nil
+}
+
+// deliveredSince returns the identities of the segments in the journal that
+// were delivered after one with this number.
+func (a *Archive) deliveredSince(number uint64) (identities []string, err error) {
+	segments, err := a.journal.Segments()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range segments {
+		n, err := index.SegmentNumber(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		if s.Open || n <= number || n > a.index.Through() {
+			continue
+		}
+		identity, err := identify(filepath.Join(a.journal.Dir(), s.Name))
+		if err != nil {
+			return nil, err
+		}
+		identities = append(identities, identity)
+	}
+	return identities, nil
 }
 
 // undoRound removes the digests of an interrupted round that no chain has
@@ -140,24 +180,29 @@ func (a *Archive) makeDigests(ctx context.Context) error {
 			return err
 		}
 		for _, c := range chains {
-			files := a.pending[c.pair()]
-			n := 0
-			for n < len(files) && files[n].Number <= c.Files {
-				n++
-			}
-			if n == len(files) {
-				delete(a.pending, c.pair())
-			} else {
-				a.pending[c.pair()] = files[n:]
-			}
-			a.count(func(s *Stats) {
-				s.Digests++
-				s.LastDigest = a.now()
-				s.PendingDigest -= n
-			})
+			a.digested(c)
 		}
 	}
 	return a.endRound(ctx, end)
+}
+
+// digested notes that the newest digest of a chain is made.
+func (a *Archive) digested(c *chain) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	files := a.pending[c.pair()]
+	n := 0
+	for n < len(files) && files[n].Number <= c.Files {
+		n++
+	}
+	if n == len(files) {
+		delete(a.pending, c.pair())
+	} else {
+		a.pending[c.pair()] = files[n:]
+	}
+	a.stats.Digests++
+	a.stats.LastDigest = a.now()
+	a.stats.PendingDigest -= n
 }
 
 // endRound notes that all digests that were due are there.

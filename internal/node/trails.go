@@ -12,7 +12,6 @@ import (
 	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/cloudtrail"
-	"github.com/keyreeve/keyreeve/internal/hint"
 	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/trail"
 )
@@ -45,17 +44,15 @@ func (n *Node) openRecorded(ctx context.Context, u *unsealed) (err error) {
 		}
 	} else {
 		dir = filepath.Join(c.Data, auditDir, archiveDir)
-		u.index, err = index.Open(index.Options{Dir: filepath.Join(c.Data, auditDir, indexDir), Logger: n.log})
-		if errors.Is(err, index.ErrDamaged) {
-			err = hint.Add(err, "Put the file back from a copy of the data directory. The events themselves are in "+dir+", and are not damaged by this.")
+		files := archive.Options{
+			Dir: dir, Journal: n.audit, Records: u.records, Region: c.Region, Retention: c.Audit.Retention(), Now: c.Now, Logger: n.log,
 		}
+		u.index, err = archive.OpenIndex(ctx, files, index.Options{Dir: filepath.Join(c.Data, auditDir, indexDir), Logger: n.log})
 		if err != nil {
 			return err
 		}
-		u.archive, err = archive.Open(ctx, archive.Options{
-			Dir: dir, Journal: n.audit, Records: u.records, Index: u.index, Region: c.Region, Retention: c.Audit.Retention(), Now: c.Now, Logger: n.log,
-		})
-		if err != nil {
+		files.Index = u.index
+		if u.archive, err = archive.Open(ctx, files); err != nil {
 			return err
 		}
 		o.Source, o.Buckets, o.LogGroups = u.archive, c.Audit.Buckets, c.Audit.LogGroups
