@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // inNamespace is set in the environment of a test that runs in a namespace of
@@ -110,16 +109,6 @@ func (v *volume) empty(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(v.filler); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// until calls f until it says that it is as it should be.
-func until(t *testing.T, in *installation, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s\n%s", what, in.tail())
-		}
 	}
 }
 
@@ -258,10 +247,7 @@ func fullDisk(t *testing.T, below string) {
 // private asks the private listener, and returns the status of its answer.
 func (s *server) private(t testing.TB, path string) int {
 	t.Helper()
-	res, err := http.Get("http://" + s.told.Private + path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := s.ask(t, path)
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode

@@ -56,11 +56,17 @@ func install(t testing.TB, args ...string) *installation {
 	t.Helper()
 	dir := t.TempDir()
 	in := &installation{dir: dir, data: filepath.Join(dir, "data"), log: filepath.Join(dir, "log"), args: args}
+	in.configure(t, "")
+	return in
+}
+
+// configure writes the configuration, with more than what every installation has.
+func (in *installation) configure(t testing.TB, more string) {
+	t.Helper()
 	const config = "private: 127.0.0.1:0\nlog:\n  level: debug\n"
-	if err := os.WriteFile(filepath.Join(dir, "keyreeve.yaml"), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(in.dir, "keyreeve.yaml"), []byte(config+more), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return in
 }
 
 // A server is a running keyreeve.
@@ -210,6 +216,26 @@ func (s *server) verified(t testing.TB, in *installation) {
 	}
 }
 
+// ask asks the private listener.
+func (s *server) ask(t testing.TB, path string) *http.Response {
+	t.Helper()
+	res, err := http.Get("http://" + s.told.Private + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// until calls f until it says that it is as it should be.
+func until(t testing.TB, in *installation, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(4 * patience); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s\n%s", what, in.tail())
+		}
+	}
+}
+
 // refused reports whether a call was refused since it could not be recorded.
 func refused(err error) bool {
 	var f *fault
@@ -243,6 +269,11 @@ func (s *server) call(ctx context.Context, operation string, in object) (object,
 // callID is call, which returns the request's id as well, and notes nothing. It
 // is empty if no answer was read whole.
 func (s *server) callID(ctx context.Context, operation string, in object) (_ object, id string, _ error) {
+	return s.callService(ctx, "kms", "TrentService."+operation, in)
+}
+
+// callService is callID of any service, by its signing name and target.
+func (s *server) callService(ctx context.Context, service, target string, in object) (_ object, id string, _ error) {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return nil, "", err
@@ -252,8 +283,8 @@ func (s *server) callID(ctx context.Context, operation string, in object) (_ obj
 		return nil, "", err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", "TrentService."+operation)
-	s.creds.Sign(req, body, s.env["AWS_REGION"], "kms", time.Now())
+	req.Header.Set("X-Amz-Target", target)
+	s.creds.Sign(req, body, s.env["AWS_REGION"], service, time.Now())
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return nil, "", err
@@ -272,7 +303,7 @@ func (s *server) callID(ctx context.Context, operation string, in object) (_ obj
 	out := object{}
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &out); err != nil {
-			return nil, id, fmt.Errorf("%s answers %q: %w", operation, text, err)
+			return nil, id, fmt.Errorf("%s answers %q: %w", target, text, err)
 		}
 	}
 	return out, id, nil
