@@ -105,7 +105,9 @@ func (s *Service) find(ctx context.Context, c *call.Call, r trail.Ref, q conditi
 	if err := s.decide(ctx, c, t.arn, t.tags(), q); err != nil {
 		return nil, err
 	}
-	c.AddResource(call.Resource{ARN: t.arn, Account: r.Account, Type: resourceType})
+	if t.found != nil {
+		c.AddResource(call.Resource{ARN: t.arn, Account: r.Account, Type: resourceType})
+	}
 	return t, nil
 }
 

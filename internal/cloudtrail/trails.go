@@ -41,7 +41,6 @@ func (s *Service) createTrail(ctx context.Context, c *call.Call, in *api.CreateT
 	if err := s.decide(ctx, c, arn, nil, q); err != nil {
 		return err
 	}
-	c.AddResource(call.Resource{ARN: arn, Account: t.Account, Type: resourceType})
 	if err := checkTrail(c, &t); err != nil {
 		return err
 	}
@@ -51,6 +50,7 @@ func (s *Service) createTrail(ctx context.Context, c *call.Call, in *api.CreateT
 	if t, err = s.trails.Create(ctx, t); err != nil {
 		return err
 	}
+	c.AddResource(call.Resource{ARN: arn, Account: t.Account, Type: resourceType})
 	*out = api.CreateTrailOutput{
 		Name: t.Name, S3BucketName: t.Bucket, S3KeyPrefix: t.Prefix, IncludeGlobalServiceEvents: t.GlobalServices,
 		IsMultiRegionTrail: t.MultiRegion, TrailARN: arn, LogFileValidationEnabled: t.Validation,
