@@ -12,7 +12,7 @@ import (
 // File is a delivered file of events.
 type File struct {
 	// Number is its place in the order of deliveries, without gaps; the index
-	// assigns it at the commit. The first is 1.
+	// assigns it at the commit. The first is 1, but for [Options.FirstFile].
 	Number uint64
 
 	Path    string // below the archive's directory, with slashes

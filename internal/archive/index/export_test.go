@@ -16,8 +16,8 @@ func Hash(key [16]byte, a Attribute, value string) uint64 {
 // RememberAtMost makes s remember fewer events of the journal.
 func (s *Searcher) RememberAtMost(events int) { s.tails.limit = events }
 
-// OnRead has f told how many bytes of runs each search reads.
-func (s *Searcher) OnRead(f func(bytes int64)) { s.read = f }
+// OnRead has f told how many bytes of runs and of files each search reads.
+func (s *Searcher) OnRead(f func(runs, files int64)) { s.read = f }
 
 // Runs returns the levels of the runs, oldest first.
 func (x *Index) Runs() (levels []int) {

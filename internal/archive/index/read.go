@@ -17,6 +17,19 @@ type fileReader struct {
 	dir    string
 	blocks [4]block
 	clock  uint64
+	read   int64 // bytes read from files
+}
+
+// counted counts what is read through it.
+type counted struct {
+	io.Reader
+	n *int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	*c.n += int64(n)
+	return n, err
 }
 
 // block is what of the text of a deflate block has been read.
@@ -82,7 +95,7 @@ func (r *fileReader) block(path string, at int64) (*block, error) {
 	}
 	section := io.NewSectionReader(f, at, max(info.Size()-at, 0))
 	b.path, b.at, b.file, b.used = path, at, f, r.clock
-	b.rest = flate.NewReader(section)
+	b.rest = flate.NewReader(counted{section, &r.read})
 	b.text.Reset()
 	return b, nil
 }

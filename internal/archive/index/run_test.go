@@ -263,6 +263,21 @@ func TestCommitRefuses(t *testing.T) {
 	}
 }
 
+func TestFirstFile(t *testing.T) {
+	x, err := index.Open(index.Options{Dir: t.TempDir(), FirstFile: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = x.Close() }()
+	for i := range uint64(2) {
+		b := x.NewBuilder()
+		b.File(i+1, "1", "r").Close("a", 1, [32]byte{})
+		if files, err := b.Commit(i + 1); err != nil || len(files) != 1 || files[0].Number != 7+i || x.NewestFile() != 7+i {
+			t.Errorf("file %d: %+v, %v; the newest is %d", 7+i, files, err, x.NewestFile())
+		}
+	}
+}
+
 // A disk that is full leaves the index as it was, and nothing behind.
 func TestFailedCommit(t *testing.T) {
 	w := newWorld(t, 4, index.Options{FanOut: 2})

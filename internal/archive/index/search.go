@@ -154,7 +154,7 @@ type Searcher struct {
 	archive string
 	journal Journal
 	tails   tails
-	read    func(int64) // told how many bytes of runs a search has read; for tests
+	read    func(runs, files int64) // told how many bytes a search has read; for tests
 }
 
 // NewSearcher returns a Searcher of what the index knows of the archive in a
@@ -293,12 +293,15 @@ func (s *Searcher) search(ctx context.Context, q Query) (page Page, err error) {
 		sources = append(sources, t)
 	}
 	if s.read != nil {
+		all := slices.Clone(sources)
 		defer func() {
-			for _, source := range sources {
+			var n int64
+			for _, source := range all {
 				if r, ok := source.(*runSource); ok {
-					s.read(r.pages.read)
+					n += r.pages.read
 				}
 			}
+			s.read(n, files.read)
 		}()
 	}
 	return page, s.merge(ctx, q, sources, &page)
