@@ -1,6 +1,7 @@
 package cases_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,11 +158,15 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// services are those that are not KMS: how they are called, and in which Region.
-var services = map[string]struct{ prefix, region string }{
-	"iam":           {"", "us-east-1"},
-	"sts":           {"", region},
-	"organizations": {"AWSOrganizationsV20161128.", "us-east-1"},
+// services are those that are not KMS: how they are called, in which Region, and
+// what records call them if that is not their name at AWS.
+var services = map[string]struct{ prefix, region, source string }{
+	"iam":           {"", "us-east-1", ""},
+	"sts":           {"", region, ""},
+	"organizations": {"AWSOrganizationsV20161128.", "us-east-1", ""},
+	"cloudtrail":    {"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.", region, ""},
+	"keyreeve":      {"Keyreeve.", region, "keyreeve.internal"},
+	"account":       {"/", "us-east-1", ""}, // by paths
 }
 
 // make makes the call, which must end as it says.
@@ -183,7 +188,11 @@ func (w *world) make(t *testing.T, c *recorded) {
 			t.Fatal(err)
 		}
 		var text []byte
-		a.status, text = w.send(w.principal(c.As), c.Service, service.region, "application/x-amz-json-1.1", service.prefix+c.Do, body)
+		if service.prefix == "/" {
+			a.status, text = w.post(w.principal(c.As), "/"+strings.ToLower(c.Do[:1])+c.Do[1:], c.Service, service.region, "application/json", "", body)
+		} else {
+			a.status, text = w.send(w.principal(c.As), c.Service, service.region, "application/x-amz-json-1.1", service.prefix+c.Do, body)
+		}
 		if err := json.Unmarshal(text, &a.json); len(text) > 0 && err != nil {
 			t.Fatalf("%s: %v: %s", c.Do, err, text)
 		}
@@ -227,13 +236,13 @@ func at(v any, path string) any {
 
 // wanted returns all of a call's record.
 func (w *world) wanted(c *recorded) object {
-	in := region
+	in, source := region, c.Service+".amazonaws.com"
 	if s, ok := services[c.Service]; ok {
-		in = s.region
+		in, source = s.region, cmp.Or(s.source, source)
 	}
 	identity := w.identity(c.As)
 	record := object{
-		"eventVersion": "1.11", "userIdentity": identity, "eventTime": "<time>", "eventSource": c.Service + ".amazonaws.com", "eventName": c.Do,
+		"eventVersion": "1.11", "userIdentity": identity, "eventTime": "<time>", "eventSource": source, "eventName": c.Do,
 		"awsRegion": in, "sourceIPAddress": "127.0.0.1", "userAgent": "Go-http-client/2.0",
 		"requestParameters": nil, "responseElements": nil, "requestID": "<uuid>", "eventID": "<uuid>", "readOnly": false,
 		"eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": identity["accountId"], "eventCategory": "Management",
