@@ -173,7 +173,12 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 	} else {
 		b = append(b, `,"eventSource":"`...)
 		b = appendWord(b, c.Service)
-		b = append(b, `.amazonaws.com","eventName":"`...)
+		if c.Service == ownService {
+			b = append(b, ".internal"...) // as in Internal
+		} else {
+			b = append(b, ".amazonaws.com"...)
+		}
+		b = append(b, `","eventName":"`...)
 		b = appendWord(b, c.Target)
 		b = append(b, '"')
 	}
@@ -271,6 +276,9 @@ func appendInvoker(b []byte, c *call.Call) []byte {
 	}
 	return b
 }
+
+// ownService is the signing name of the service that AWS has no like of.
+const ownService = "keyreeve"
 
 // What a denial is called in the JSON protocols, and in the query protocol and
 // in records.

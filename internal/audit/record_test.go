@@ -238,6 +238,11 @@ func TestRecord(t *testing.T) {
 			c.Failure = call.Failure{Code: "UnknownOperationException"}
 		}, head + user + strings.Replace(event, "Decrypt", "Frobnicate", 1) + `,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` +
 			strings.Replace(ids, "true", "false", 1) + tail},
+		{"not routed, of the operator's service", func(c *call.Call) {
+			c.Operation, c.Service, c.Target, c.Parameters, c.Resources = nil, "keyreeve", "Frobnicate", nil, nil
+			c.Failure = call.Failure{Code: "UnknownOperationException"}
+		}, head + user + strings.NewReplacer("Decrypt", "Frobnicate", "kms.amazonaws.com", audit.Internal).Replace(event) +
+			`,"errorCode":"UnknownOperationException","requestParameters":null,"responseElements":null` + strings.Replace(ids, "true", "false", 1) + tail},
 		{"not routed, and changes nothing", func(c *call.Call) {
 			c.Operation, c.Target, c.TargetReadOnly, c.Parameters, c.Resources = nil, "ListGrants", true, nil, nil
 			c.Failure = call.Failure{Code: "UnknownOperationException"}

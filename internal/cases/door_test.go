@@ -141,7 +141,13 @@ func (a *answer) String() string {
 // send signs and sends a request.
 func (w *world) send(p *principal, service, scope, contentType, target string, body []byte) (int, []byte) {
 	w.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, w.server.Endpoint, bytes.NewReader(body))
+	return w.post(p, "", service, scope, contentType, target, body)
+}
+
+// post is send to a path.
+func (w *world) post(p *principal, path, service, scope, contentType, target string, body []byte) (int, []byte) {
+	w.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, w.server.Endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
