@@ -20,3 +20,17 @@ func (n *Node) StoredTime(ctx context.Context) (time.Time, error) {
 	}
 	return time.UnixMicro(int64(binary.BigEndian.Uint64(rec.Value[1:]))), nil
 }
+
+// Deliver closes the journal's open segment and delivers what is closed.
+func (n *Node) Deliver(ctx context.Context) error {
+	if err := n.audit.Cut(); err != nil {
+		return err
+	}
+	return n.open.Load().archive.Deliver(ctx)
+}
+
+// EncodeHead and DecodeHead are those of a vault.
+var (
+	EncodeHead = encodeHead
+	DecodeHead = decodeHead
+)
