@@ -69,7 +69,7 @@ func (c *auditKeysCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var out keysFile
+	out := keysFile{PublicKeyList: []publicKey{}}
 	for _, k := range state.Keys {
 		out.PublicKeyList = append(out.PublicKeyList, publicKey{k.Value, timestamp{k.Start.Time}, timestamp{k.End.Time}, k.Fingerprint, k.Region})
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ const patience = 2 * time.Minute
 //	term                       sends SIGTERM to PID
 //	probe PATH N               asks the private listener, whose answer must have status N
 //	kms OPERATION JSON         makes a call, signed as `keyreeve env` says, or with AWS_ACCESS_KEY_ID if that is set; its id becomes REQUEST_ID
+//	replace DIR OLD NEW        replaces OLD by NEW once in the segments of the audit journal in DIR
 //	let NAME MEMBER.MEMBER     sets a variable from the JSON on standard output
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -54,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"probe":  scriptProbe,
 			"kms":    scriptKMS,
 			"let":    scriptLet,
+
+			"replace": scriptReplace,
 		},
 		Deadline: time.Now().Add(8 * time.Minute), // a server that should not have started runs until then
 		Setup: func(e *testscript.Env) error {
@@ -200,6 +204,21 @@ func call(clientEnv map[string]string, operation, body string) (status int, answ
 	defer res.Body.Close()
 	answer, err = io.ReadAll(res.Body)
 	return res.StatusCode, answer, res.Header.Get("X-Amzn-Requestid"), err
+}
+
+func scriptReplace(ts *testscript.TestScript, neg bool, args []string) {
+	takes(ts, neg, args, 3, "replace DIR OLD NEW")
+	paths, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.jsonl"))
+	ts.Check(err)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		ts.Check(err)
+		if changed := bytes.Replace(text, []byte(args[1]), []byte(args[2]), 1); !bytes.Equal(text, changed) {
+			ts.Check(os.WriteFile(path, changed, 0o600))
+			return
+		}
+	}
+	ts.Fatalf("%s is in no segment", args[1])
 }
 
 func scriptLet(ts *testscript.TestScript, neg bool, args []string) {
