@@ -68,6 +68,7 @@ var floors = map[string]int{
 	"internal/operator":      5,
 	"internal/rolesanywhere": 5,
 	"internal/trail":         5,
+	"internal/trail/s3test":  3,
 	"internal/sts":           5,
 
 	"internal/cloudtrail": 6,

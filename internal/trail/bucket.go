@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
@@ -82,6 +83,7 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 				DisableCompression:     true,
 			},
 		},
+		HTTPSignerV4: signer{},
 		// What fails is tried again by the copying, which counts it.
 		Retryer: aws.NopRetryer{},
 		// Each object has its checksum in the header. Where the client adds
@@ -91,6 +93,18 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 		AppID:                      "keyreeve",
 	})
 	return made, nil
+}
+
+// signer signs requests. The client's own keeps what it has derived from a
+// secret until the day is over, under the access key's id alone: a secret that
+// was corrected would not count before.
+type signer struct{}
+
+func (signer) SignHTTP(
+	ctx context.Context, c aws.Credentials, r *http.Request, payloadHash, service, region string, at time.Time, options ...func(*v4.SignerOptions),
+) error {
+	fresh := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }) // as S3 has it
+	return fresh.SignHTTP(ctx, c, r, payloadHash, service, region, at, options...)
 }
 
 // slot waits for others that are copied to the bucket, and returns what lets the
@@ -145,6 +159,8 @@ func failureOf(err error) string {
 		return ""
 	case errors.As(err, &api) && api.ErrorCode() != "":
 		return api.ErrorCode()
+	case errors.Is(err, errCredentials):
+		return "CredentialsNotFound"
 	case errors.Is(err, outbound.ErrForbidden):
 		return "AddressNotAllowed"
 	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &alert):

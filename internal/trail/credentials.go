@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +18,9 @@ import (
 
 // maxCredentials bounds a file of credentials, in bytes.
 const maxCredentials = 16 << 10
+
+// errCredentials is a file of credentials that can't be used.
+var errCredentials = errors.New("reading credentials")
 
 // credentialsFile is the access key of a bucket, from a file that is read again
 // when it changes. It is an [aws.CredentialsProvider].
@@ -36,19 +40,19 @@ func (c *credentialsFile) Retrieve(context.Context) (aws.Credentials, error) {
 	defer c.mu.Unlock()
 	info, err := os.Lstat(c.path)
 	if err != nil {
-		return aws.Credentials{}, fmt.Errorf("reading credentials: %w", err)
+		return aws.Credentials{}, fmt.Errorf("%w: %w", errCredentials, err)
 	}
 	if c.read.HasKeys() && info.ModTime().Equal(c.at) && info.Size() == c.size {
 		return c.read, nil
 	}
 	text, err := seal.ReadPrivate(c.path, maxCredentials)
 	if err != nil {
-		return aws.Credentials{}, fmt.Errorf("reading credentials: %w", err)
+		return aws.Credentials{}, fmt.Errorf("%w: %w", errCredentials, err)
 	}
 	defer text.Wipe()
 	found := parseCredentials(text.Reveal())
 	if !found.HasKeys() {
-		return aws.Credentials{}, fmt.Errorf("reading credentials: %s has no profile default with aws_access_key_id and aws_secret_access_key", c.path)
+		return aws.Credentials{}, fmt.Errorf("%w: %s has no profile default with aws_access_key_id and aws_secret_access_key", errCredentials, c.path)
 	}
 	c.read, c.at, c.size = found, info.ModTime(), info.Size()
 	return found, nil

@@ -187,9 +187,12 @@ type Delivery struct {
 	// code of S3's error, such as NoSuchBucket, or of ours. Empty if it
 	// succeeded.
 	Failure string
-	// Lost is how many files of the archive were removed by their age before
-	// they could be copied.
+	// Lost is how many files of the archive were removed by their age, or found
+	// altered, before they could be copied.
 	Lost int64
+	// Through is the number of the newest file of the archive that need not be
+	// looked at any more; 0 for digests.
+	Through uint64 `json:"-"`
 }
 
 // Status returns how the copying of a trail stands. Errors: [ErrNotFound].
@@ -208,6 +211,7 @@ func (s *Set) Status(ctx context.Context, r Ref) (Status, error) {
 		return Status{}, err
 	}
 	st.Bucket, st.Digest, st.LogGroup = files.Files, files.Digests, events.Files
+	st.Bucket.Through, st.LogGroup.Through = files.Cursor, events.Cursor
 	return st, nil
 }
 
