@@ -72,8 +72,11 @@ func newFilter(f keyreeveapi.EventFilter) *filter {
 			out.terms = append(out.terms, t)
 		}
 	}
-	if strings.Contains(f.ResourceName, ":") {
-		out.terms = append(out.terms, index.Term{Attribute: index.ResourceName, Value: f.ResourceName})
+	switch name := f.ResourceName; {
+	case strings.Contains(name, ":"):
+		out.terms = append(out.terms, index.Term{Attribute: index.ResourceName, Value: name})
+	case name[strings.LastIndexByte(name, '/')+1:] != "":
+		out.terms = append(out.terms, index.Term{Attribute: index.ResourceEnd, Value: name[strings.LastIndexByte(name, '/')+1:]})
 	}
 	if f.ErrorCode != "" && f.ErrorCode != keyreeveapi.AnyError {
 		out.terms = append(out.terms, index.Term{Attribute: index.ErrorCode, Value: f.ErrorCode})

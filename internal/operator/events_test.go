@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,7 +79,7 @@ func (s *scene) archive(t *testing.T) {
 			event.Position = index.Position{Unix: event.Attributes.Time.Unix(), Segment: number, Offset: e.Offset}
 			s.archived.events = append(s.archived.events, event)
 		}
-		if err := s.log.Remove(segment.Name); err != nil {
+		if err := os.Remove(filepath.Join(s.log.Dir(), segment.Name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -25,12 +25,13 @@ const (
 	Account      Attribute = 9 // recipientAccountId
 	Region       Attribute = 10
 	ErrorCode    Attribute = 11
+	ResourceEnd  Attribute = 12 // of a resource's name: what follows its last slash or colon
 )
 
 var attributeNames = [...]string{
 	EventID: "EventId", EventName: "EventName", ReadOnly: "ReadOnly", Username: "Username", ResourceType: "ResourceType",
 	ResourceName: "ResourceName", EventSource: "EventSource", AccessKeyID: "AccessKeyId",
-	Account: "Account", Region: "Region", ErrorCode: "ErrorCode",
+	Account: "Account", Region: "Region", ErrorCode: "ErrorCode", ResourceEnd: "ResourceEnd",
 }
 
 // String returns the attribute's name, such as "EventId".
@@ -103,6 +104,9 @@ func (a *Attributes) each(yield func(Attribute, string)) {
 		}
 		if r.Name != "" {
 			yield(ResourceName, r.Name)
+			if end := r.Name[strings.LastIndexAny(r.Name, "/:")+1:]; end != "" {
+				yield(ResourceEnd, end)
+			}
 		}
 	}
 }

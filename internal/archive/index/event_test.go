@@ -83,7 +83,7 @@ func TestScan(t *testing.T) {
 }
 
 func TestAttributes(t *testing.T) {
-	for a := index.EventID; a <= index.ErrorCode; a++ {
+	for a := index.EventID; a <= index.ResourceEnd; a++ {
 		if got, ok := index.ParseAttribute(a.String()); !ok || got != a {
 			t.Errorf("ParseAttribute(%q) = %v, %t", a, got, ok)
 		}
