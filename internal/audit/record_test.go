@@ -477,6 +477,8 @@ func FuzzRecord(f *testing.F) {
 	f.Add("aws-cli/2", "host", "Decrypt", "message", "context", uint8(0))
 	f.Add("\x00\x1f\x7f\"\\</script>\u2028\u2029\u0085", "\xff\xfe", "../x", "\xed\xa0\x80", "\n", uint8(1))
 	f.Add("é\xc3", "\x80", "a", "\U0001F600", "", uint8(2))
+	f.Add("a", "b", "c", "d\n", "e", uint8(4))
+	f.Add("a", "b\"", "c", "d", "e", uint8(6|3<<2))
 	f.Fuzz(func(t *testing.T, userAgent, host, target, message, additional string, kind uint8) {
 		c := newCall()
 		c.UserAgent, c.Host, c.Target = userAgent, host, target
@@ -488,18 +490,9 @@ func FuzzRecord(f *testing.F) {
 		if kind&2 != 0 {
 			c.Caller = &call.Principal{Kind: call.PrincipalKind(kind >> 2), ARN: message, ID: host, Name: userAgent}
 		}
-		line := record(t, c)
-		var got struct {
-			UserAgent, ErrorMessage, EventName, RequestID string
-			AdditionalEventData                           struct{ A string }
-		}
-		if err := json.Unmarshal([]byte(line), &got); err != nil {
-			t.Fatalf("%v in %s", err, line)
-		}
-		for _, r := range line {
-			if r < ' ' || 0x7f <= r && r <= 0x9f || r == '\u2028' || r == '\u2029' || r == utf8.RuneError && !strings.Contains(userAgent+host+message+additional, "\ufffd") {
-				t.Fatalf("%q in the record", r)
-			}
+		if kind&4 != 0 {
+			c.AddResource(call.Resource{ARN: message, Account: "444455556666", Type: host})
+			c.Endpoint = &call.Endpoint{ID: userAgent, Account: host}
 		}
 		check := func(name, got, sent string) {
 			var b strings.Builder
@@ -511,11 +504,29 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("%s = %q, want %q", name, got, want)
 			}
 		}
-		check("userAgent", got.UserAgent, userAgent)
-		check("errorMessage", got.ErrorMessage, message)
-		check("additionalEventData", got.AdditionalEventData.A, additional)
-		if got.RequestID != c.ID {
-			t.Errorf("requestID = %q", got.RequestID)
+		lines := records(t, c)
+		if want := 1 + int(kind>>2&1); c.Caller == alice && len(lines) != want {
+			t.Errorf("%d records, want %d", len(lines), want)
+		}
+		for _, line := range lines {
+			var got struct {
+				UserAgent, ErrorMessage, EventName, RequestID string
+				AdditionalEventData                           struct{ A string }
+			}
+			if err := json.Unmarshal([]byte(line), &got); err != nil {
+				t.Fatalf("%v in %s", err, line)
+			}
+			for _, r := range line {
+				if r < ' ' || 0x7f <= r && r <= 0x9f || r == '\u2028' || r == '\u2029' || r == utf8.RuneError && !strings.Contains(userAgent+host+message+additional, "\ufffd") {
+					t.Fatalf("%q in the record", r)
+				}
+			}
+			check("userAgent", got.UserAgent, userAgent)
+			check("errorMessage", got.ErrorMessage, message)
+			check("additionalEventData", got.AdditionalEventData.A, additional)
+			if got.RequestID != c.ID {
+				t.Errorf("requestID = %q", got.RequestID)
+			}
 		}
 	})
 }
