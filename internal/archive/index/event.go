@@ -126,33 +126,39 @@ func (a *Attributes) Has(attribute Attribute, value string) bool {
 // services name none: theirs are in the request parameters (userName, roleArn,
 // ...), as in CloudTrail's event history.
 func Scan(record []byte, a *Attributes) bool {
+	// What a holds of the record before is often what comes again.
+	was := *a
 	*a = Attributes{Resources: a.Resources[:0]}
 	s := scanner{rest: record}
 	var who identity
-	var parameters []byte
-	ok := s.object(func(name []byte) bool {
+	var at, parameters []byte
+	ok := s.object(func(name []byte) (ok bool) {
 		switch string(name) {
 		case "eventID":
-			return s.text(&a.EventID)
+			return s.text(&a.EventID, "")
 		case "eventName":
-			return s.text(&a.EventName)
+			return s.text(&a.EventName, was.EventName)
 		case "eventSource":
-			return s.text(&a.EventSource)
+			return s.text(&a.EventSource, was.EventSource)
 		case "awsRegion":
-			return s.text(&a.Region)
+			return s.text(&a.Region, was.Region)
 		case "recipientAccountId":
-			return s.text(&a.Account)
+			return s.text(&a.Account, was.Account)
 		case "errorCode":
-			return s.text(&a.ErrorCode)
+			return s.text(&a.ErrorCode, was.ErrorCode)
 		case "eventTime":
-			var text string
-			ok := s.text(&text)
-			a.Time = parseTime(text)
+			at, ok = s.value()
 			return ok
 		case "readOnly":
-			value, ok := s.value()
-			if a.ReadOnly = ""; string(value) == "true" || string(value) == "false" {
-				a.ReadOnly = string(value)
+			var value []byte
+			value, ok = s.value()
+			switch string(value) {
+			case "true":
+				a.ReadOnly = "true"
+			case "false":
+				a.ReadOnly = "false"
+			default:
+				a.ReadOnly = ""
 			}
 			return ok
 		case "userIdentity":
@@ -162,17 +168,17 @@ func Scan(record []byte, a *Attributes) bool {
 			a.Resources = a.Resources[:0]
 			return s.arrayOr(func() bool { return s.resource(a) })
 		case "requestParameters":
-			var ok bool
 			parameters, ok = s.value()
 			return ok
 		}
-		_, ok := s.value()
+		_, ok = s.value()
 		return ok
 	})
 	if !ok || len(s.space()) > 0 {
 		return false
 	}
-	a.Username, a.AccessKeyID = who.username(), who.accessKeyID
+	a.Time = parseTime(textOf(at, ""))
+	a.Username, a.AccessKeyID = who.username(was.Username), textOf(who.accessKeyID, was.AccessKeyID)
 	if types := parameterTypes[a.EventSource]; types != nil && len(a.Resources) == 0 && len(parameters) > 0 && parameters[0] == '{' {
 		p := scanner{rest: parameters}
 		return p.object(func(name []byte) bool {
@@ -182,7 +188,7 @@ func Scan(record []byte, a *Attributes) bool {
 				return ok
 			}
 			var value string
-			ok := p.text(&value)
+			ok := p.text(&value, "")
 			if value != "" {
 				a.Resources = append(a.Resources, Resource{kind, value})
 			}
@@ -207,33 +213,33 @@ var parameterTypes = map[string]map[string]string{
 	},
 }
 
-// identity is what Scan needs of a userIdentity.
-type identity struct{ kind, principalID, userName, accessKeyID string }
+// identity is what Scan needs of a userIdentity, as it stands there.
+type identity struct{ kind, principalID, userName, accessKeyID []byte }
 
 func (i *identity) member(s *scanner, name []byte) bool {
+	value, ok := s.value()
 	switch string(name) {
 	case "type":
-		return s.text(&i.kind)
+		i.kind = value
 	case "principalId":
-		return s.text(&i.principalID)
+		i.principalID = value
 	case "userName":
-		return s.text(&i.userName)
+		i.userName = value
 	case "accessKeyId":
-		return s.text(&i.accessKeyID)
+		i.accessKeyID = value
 	}
-	_, ok := s.value()
 	return ok
 }
 
-func (i *identity) username() string {
-	switch i.kind {
+func (i *identity) username(was string) string {
+	switch textOf(i.kind, "AssumedRole") {
 	case "Root":
 		return "root"
 	case "AssumedRole", "FederatedUser":
-		_, session, _ := strings.Cut(i.principalID, ":")
+		_, session, _ := strings.Cut(textOf(i.principalID, ""), ":")
 		return session
 	}
-	return i.userName
+	return textOf(i.userName, was)
 }
 
 // parseTime parses a time such as 2026-11-21T20:50:00Z; zero if it is none, or
@@ -338,13 +344,16 @@ func (s *scanner) arrayOr(element func() bool) bool {
 
 // resource appends an element of a record's resources, if it has a name.
 func (s *scanner) resource(a *Attributes) bool {
-	var r Resource
+	var r, was Resource
+	if n := len(a.Resources); n < cap(a.Resources) {
+		was = a.Resources[:n+1][n] // of the record before
+	}
 	ok := s.objectOr(func(name []byte) bool {
 		switch string(name) {
 		case "type":
-			return s.text(&r.Type)
+			return s.text(&r.Type, was.Type)
 		case "ARN":
-			return s.text(&r.Name)
+			return s.text(&r.Name, was.Name)
 		}
 		_, ok := s.value()
 		return ok
@@ -355,18 +364,27 @@ func (s *scanner) resource(a *Attributes) bool {
 	return ok
 }
 
-// text passes over a value, which it puts into v if it is a string.
-func (s *scanner) text(v *string) bool {
+// text passes over a value, which it puts into v if it is a string. It may be
+// the one that is likely.
+func (s *scanner) text(v *string, likely string) bool {
 	value, ok := s.value()
-	*v = ""
-	if ok && len(value) > 0 && value[0] == '"' {
-		if inner := value[1 : len(value)-1]; simple(inner) {
-			*v = string(inner)
-		} else {
-			*v = unquote(value)
-		}
-	}
+	*v = textOf(value, likely)
 	return ok
+}
+
+// textOf returns what a value is as a string; empty if it is none. If that is
+// likely, nothing is allocated.
+func textOf(value []byte, likely string) string {
+	if len(value) < 2 || value[0] != '"' {
+		return ""
+	}
+	switch inner := value[1 : len(value)-1]; {
+	case string(inner) == likely && strings.IndexByte(likely, '\\') < 0:
+		return likely
+	case simple(inner):
+		return string(inner)
+	}
+	return unquote(value)
 }
 
 // simple reports whether what stands between the quotes of a string is its

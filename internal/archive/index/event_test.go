@@ -56,6 +56,7 @@ func TestScan(t *testing.T) {
 		},
 		{"of STS, with none", `{` + head + `,"requestParameters":null,` + sts + `}`, index.Attributes{Time: at, EventSource: "sts.amazonaws.com"}},
 		{"spaces", " {\n \"eventName\" :\t\"a\\\"b\" , \"readOnly\" : false } ", index.Attributes{EventName: `a"b`, ReadOnly: "false"}},
+		{"escapes", `{"eventName":"a\\nb"}`, index.Attributes{EventName: `a\nb`}},
 		{"twice", `{"eventName":"a","eventName":"b","readOnly":true,"readOnly":1}`, index.Attributes{EventName: "b"}},
 		{"other types", `{"eventName":1,"readOnly":"true","resources":{},"userIdentity":[],"eventTime":"soon","eventID":{"a":"]"}}`, index.Attributes{}},
 		{"before 1970", `{"eventTime":"1969-12-31T23:59:59Z"}`, index.Attributes{}},
@@ -74,6 +75,14 @@ func TestScan(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+	var again index.Attributes
+	for range 2 {
+		for _, tt := range [][2]string{{`{"eventName":"a\\nb"}`, `a\nb`}, {`{"eventName":"a\nb"}`, "a\nb"}} {
+			if !index.Scan([]byte(tt[0]), &again) || again.EventName != tt[1] {
+				t.Errorf("%s after another: %q", tt[0], again.EventName)
+			}
+		}
 	}
 	for _, no := range []string{"", " ", "x", "[]", `"a"`, "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,}`, `{"a":"}`, `{"a":"\"}`, `{"a":[1}`, `{} {}`, `{"a":1}x`, `{a:1}`, `{"resources":[`, `{"resources":[{}`, `{"userIdentity":{"type"`, "null"} {
 		if index.Scan([]byte(no), new(index.Attributes)) {
@@ -100,10 +109,12 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte(`{"eventTime":"2026-11-21T20:50:07Z","userIdentity":{"type":"Root","accessKeyId":"A"},"resources":[{"type":"t","ARN":"a"},null],"readOnly":true}`))
 	f.Add([]byte(`{"eventSource":"iam.amazonaws.com","requestParameters":{"userName":"\ud800\\","a":[{}],"roleName":"r"},"\u0065ventID":"x","eventName":"\"}`))
 	f.Add([]byte(` {"userIdentity":{"type":"AssumedRole","principalId":"a:b:c"},"eventName":"é` + "\xff" + `"} `))
+	f.Add([]byte(`{"eventName":"a\\nb","awsRegion":"\\"}`))
 	f.Add([]byte(`{"a":-1.5e+3,"b":[[],{}],"c":"[","eventID":null}`))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		var got index.Attributes
-		ok := index.Scan(record, &got)
+		index.Scan(record, &got)
+		ok := index.Scan(record, &got) // what it knows already changes nothing
 		if !json.Valid(record) {
 			return // it is enough that nothing panics
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -316,6 +317,8 @@ func has(a *index.Attributes, t index.Term) bool {
 		is = a.ErrorCode
 	case index.ResourceType:
 		return slices.ContainsFunc(a.Resources, func(r index.Resource) bool { return r.Type == t.Value })
+	case index.ResourceEnd:
+		return slices.ContainsFunc(a.Resources, func(r index.Resource) bool { return strings.HasSuffix(r.Name, "/"+t.Value) })
 	case index.ResourceName:
 		return slices.ContainsFunc(a.Resources, func(r index.Resource) bool { return r.Name == t.Value })
 	}
@@ -330,15 +333,18 @@ func (w *world) query() index.Query {
 	q := index.Query{Limit: 1 + r.IntN(20)}
 	like := w.events[r.IntN(len(w.events))]
 	for range r.IntN(4) {
-		a := index.Attribute(1 + r.IntN(int(index.ErrorCode)))
+		a := index.Attribute(1 + r.IntN(int(index.ResourceEnd)))
 		t := index.Term{Attribute: a}
 		switch a {
-		case index.ResourceType, index.ResourceName:
+		case index.ResourceType, index.ResourceName, index.ResourceEnd:
 			if len(like.Resources) == 0 {
 				continue
 			}
-			if t.Value = like.Resources[0].Name; a == index.ResourceType {
+			switch t.Value = like.Resources[0].Name; a {
+			case index.ResourceType:
 				t.Value = like.Resources[0].Type
+			case index.ResourceEnd:
+				t.Value = strings.TrimPrefix(t.Value, "arn:key/")
 			}
 		case index.EventID:
 			if r.IntN(4) > 0 {
