@@ -30,8 +30,8 @@ const maxDatagram = 65507
 // dispatchPause is how long to wait after so many datagrams, so that a server
 // can keep up: nobody says when it can't.
 const (
-	dispatchBurst = 100
-	dispatchPause = 10 * time.Millisecond
+	dispatchBurst = 16
+	dispatchPause = 2 * time.Millisecond
 )
 
 // group is a syslog server that can be written to: RFC 5424, over TLS (RFC
@@ -140,6 +140,7 @@ func appendMessage(b []byte, priority int, at time.Time, host, kind string, text
 type batch struct {
 	g       *group
 	conn    net.Conn
+	raw     *watched      // below TLS; nil without it
 	out     *bufio.Writer // nil for UDP
 	buf     []byte
 	frame   []byte
@@ -176,7 +177,8 @@ func (g *group) open(whole context.Context) (_ *batch, err error) {
 	}
 	b := &batch{g: g, conn: conn}
 	if g.network == "tls" {
-		secure := tls.Client(conn, g.tls)
+		b.raw = &watched{Conn: conn}
+		secure := tls.Client(b.raw, g.tls)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()
 			return nil, err
@@ -279,8 +281,26 @@ func (b *batch) end() error {
 		return fmt.Errorf("%w: it keeps talking", errAnswer)
 	case !errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: %w", errAnswer, err)
+	case b.raw != nil && b.raw.ended:
+		return fmt.Errorf("%w: it did not say so", errAnswer)
 	}
 	return nil
+}
+
+// watched is a connection that remembers whether it has ended. TLS ends before:
+// by an alert, which comes from the server. Package tls takes the end of the
+// connection for as good, and that anybody on the way can make.
+type watched struct {
+	net.Conn
+	ended bool
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.ended = true
+	}
+	return n, err
 }
 
 // maxAnswer bounds what a server may say, which is nothing, in bytes.
