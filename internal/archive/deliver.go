@@ -204,9 +204,9 @@ func (a *Archive) addPending(f index.File) {
 // survey reads a segment once and groups its records.
 func (a *Archive) survey(ctx context.Context, path string) (*contents, error) {
 	c := new(contents)
-	numbers := make(map[pair]uint32)
+	numbers := make(map[string]uint32) // by account and Region, as the records say them
 	counts := []int{}
-	var attributes index.Attributes
+	var name []byte
 	var unordered []entry
 	for e, err := range audit.Entries(path, 0) {
 		if err != nil {
@@ -224,23 +224,23 @@ func (a *Archive) survey(ctx context.Context, path string) (*contents, error) {
 			}
 			runtime.Gosched()
 		}
-		if !index.Scan(e.Record, &attributes) || attributes.Time.IsZero() || len(e.Record) > maxRecord {
+		account, region, at, ok := whose(e.Record)
+		if !ok || len(e.Record) > maxRecord {
 			a.logger.Error("a line of the audit journal is no record", "segment", filepath.Base(path), "offset", e.Offset)
 			c.broken++
 			continue
 		}
-		p := a.pairOf(&attributes)
-		n, ok := numbers[p]
+		name = append(append(append(name[:0], account...), 0), region...)
+		n, ok := numbers[string(name)]
 		if !ok {
-			n = uint32(len(c.groups))
-			numbers[p] = n
-			c.groups = append(c.groups, group{pair: p})
-			counts = append(counts, 0)
+			n = c.number(a.pairOf(string(account), string(region)))
+			numbers[string(name)] = n
+			counts = append(counts, make([]int, len(c.groups)-len(counts))...)
 		}
 		counts[n]++
 		unordered = append(unordered, entry{offset: e.Offset, length: uint32(len(e.Record)), group: n})
-		if attributes.Time.After(c.newest) {
-			c.newest = attributes.Time
+		if at.After(c.newest) {
+			c.newest = at
 		}
 	}
 	next := 0
@@ -257,11 +257,21 @@ func (a *Archive) survey(ctx context.Context, path string) (*contents, error) {
 	return c, nil
 }
 
+// number returns the number of a group, which it makes if need be.
+func (c *contents) number(p pair) uint32 {
+	n := slices.IndexFunc(c.groups, func(g group) bool { return g.pair == p })
+	if n < 0 {
+		n = len(c.groups)
+		c.groups = append(c.groups, group{pair: p})
+	}
+	return uint32(n)
+}
+
 // pairOf returns the account and Region that a record is filed under. What is
 // in a record came from this program; what would not do as a folder's name all
 // the same is filed under nobody.
-func (a *Archive) pairOf(at *index.Attributes) pair {
-	p := pair{account: at.Account, region: at.Region}
+func (a *Archive) pairOf(account, region string) pair {
+	p := pair{account, region}
 	if !isAccount(p.account) {
 		p.account = NobodysAccount
 	}
@@ -316,7 +326,11 @@ func (d *delivery) group(ctx context.Context, p pair, entries []entry) error {
 			if err != nil {
 				return err
 			}
-			if err := file.Add(index.Place{Offset: entries[0].offset, Block: place.Block, Start: place.Start}, record); err != nil {
+			switch err := file.Add(index.Place{Offset: entries[0].offset, Block: place.Block, Start: place.Start}, record); {
+			case errors.Is(err, index.ErrNotRecord):
+				// It is in the file, and is not found by a search.
+				a.logger.Error("a record is no event; it is not in the index", "segment", d.name, "offset", entries[0].offset)
+			case err != nil:
 				return err
 			}
 			entries = entries[1:]
