@@ -25,7 +25,7 @@ func (x *Index) Files(after uint64) iter.Seq2[File, error] {
 			for i := max(after+1, r.firstFile) - r.firstFile; i < uint64(r.files); i++ {
 				f, err := reader.fileAt(uint32(i))
 				if err != nil {
-					yield(File{}, fmt.Errorf("listing the files of the audit archive: %w", err))
+					yield(File{}, fmt.Errorf("listing the files of the audit archive: %w", x.noticed(err)))
 					return
 				}
 				if f.Events > 0 && f.Newest.Unix() < horizon {

@@ -163,13 +163,16 @@ type Index struct {
 
 	mu      sync.Mutex
 	closed  bool
+	damaged bool   // has been noticed
 	runs    []*run // oldest first; replaced, never changed
 	horizon int64  // events before it are expired
 }
 
 // Open opens the index in a directory, and removes what an interrupted
-// delivery or merge has left there. A run that can't be opened is an error that
-// wraps [ErrDamaged]: it is not searched by leaving it out silently.
+// delivery or merge has left there. A run that can't be opened, and one that was
+// found damaged before, when it was searched, is an error that wraps
+// [ErrDamaged]: nothing is searched by leaving some of it out silently. The
+// archive's files have all that is needed to make the index anew.
 func Open(o Options) (*Index, error) {
 	x := &Index{
 		dir:     o.Dir,
@@ -189,6 +192,12 @@ func Open(o Options) (*Index, error) {
 
 func (x *Index) open() (err error) {
 	if err := os.MkdirAll(x.dir, 0o700); err != nil {
+		return err
+	}
+	switch text, err := os.ReadFile(filepath.Join(x.dir, marker)); {
+	case err == nil:
+		return damaged(x.dir, "%.1000s", text)
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	names, err := x.sweep()
@@ -266,6 +275,28 @@ func (x *Index) sweep() ([]string, error) {
 		err = durable.SyncDir(x.dir)
 	}
 	return names, err
+}
+
+// marker is the name of a file that says what is damaged.
+const marker = "damaged"
+
+// noticed passes an error on. If it tells of damage, the index will not be
+// opened again as it is.
+func (x *Index) noticed(err error) error {
+	if err == nil || !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	x.mu.Lock()
+	first := !x.damaged
+	x.damaged = true
+	x.mu.Unlock()
+	if first {
+		x.logger.Error("the audit index is damaged; searches fail until it is made anew, at the next start", "error", err)
+		if err := durable.Replace(filepath.Join(x.dir, marker), []byte(err.Error()), 0o600); err != nil {
+			x.logger.Error("the damage of the audit index can't be noted", "error", err)
+		}
+	}
+	return err
 }
 
 // temporary begins the names of files that are being written.
@@ -369,6 +400,10 @@ type Stats struct {
 	Events int
 	Files  int
 	Bytes  int64
+
+	// Damaged says that a run was found damaged since the index was opened.
+	Damaged bool
+
 	Oldest time.Time // of the oldest event that is not expired; zero if there is none
 }
 
@@ -376,7 +411,7 @@ type Stats struct {
 func (x *Index) Stats() Stats {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := Stats{Runs: len(x.runs)}
+	s := Stats{Runs: len(x.runs), Damaged: x.damaged}
 	for _, r := range x.runs {
 		s.Events += r.rows
 		s.Files += r.files

@@ -30,7 +30,7 @@ func (x *Index) Merge(ctx context.Context) (bool, error) {
 	m := merger{ctx: ctx}
 	r, err := x.write(m.begin(runs[from:to]), m.write)
 	if err != nil {
-		return false, fmt.Errorf("merging runs of the audit index: %w", err)
+		return false, fmt.Errorf("merging runs of the audit index: %w", x.noticed(err))
 	}
 	x.replace(from, to, r)
 	return true, nil

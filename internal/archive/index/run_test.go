@@ -84,6 +84,18 @@ func TestDamagedRun(t *testing.T) {
 			if page, err = s.Search(context.Background(), q); err == nil && len(page.Events) != want {
 				t.Fatalf("%s: found %d of %d events", name, len(page.Events), want)
 			}
+			if x.Stats().Damaged != (err != nil) {
+				t.Fatalf("%s: %+v after %v", name, x.Stats(), err)
+			}
+			if err != nil {
+				// It is not opened again as it is.
+				if _, err := index.Open(w.options); !errors.Is(err, index.ErrDamaged) {
+					t.Fatalf("%s: opened again: %v", name, err)
+				}
+				if err := os.Remove(filepath.Join(w.options.Dir, "damaged")); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		if mustFail && err == nil || err != nil && !errors.Is(err, index.ErrDamaged) {
 			t.Fatalf("%s: %v", name, err)

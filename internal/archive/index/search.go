@@ -189,6 +189,9 @@ func (s *Searcher) Search(ctx context.Context, q Query) (Page, error) {
 		case errors.Is(err, errAgain):
 			continue
 		case err != nil:
+			if s.index != nil {
+				err = s.index.noticed(err)
+			}
 			return Page{}, fmt.Errorf("searching the audit trail: %w", err)
 		}
 		return page, nil
