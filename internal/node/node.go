@@ -237,7 +237,7 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		}
 		n.security, err = audit.OpenSecurityLog(filepath.Join(c.Data, auditDir, securityDir), audit.SecurityOptions{Logger: n.log})
 		if err != nil {
-			return err
+			return fmt.Errorf("opening the audit log: %w", err)
 		}
 		n.audit, err = audit.Open(filepath.Join(c.Data, auditDir), audit.Options{
 			Sync: c.Audit.Sync, SegmentAge: c.Audit.Delivery, SegmentSize: segmentSize, Now: c.Now, Security: n.security, Logger: n.log,
