@@ -133,3 +133,9 @@ func ParseHeader(line []byte) ([]byte, error) {
 	}
 	return appendHeader(nil, h), nil
 }
+
+// EventID and EventTime are what settlement and [Log.Segments] look at.
+var (
+	EventID   = eventID
+	EventTime = eventTime
+)

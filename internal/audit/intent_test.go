@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -380,4 +381,33 @@ func TestKillDuringChanges(t *testing.T) {
 		}
 	}
 	t.Logf("%d records were made from notes", settled)
+}
+
+// raw is parameters as they are.
+type raw string
+
+func (r raw) AppendAudit(b []byte) []byte { return append(b, r...) }
+
+// FuzzEventID: whatever clients send, the id and the time of a record that are
+// found as text are those that it has.
+func FuzzEventID(f *testing.F) {
+	f.Add("aws-cli", "host", "key", "value")
+	f.Add(`","eventTime":"2001-01-01T00:00:00Z`, `"eventID":"00000000-0000-0000-0000-000000000000"`, "eventID", "11111111-1111-1111-1111-111111111111")
+	f.Add(`\`, `","eventID":"`, "eventTime", "2001-01-01T00:00:00Z")
+	f.Fuzz(func(t *testing.T, agent, host, name, value string) {
+		c := newCall()
+		c.UserAgent, c.Host = agent, host
+		context, err := json.Marshal(map[string]map[string]string{"encryptionContext": {name: value}})
+		must(t, err)
+		c.Parameters = raw(context)
+		line := []byte(record(t, c))
+		var want struct{ EventID, EventTime string }
+		must(t, json.Unmarshal(line, &want))
+		if got := audit.EventID(line); got != want.EventID {
+			t.Errorf("the id %q of %s", got, line)
+		}
+		if at, ok := audit.EventTime(line); !ok || at.Format(time.RFC3339) != want.EventTime {
+			t.Errorf("the time %v of %s", at, line)
+		}
+	})
 }
