@@ -163,6 +163,7 @@ type Log struct {
 	owedSpan  span          // times of those
 	dropped   int           // such records that found no more space in owed
 	file      file          // changed by the writer alone, under mu; nil if no segment is open
+	beginning string        // the segment that is being begun, and is not open yet; empty if none is
 	at        Head          // the end of what is written
 	durable   Head          // the end of what is known to be on the disk
 	within    span          // times of the records of the segment that is open
@@ -510,6 +511,8 @@ func (l *Log) rotate(day int64) error {
 	}
 	name := segmentName(day, sequence)
 	path := filepath.Join(l.dir, name)
+	l.begins(name)
+	defer l.begins("")
 	f, err := l.disk.create(path)
 	if err != nil {
 		return err
@@ -523,6 +526,13 @@ func (l *Log) rotate(day int64) error {
 	_ = l.finish(f, Head{Segment: name, Size: size, Tag: next.tag}) // what it fails with is said by Err
 	l.name, l.size, l.day, l.sequence, l.chain, l.replace, l.used = name, size, day, sequence, next, false, false
 	return nil
+}
+
+// begins says which segment is being begun.
+func (l *Log) begins(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beginning = name
 }
 
 // begin writes the header of a segment.

@@ -71,6 +71,12 @@ func (l *Log) Segments() ([]Segment, error) {
 	for _, name := range names {
 		s := Segment{Name: name}
 		l.mu.Lock()
+		if name == l.beginning {
+			// It is none yet, and not a closed one: whoever delivers those
+			// would take it for one without records.
+			l.mu.Unlock()
+			continue
+		}
 		s.Open = l.file != nil && l.at.Segment == name
 		times, known := l.times[name]
 		if s.Open {

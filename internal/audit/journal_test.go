@@ -612,3 +612,64 @@ func FuzzHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestSegmentsWhileOneBegins: a segment that is being begun is not told of as a
+// closed one, which would be delivered as it is, and then removed with all that
+// comes into it later.
+func TestSegmentsWhileOneBegins(t *testing.T) {
+	dir := t.TempDir()
+	var log *audit.Log
+	closed := map[string]int64{}
+	looks := 0
+	look := func() {
+		if log == nil {
+			return
+		}
+		looks++
+		list, err := log.Segments()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range list {
+			if _, known := closed[s.Name]; !s.Open && !known {
+				closed[s.Name] = s.Size
+			}
+		}
+	}
+	faults := &audit.Faults{
+		Write: func(p []byte) (int, error) { look(); return len(p), nil },
+		Sync:  func() error { look(); return nil },
+	}
+	log, err := audit.OpenOn(dir, audit.Options{Reserve: -1}, faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		for range 2 {
+			if err := log.Append(newCall()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.Cut(); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	open := log
+	log = nil // what is written now is the end
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if looks < 9 || len(closed) != 3 {
+		t.Fatalf("looked %d times, and saw %v closed", looks, closed)
+	}
+	for name, size := range closed {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() != size {
+			t.Errorf("%s was told of as closed with %d bytes; it has %d", name, size, info.Size())
+		}
+	}
+}
