@@ -122,6 +122,7 @@ func (c *benchCompareCommand) Run(e *env) error {
 		Bare:       []string{self, "bench", "bare"},
 		Operations: c.Operation, Concurrency: c.Concurrency, Duration: c.Duration, Rounds: c.Rounds, Keys: c.Keys,
 		Sign: c.Sign, NoPin: c.NoPin, JSON: c.JSON,
+		Record: func() (func() error, func() error, error) { return benchRecord(e.ctx, c.Dir) },
 	}
 	if c.URL == "" {
 		config.Start = func(ctx context.Context, start func(*exec.Cmd) error) (*loadgen.Target, func() error, error) {

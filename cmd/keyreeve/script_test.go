@@ -162,7 +162,7 @@ func scriptKMS(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(ts.Exec("keyreeve", "env", "--format", "json"))
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &clientEnv))
 	}
-	status, answer, id, err := call(clientEnv, args[0], args[1])
+	status, answer, id, err := callKMS(clientEnv, args[0], args[1])
 	ts.Check(err)
 	ts.Setenv("REQUEST_ID", id)
 	if status == http.StatusOK {
@@ -175,8 +175,8 @@ func scriptKMS(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// call makes one signed call.
-func call(clientEnv map[string]string, operation, body string) (status int, answer []byte, requestID string, err error) {
+// callKMS makes one signed call.
+func callKMS(clientEnv map[string]string, operation, body string) (status int, answer []byte, requestID string, err error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	if ca := clientEnv["AWS_CA_BUNDLE"]; ca != "" {
 		pem, err := os.ReadFile(ca)

@@ -33,6 +33,10 @@ type CompareConfig struct {
 	Start  func(ctx context.Context, start func(*exec.Cmd) error) (t *Target, stop func() error, err error)
 	Target Target
 
+	// Record prepares what puts the record of a Decrypt into a log, as the server
+	// does, and nothing else: it is measured beside Decrypt. nil for not at all.
+	Record func() (record func() error, stop func() error, err error)
+
 	Operations  []string      // nil for all that have a figure to reach
 	Concurrency int           // connections; 0 for 16, CreateKey has four times as many
 	Duration    time.Duration // of a measured run; 0 for one second
@@ -62,6 +66,11 @@ type Comparison struct {
 	// of it the server needs beyond what the bare server does.
 	Signature float64 `json:"signature_us,omitempty"`
 	Multiple  float64 `json:"multiple_of_signature,omitempty"`
+
+	// Of a Decrypt: the CPU time of its record alone, and how much of the bare
+	// server's that is.
+	Record      float64 `json:"record_us,omitempty"`
+	RecordShare float64 `json:"record_of_bare,omitempty"`
 
 	// Of an operation that was measured before with one key or few: how much
 	// the server needs now in relation to that.
@@ -138,7 +147,15 @@ func Compare(ctx context.Context, c CompareConfig, out io.Writer) (err error) {
 		}
 	}
 	target.Region = cmp.Or(target.Region, defaultRegion)
-	m := &match{config: &c, bare: bare, server: target, pinned: pin, serverCore: serverCore}
+	var record func() error
+	if c.Record != nil {
+		var stop func() error
+		if record, stop, err = c.Record(); err != nil {
+			return fmt.Errorf("preparing records: %w", err)
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	m := &match{record: record, config: &c, bare: bare, server: target, pinned: pin, serverCore: serverCore}
 	if m.serverEnd, err = newEndpoint(m.server, false); err != nil {
 		return err
 	}
@@ -166,6 +183,7 @@ type match struct {
 	serverEnd, bareEnd *endpoint
 	pinned             bool
 	serverCore         int
+	record             func() error // may be nil
 }
 
 // A contest is one operation to be compared.
@@ -175,8 +193,9 @@ type contest struct {
 	reqs         []*request // to the server
 	bareReqs     []*request // to the bare one: the same body, and no header that it does not need
 	server, bare []*Result
-	signatures   []float64
+	alone        []float64    // microseconds of what is measured alone
 	sign         func() error // the signature alone; nil for none
+	record       func() error // the record alone; nil for none
 	before       *contest     // the same operation with fewer keys
 }
 
@@ -248,6 +267,8 @@ func (m *match) contest(ctx context.Context, name string, keys int) (*contest, e
 		Requests: Requests{Operation: name, Keys: keys, Size: 32},
 	}}
 	switch name {
+	case "Decrypt":
+		ct.record = m.record
 	case "CreateKey":
 		ct.config.Load.Concurrency *= 4 // for groups worth committing
 	case "Sign-P256":
@@ -315,23 +336,28 @@ func (m *match) rounds(ctx context.Context, contests []*contest) error {
 				return fmt.Errorf("%s: %w", ct.name, err)
 			}
 			ct.bare, ct.server = append(ct.bare, bare), append(ct.server, server)
-			if ct.sign != nil {
-				var us float64
-				measure := func() (err error) {
-					us, err = cpuPerCall(m.config.Duration/4, ct.sign)
-					return err
-				}
-				if m.pinned {
-					// On the servers' core, where nothing else runs now.
-					err = onCore(m.serverCore, measure)
-				} else {
-					err = measure()
-				}
-				if err != nil {
-					return fmt.Errorf("measuring a signature: %w", err)
-				}
-				ct.signatures = append(ct.signatures, us)
+			alone := ct.sign
+			if alone == nil {
+				alone = ct.record
 			}
+			if alone == nil {
+				continue
+			}
+			var us float64
+			measure := func() (err error) {
+				us, err = cpuPerCall(m.config.Duration/4, alone)
+				return err
+			}
+			if m.pinned {
+				// On the servers' core, where nothing else runs now.
+				err = onCore(m.serverCore, measure)
+			} else {
+				err = measure()
+			}
+			if err != nil {
+				return fmt.Errorf("measuring a part of %s alone: %w", ct.name, err)
+			}
+			ct.alone = append(ct.alone, us)
 		}
 	}
 	return nil
@@ -361,7 +387,12 @@ func (ct *contest) outcome() *Comparison {
 		OpsPerSecond: medianOf(ct.server, func(r *Result) float64 { return r.OpsPerSecond }),
 		P50:          medianOf(ct.server, func(r *Result) float64 { return r.P50 }),
 		P99:          medianOf(ct.server, func(r *Result) float64 { return r.P99 }),
-		Signature:    median(ct.signatures),
+	}
+	if ct.sign != nil {
+		r.Signature = median(ct.alone)
+	}
+	if ct.record != nil {
+		r.Record = median(ct.alone)
 	}
 	if len(ct.reqs) > 1 {
 		r.Keys = len(ct.reqs)
@@ -377,6 +408,9 @@ func (ct *contest) outcome() *Comparison {
 	}
 	if r.Signature > 0 {
 		r.Multiple = (r.Server - r.Bare) / r.Signature
+	}
+	if r.Record > 0 && r.Bare > 0 {
+		r.RecordShare = r.Record / r.Bare
 	}
 	if ct.before != nil {
 		// Both in relation to the bare server of their time.
@@ -429,6 +463,9 @@ func (r *Comparison) String() string {
 		name, r.Server, r.Bare, r.Ratio, r.RatioMin, r.RatioMax, r.OpsPerSecond, r.P50/1e3, r.P99/1e3)
 	if r.Signature > 0 {
 		fmt.Fprintf(&b, "  bare + %.2f × signature of %.1f µs", r.Multiple, r.Signature)
+	}
+	if r.Record > 0 {
+		fmt.Fprintf(&b, "  record alone %.1f µs, %.2f of bare", r.Record, r.RecordShare)
 	}
 	if r.Growth > 0 {
 		fmt.Fprintf(&b, "  %.2f × before", r.Growth)

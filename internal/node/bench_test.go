@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/node"
 	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/sigv4"
@@ -28,10 +29,13 @@ type bed struct {
 	url    string
 }
 
-func newBed(t testing.TB) *bed {
+func newBed(t testing.TB, change ...func(*node.Config)) *bed {
 	t.Helper()
 	dir := t.TempDir()
 	var c node.Config
+	for _, f := range change {
+		f(&c)
+	}
 	c.Data, c.Listen, c.Private = dir+"/data", "127.0.0.1:0", "off"
 	c.SetDefaults()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -201,6 +205,23 @@ func door(t testing.TB, d *bed) func() {
 // request to the answer: the audit record is written to a file.
 func BenchmarkDoor(b *testing.B) {
 	once := door(b, newBed(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		once()
+	}
+}
+
+// unrecording is a recorder that records nothing.
+type unrecording struct{ server.Recorder }
+
+func (unrecording) Append(*call.Call) error { return nil }
+
+// BenchmarkDoorUnrecorded is BenchmarkDoor without the record: the difference is
+// what the audit adds to a Decrypt.
+func BenchmarkDoorUnrecorded(b *testing.B) {
+	once := door(b, newBed(b, func(c *node.Config) {
+		c.WrapRecorder(func(r server.Recorder) server.Recorder { return unrecording{r} })
+	}))
 	b.ReportAllocs()
 	for b.Loop() {
 		once()

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
 
 // WrapStore has the node's store wrapped.
 func (c *Config) WrapStore(wrap func(store.Store) store.Store) { c.wrapStore = wrap }
+
+// WrapRecorder has what records the node's calls wrapped.
+func (c *Config) WrapRecorder(wrap func(server.Recorder) server.Recorder) { c.wrapRecorder = wrap }
 
 // StoredTime returns the time that a restart would believe.
 func (n *Node) StoredTime(ctx context.Context) (time.Time, error) {

@@ -76,7 +76,9 @@ type Config struct {
 	// that Now never jumps, however a test may drive it.
 	Monotonic func() time.Duration
 
-	wrapStore func(store.Store) store.Store // around the store, for tests; nil means nothing
+	// Around the store and what records, for tests; nil means nothing.
+	wrapStore    func(store.Store) store.Store
+	wrapRecorder func(server.Recorder) server.Recorder
 }
 
 // Node is one running server.

@@ -147,8 +147,12 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.operatorService(az, u, installation.Account),
 	}
 	services = append(services, n.certificateService(az, u.directory)...)
+	var recorder server.Recorder = u.denials.Recording(n.audit)
+	if c.wrapRecorder != nil {
+		recorder = c.wrapRecorder(recorder)
+	}
 	if err := n.server.Unseal(server.Backend{
-		Services: services, Credentials: u.directory, Audit: u.denials.Recording(n.audit), Intend: n.audit.Intend, Used: u.directory.NoteUse,
+		Services: services, Credentials: u.directory, Audit: recorder, Intend: n.audit.Intend, Used: u.directory.NoteUse,
 	}); err != nil {
 		return fmt.Errorf("beginning to serve: %w", err)
 	}
