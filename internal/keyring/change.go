@@ -37,9 +37,10 @@ type CreateParams struct {
 	Disabled bool
 }
 
-// Create makes a key, durably. The permit is for kms:CreateKey on "*" of the
-// account. Errors: ErrExists (only with a fixed ID), ErrLimit, ErrTooManyTags,
-// ErrParameter; *policy.Error for a Policy that is none.
+// Create makes a key, durably, and notes it in the call. The permit is for
+// kms:CreateKey on "*" of the account. Errors: ErrExists (only with a fixed ID),
+// ErrLimit, ErrTooManyTags, ErrParameter; *policy.Error for a Policy that is
+// none.
 func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params CreateParams) (*Metadata, error) {
 	if p.Action() != "kms:CreateKey" || p.CheckAll(c, params.Account) != nil {
 		return nil, authz.ErrNoPermit
@@ -122,6 +123,10 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 	tx := r.records.Begin()
 	tx.Create(record.KindKey, keyKey(m.Account, m.Region, m.ID), value)
 	tx.Create(record.KindMaterial, matKey(m.Account, m.Region, m.ID, m.MaterialID), token)
+	if c != nil {
+		// Before the change, so that what is noted with it names the key.
+		c.AddKey(m.ARN, m.Account)
+	}
 	rev, err := tx.Commit(ctx)
 	if errors.Is(err, record.ErrConflict) {
 		return nil, ErrExists

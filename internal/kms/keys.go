@@ -73,7 +73,6 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	if err != nil {
 		return err
 	}
-	c.AddKey(m.ARN, m.Account)
 	out.KeyMetadata = metadata(m)
 	return nil
 }
