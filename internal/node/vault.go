@@ -116,6 +116,11 @@ func (v vault) replaceHead(ctx context.Context, h audit.Head) error {
 
 // Notes implements [audit.Vault].
 func (v vault) Notes(ctx context.Context) ([]audit.Note, error) {
+	// An empty commit is a barrier: what was given up on while it was under way
+	// is decided after it, and cannot leave a note behind any more.
+	if _, err := v.records.Begin().Commit(ctx); err != nil {
+		return nil, fmt.Errorf("listing the notes of changes: %w", err)
+	}
 	var notes []audit.Note
 	err := v.each(ctx, func(f record.Found) error {
 		notes = append(notes, audit.Note{Slot: strings.TrimPrefix(f.Key, record.IntentPrefix), Text: f.Value, Err: f.Err})
