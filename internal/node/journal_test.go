@@ -18,6 +18,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/node"
 	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/store"
+	"github.com/keyreeve/keyreeve/internal/store/boltstore"
 )
 
 // A camera takes a picture of a directory when a change has just been made, as
@@ -247,6 +248,39 @@ func TestDamagedJournal(t *testing.T) {
 	}
 	r.create(t, nil)
 	r.stop(t)
+}
+
+// What the store has of the journal can be spoilt, too: that is said, once, and
+// made anew.
+func TestSpoiltVault(t *testing.T) {
+	for key, want := range map[string]string{
+		"v1/sys/journal":               "the store does not know how far the journal had come",
+		record.IntentPrefix + "spoilt": "the note of a change cannot be read, so its record may be missing",
+	} {
+		dir := t.TempDir()
+		r := run(t, configure(dir))
+		r.create(t, nil)
+		r.stop(t)
+		st, err := boltstore.Open(filepath.Join(dir, "data", "store.db"), boltstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := st.Commit(t.Context(), nil, []store.Op{{Key: key, Val: []byte("spoilt")}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			r = run(t, configure(dir))
+			r.create(t, nil)
+			r.stop(t)
+			all := traces(t, dir, "AuditJournalDamaged")
+			if len(all) != 1 || !strings.Contains(all[0].Additional["problem"], want) {
+				t.Errorf("%s: %+v", key, all)
+			}
+		}
+	}
 }
 
 func FuzzHead(f *testing.F) {
