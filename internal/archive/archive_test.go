@@ -511,3 +511,40 @@ func TestNameOfSegmentGivenAgain(t *testing.T) {
 		t.Errorf("findings: %q", found)
 	}
 }
+
+// The store was put back to an older state, and the files were not.
+func TestStorePutBack(t *testing.T) {
+	e := newEnv(t)
+	e.hour(accountA)
+	kvs, _, err := e.store.Range(t.Context(), "", "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.hour(accountA, accountB)
+	e.hour(accountA)
+	e.write(accountB, region, 3)
+	e.deliver()
+	heads := e.archive.Heads()
+	e.close()
+	e.store = &faulty{Store: store.NewMem()}
+	for _, kv := range kvs {
+		if _, ok, err := e.store.Store.Commit(t.Context(), nil, []store.Op{{Key: kv.Key, Val: kv.Val}}); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+	}
+	e.open()
+	if found := e.verify(); len(found) > 0 {
+		t.Errorf("findings: %q", found)
+	}
+	if now := e.archive.Heads(); !slices.Equal(now, heads) {
+		t.Errorf("the heads are\n%+v\nand were\n%+v", now, heads)
+	}
+	e.hour(accountA)
+	e.hour(accountB)
+	if n := e.search(accountA); n != 12 {
+		t.Errorf("%d events of account A are found, want 12", n)
+	}
+	if found := e.verify(); len(found) > 0 {
+		t.Errorf("findings afterwards: %q", found)
+	}
+}

@@ -231,6 +231,11 @@ func parseDigest(body []byte) (*readDigest, error) {
 	return d, nil
 }
 
+// link returns what the digest after this one must say of it.
+func (d *readDigest) link(signature string) Link {
+	return Link{Bucket: d.json.Bucket, Object: d.json.Object, Hash: hex.EncodeToString(d.hash[:]), Signature: signature}
+}
+
 // previous returns what the digest says of the one before it; nil if it is the
 // first of a chain.
 func (d *readDigest) previous() *Link {

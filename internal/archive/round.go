@@ -41,6 +41,11 @@ func (a *Archive) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if a.index.Through() > a.head.Through {
+		if err := a.adopt(ctx); err != nil {
+			return err
+		}
+	}
 	sum, newest := a.head.DigestedChain, a.head.Digested
 	agrees := a.head.Files == newest && a.head.Chain == sum
 	for f, err := range a.index.Files(a.head.Digested) {
