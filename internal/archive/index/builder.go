@@ -32,7 +32,7 @@ type File struct {
 }
 
 // A Builder collects the index of one delivery: of one segment of the journal
-// or several. It needs some 200 bytes of memory for each event. It is used by
+// or several. It needs some 300 bytes of memory for each event. It is used by
 // one goroutine.
 type Builder struct {
 	index    *Index
