@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -72,7 +73,7 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 		HTTPClient: &http.Client{
 			// Redirects of S3 lead to other hosts, which nobody has allowed.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
+			Transport: brief{&http.Transport{
 				DialContext:            dialer.connect,
 				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: dialer.roots, Time: o.Now},
 				TLSHandshakeTimeout:    o.Patience,
@@ -81,7 +82,7 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 				MaxConnsPerHost:        perBucket,
 				IdleConnTimeout:        30 * time.Second,
 				DisableCompression:     true,
-			},
+			}},
 		},
 		HTTPSignerV4: signer{},
 		// What fails is tried again by the copying, which counts it.
@@ -93,6 +94,21 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 		AppID:                      "keyreeve",
 	})
 	return made, nil
+}
+
+// brief ends answers that are too long: what a server says of an object that
+// was put is short, and so are its errors.
+type brief struct{ *http.Transport }
+
+func (b brief) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := b.Transport.RoundTrip(r)
+	if err == nil {
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(res.Body, maxAnswer), res.Body}
+	}
+	return res, err
 }
 
 // signer signs requests. The client's own keeps what it has derived from a

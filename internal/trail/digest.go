@@ -14,6 +14,10 @@ import (
 // digestEvery is how long a digest covers.
 const digestEvery = time.Hour
 
+// quietAfter is after how long without files a chain has a digest only once in
+// as long, as the archive's own.
+const quietAfter = 24 * time.Hour
+
 // digestBatch is how many digests are made before that is noted.
 const digestBatch = 32
 
@@ -59,6 +63,9 @@ func (c *chain) due(now time.Time, logging bool) (time.Time, bool) {
 		end = now.UTC().Truncate(time.Second)
 	}
 	if !end.After(c.Since) || !logging && len(c.until(end)) == 0 {
+		return time.Time{}, false
+	}
+	if len(c.Pending) == 0 && c.Since.Sub(c.Active) >= quietAfter && end.Sub(c.Since) < quietAfter {
 		return time.Time{}, false
 	}
 	return end, true
@@ -174,6 +181,9 @@ func (s *Set) closeChains(ctx context.Context, t *Trail, list []chained) error {
 			if !p.Delivered.Before(of.Closing) {
 				left = append(left, p)
 			}
+		}
+		if len(left) < len(c.Pending) {
+			c.Active = of.Closing
 		}
 		link := made[of.key].Link
 		c.Pending, c.Previous, c.Since, c.Closing = left, &link, of.Closing, time.Time{}

@@ -175,6 +175,39 @@ func TestDigests(t *testing.T) {
 	}
 }
 
+// TestQuietChains: where nothing happens for a day, there is a digest a day.
+func TestQuietChains(t *testing.T) {
+	e := newEnv(t, quick)
+	tr := e.trail("mine", validated)
+	e.some(1)
+	e.deliver()
+	e.run()
+	e.settled(tr)
+	for n := range 25 { // the one with the file, and 24 hours
+		e.pass(time.Hour)
+		e.digested(n + 1)
+	}
+	for range 3 {
+		e.pass(8 * time.Hour)
+	}
+	e.digested(26)
+	e.some(1)
+	e.deliver()
+	e.settled(tr)
+	e.pass(time.Hour)
+	e.digested(27)
+	chain, wrong := e.check(bucket, "")
+	if len(wrong) > 0 || len(chain) != 27 {
+		t.Fatalf("%d %v", listed(chain), wrong)
+	}
+	if d := chain[25]; d.Start != "2026-11-23T11:00:00Z" || d.End != "2026-11-24T11:00:00Z" {
+		t.Errorf("the digest of a quiet day is from %s to %s", d.Start, d.End)
+	}
+	if d := chain[26]; len(d.Files) != 1 || d.End != "2026-11-24T12:00:00Z" {
+		t.Errorf("the one after it lists %d files, and ends at %s", len(d.Files), d.End)
+	}
+}
+
 // TestDigestsOfPairs: each account and Region has a chain of its own.
 func TestDigestsOfPairs(t *testing.T) {
 	e := newEnv(t, quick)

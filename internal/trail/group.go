@@ -303,7 +303,8 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxAnswer bounds what a server may say, which is nothing, in bytes.
+// maxAnswer bounds what a server may say in an answer, in bytes: that of syslog
+// says nothing, that of S3 little.
 const maxAnswer = 64 << 10
 
 // abandon ends the connection at once: what was sent does not count.

@@ -63,6 +63,7 @@ type chain struct {
 	// Closing is where the digest ends that is being made; zero if none is. It
 	// is stored before, so that one that is made again is the same.
 	Closing time.Time `json:"closing,omitzero"`
+	Active  time.Time `json:"active,omitzero"`   // the end of the newest digest that lists files
 	Pending []pending `json:"pending,omitempty"` // what the next digest is to list
 }
 
