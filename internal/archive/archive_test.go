@@ -2,6 +2,8 @@ package archive_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -168,6 +170,7 @@ func TestDigests(t *testing.T) {
 }
 
 func TestQuietChains(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, func(o *archive.Options) { o.Retention = 5 * 24 * time.Hour })
 	e.hour(accountA)
 	active := len(e.digests())
@@ -213,6 +216,7 @@ func TestQuietChains(t *testing.T) {
 }
 
 func TestRestarts(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	for range 3 {
 		e.write(accountA, region, 3)
@@ -245,6 +249,7 @@ func TestRestarts(t *testing.T) {
 
 // A crash at any step leaves nothing twice, and nothing behind.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	for n := range 8 {
 		e := newEnv(t)
 		e.hour(accountA)
@@ -330,6 +335,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	const days = 2
 	e := newEnv(t, func(o *archive.Options) { o.Retention = days * 24 * time.Hour })
 	kept := func(object string) bool {
@@ -379,6 +385,7 @@ func TestRetention(t *testing.T) {
 }
 
 func TestKeysOfDigests(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, func(o *archive.Options) { o.KeyAge = 90 * time.Minute })
 	for range 4 {
 		e.write(accountA, other, 1)
@@ -546,5 +553,41 @@ func TestStorePutBack(t *testing.T) {
 	}
 	if found := e.verify(); len(found) > 0 {
 		t.Errorf("findings afterwards: %q", found)
+	}
+}
+
+// Nobody makes the archive remove what is not old, by a digest of his own that
+// is.
+func TestForgedOldDigest(t *testing.T) {
+	e := newEnv(t, func(o *archive.Options) { o.Retention = 24 * time.Hour })
+	e.hour(accountA)
+	e.hour(accountA)
+	signer, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := archive.Digest{
+		Scope: archive.Scope{Account: accountA, Region: region}, Bucket: archive.BucketName, Trail: archive.TrailName, Home: region,
+		Start: start.Add(-48 * time.Hour), End: start.Add(-47 * time.Hour),
+		Files: []archive.LogFile{{Bucket: archive.BucketName, Object: e.logs()[1]}, {Bucket: archive.BucketName, Object: "../../lock"}},
+	}
+	signed, err := old.Sign(archive.Key{Fingerprint: "x", Signer: signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.put(signed.Object, signed.Body)
+	e.pass(2 * time.Hour)
+	e.deliver()
+	if n := len(e.logs()); n != 2 {
+		t.Errorf("%d log files are left, want 2", n)
+	}
+	if _, err := os.Stat(filepath.Join(e.dir, "lock")); err != nil {
+		t.Errorf("a file outside the archive is gone: %v", err)
+	}
+	if d := e.archive.Damages(); len(d) != 2 {
+		t.Errorf("damages: %q, want one for each file", d)
+	}
+	if found := e.verify(); len(found) > 0 {
+		t.Errorf("findings: %q", found)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -146,8 +147,8 @@ func (d *Digest) Sign(key Key) (*SignedDigest, error) {
 	}
 	hash := sha256.Sum256(text)
 	toSign := sha256.Sum256(stringToSign(&j, hash))
-	// crypto/rsa draws no randomness for this kind of signature.
-	signature, err := key.Signer.Sign(nil, toSign[:], crypto.SHA256)
+	// This kind of signature draws no randomness, but a device may want some.
+	signature, err := key.Signer.Sign(rand.Reader, toSign[:], crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("archive: signing a digest: %w", err)
 	}

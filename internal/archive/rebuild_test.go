@@ -32,6 +32,7 @@ func TestIndexIsMadeAnew(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := newEnv(t)
 			e.hour(accountA, accountB)
 			e.hour(accountA)
