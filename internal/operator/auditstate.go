@@ -47,6 +47,12 @@ func (s *Service) DescribeAudit(ctx context.Context, c *call.Call, in *keyreevea
 	}
 	head, inHeads := strings.CutPrefix(in.NextToken, afterHead)
 	file, inFiles := strings.CutPrefix(in.NextToken, afterFile)
+	if !inHeads {
+		head = ""
+	}
+	if !inFiles {
+		file = ""
+	}
 	switch {
 	case in.NextToken != "" && !inHeads && !inFiles:
 		return wire.Validation("The token is not valid.")

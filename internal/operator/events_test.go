@@ -25,14 +25,14 @@ type scene struct {
 	plane
 	log      *audit.Log
 	made     int
-	archived archive
+	archived archived
 }
 
-// An archive is events that are in the journal no longer, oldest first.
-type archive struct{ events []index.Event }
+// archived is events that are in the journal no longer, oldest first.
+type archived struct{ events []index.Event }
 
 // Search returns two events at once, so that there is something to go on with.
-func (a *archive) Search(_ context.Context, q index.Query) (page index.Page, err error) {
+func (a *archived) Search(_ context.Context, q index.Query) (page index.Page, err error) {
 	for _, e := range slices.Backward(a.events) {
 		if q.Before != (index.Position{}) && e.Position.Compare(q.Before) >= 0 || !q.Start.IsZero() && e.Attributes.Time.Before(q.Start) ||
 			!q.End.IsZero() && e.Attributes.Time.After(q.End) {
@@ -85,7 +85,7 @@ func (s *scene) archive(t *testing.T) {
 	}
 }
 
-func newScene(t *testing.T, dir string, stopping <-chan struct{}) *scene {
+func newScene(t testing.TB, dir string, stopping <-chan struct{}) *scene {
 	t.Helper()
 	log, err := audit.Open(dir, audit.Options{Memory: 50})
 	if err != nil {
@@ -100,7 +100,7 @@ func newScene(t *testing.T, dir string, stopping <-chan struct{}) *scene {
 }
 
 // happen puts calls on record whose user agents number them.
-func (s *scene) happen(t *testing.T, n int, change func(*call.Call)) {
+func (s *scene) happen(t testing.TB, n int, change func(*call.Call)) {
 	t.Helper()
 	for range n {
 		s.made++
