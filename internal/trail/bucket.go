@@ -2,6 +2,7 @@ package trail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -38,6 +39,7 @@ type bucket struct {
 	now      func() time.Time
 	patience time.Duration
 	slots    chan struct{} // of capacity perBucket
+	rest     rest
 }
 
 // object is what is put into a bucket.
@@ -52,6 +54,7 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its endpoint: %w", err)
 	}
+	b.Region = cmp.Or(b.Region, "us-east-1")
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
@@ -136,8 +139,11 @@ func (b *bucket) slot(ctx context.Context) (func(), error) {
 
 // put puts an object, in the place of one that has its name. The caller has a
 // slot.
-func (b *bucket) put(ctx context.Context, o object) error {
-	ctx, cancel := context.WithTimeout(ctx, b.patience)
+func (b *bucket) put(whole context.Context, o object) error {
+	if err := b.rest.refuses(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(whole, b.patience)
 	defer cancel()
 	sum := sha256.Sum256(o.body)
 	in := &s3.PutObjectInput{
@@ -156,7 +162,9 @@ func (b *bucket) put(ctx context.Context, o object) error {
 		}
 		in.ObjectLockRetainUntilDate = aws.Time(b.now().UTC().AddDate(0, 0, b.LockDays).Truncate(time.Second))
 	}
-	if _, err := b.client.PutObject(ctx, in); err != nil {
+	_, err := b.client.PutObject(ctx, in)
+	b.rest.note(whole, err, b.patience)
+	if err != nil {
 		return fmt.Errorf("putting an object into bucket %s: %w", b.Name, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package trail_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -518,4 +519,33 @@ func TestRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	e.set.Run(ctx)
+}
+
+// TestManyWait: where a bucket hangs, not each of many trails waits for it in
+// its turn.
+func TestManyWait(t *testing.T) {
+	const accounts = 20
+	e := newEnv(t, func(e *env) {
+		e.options.Patience = 2 * time.Second
+		e.options.Buckets[0].Accounts = []string{trail.AnyAccount}
+	})
+	mend := e.fault(func(_ http.ResponseWriter, r *http.Request) bool { return hang(r) })
+	var trails []trail.Trail
+	var events []event
+	for n := range accounts {
+		account := fmt.Sprintf("1111222233%02d", n)
+		trails = append(trails, e.trail("mine", func(t *trail.Trail) { t.Account = account }))
+		events = append(events, event{Account: account})
+	}
+	want := e.write(events...)
+	e.deliver()
+	e.run()
+	e.until("all have failed", func() bool {
+		return !slices.ContainsFunc(trails, func(tr trail.Trail) bool { return e.status(tr).Bucket.Failure != "RequestTimeout" })
+	})
+	if !e.output.has("since a moment ago") {
+		t.Error("each has waited by itself")
+	}
+	mend()
+	e.gets("", want)
 }

@@ -399,7 +399,7 @@ func (s *Set) copyEvents(ctx context.Context, w *worker, t *Trail) (more bool, e
 			out.abandon()
 			return false, err
 		}
-		if err := out.close(); err != nil {
+		if err := out.close(ctx); err != nil {
 			return false, err
 		}
 	}

@@ -45,6 +45,7 @@ type group struct {
 	patience time.Duration
 	host     string
 	slots    chan struct{} // of capacity perGroup
+	rest     rest
 }
 
 func newGroup(g config.LogGroup, o *Options) (*group, error) {
@@ -161,9 +162,14 @@ func (g *group) open(whole context.Context) (_ *batch, err error) {
 	ctx, cancel := context.WithTimeout(whole, g.patience)
 	defer cancel()
 	release := func() { <-g.slots }
+	if err := g.rest.refuses(); err != nil {
+		release()
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			release()
+			g.rest.note(whole, err, g.patience)
 			err = fmt.Errorf("connecting to log group %s: %w", g.Name, err)
 		}
 	}()
@@ -201,6 +207,7 @@ func (b *batch) send(ctx context.Context, priority int, at time.Time, kind strin
 	}
 	b.buf = appendMessage(b.buf[:0], priority, at, b.g.host, kind, text)
 	if err := b.write(ctx); err != nil {
+		b.g.rest.note(ctx, err, b.g.patience)
 		return fmt.Errorf("sending to log group %s: %w", b.g.Name, err)
 	}
 	return nil
@@ -251,12 +258,14 @@ func cut(text []byte, most int) []byte {
 // of the connection closes it on its side, too (with TLS it must say so: RFC
 // 5425, 4.4); one that died, hangs or was cut off before does not. So our side
 // is closed first, and then theirs is waited for. Of UDP nothing is known.
-func (b *batch) close() error {
+func (b *batch) close(ctx context.Context) error {
 	defer b.abandon()
 	if b.out == nil {
 		return nil
 	}
-	if err := b.end(); err != nil {
+	err := b.end()
+	b.g.rest.note(ctx, err, b.g.patience)
+	if err != nil {
 		return fmt.Errorf("ending the connection to log group %s: %w", b.g.Name, err)
 	}
 	return nil
