@@ -6,7 +6,9 @@
 // fails, so no call is answered without its record. Records of calls that
 // change something (and with [Options.Sync] all records) are on the disk, not
 // only with the operating system, before Append returns. [Log.AppendEvent] is
-// for what is no call.
+// for what is no call. A call that touches what another account owns has a record
+// for each account, in one write. What CloudTrail has no record of is for the
+// [SecurityLog].
 //
 // The directory holds segments, one JSON record a line, in the order of their
 // names:
