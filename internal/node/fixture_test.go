@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/keyreeve/keyreeve/internal/archive"
+	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/node"
 	"github.com/keyreeve/keyreeve/internal/operator"
@@ -217,6 +220,55 @@ func (r *running) private(t testing.TB, path string, want int) string {
 		t.Errorf("%s: %s, want %d", path, res.Status, want)
 	}
 	return string(text)
+}
+
+// recorded returns the records of the node that has a data directory, wherever
+// they are by now: in the journal, or in the archive. One that is in both is
+// there once.
+func recorded(t testing.TB, data string) (lines []string) {
+	t.Helper()
+	id := func(line []byte) string {
+		var record struct{ EventID string }
+		if err := json.Unmarshal(line, &record); err != nil || record.EventID == "" {
+			t.Fatalf("%v: %s", err, line)
+		}
+		return record.EventID
+	}
+	// The journal first: what goes to the archive meanwhile is found there.
+	dir, seen := filepath.Join(data, "audit"), map[string]bool{}
+	for line, err := range audit.Read(dir) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[id(line)] = true
+		lines = append(lines, string(line))
+	}
+	err := filepath.WalkDir(filepath.Join(dir, "archive", "AWSLogs"), func(path string, _ fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing was delivered yet
+		}
+		if err != nil || !strings.HasSuffix(path, ".json.gz") || strings.Contains(path, "CloudTrail-Digest") {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for line, err := range archive.Records(f) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if !seen[id(line)] {
+				lines = append(lines, string(line))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
 
 // patience is how long anything may take.

@@ -440,9 +440,9 @@ func TestDeletion(t *testing.T) {
 	// Recorded as AWS records it, once.
 	event := `"eventName":"DeleteKey","awsRegion":"us-east-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
 		`"requestParameters":null,"responseElements":{"keyId":"arn:aws:kms:us-east-1:` + account + `:key/` + early + `"}`
-	eventually(t, "it is recorded", func() bool { return strings.Contains(contents(t, filepath.Join(r.c.Data, "audit")), event) })
+	eventually(t, "it is recorded", func() bool { return strings.Contains(strings.Join(recorded(t, r.c.Data), "\n"), event) })
 	r.stop(t)
-	if n := strings.Count(contents(t, filepath.Join(r.c.Data, "audit")), event); n != 1 {
+	if n := strings.Count(strings.Join(recorded(t, r.c.Data), "\n"), event); n != 1 {
 		t.Errorf("%d records of the deletion, want 1", n)
 	}
 
@@ -665,7 +665,7 @@ func TestUnsealRefused(t *testing.T) {
 	if err := errors.Join(r.control().Seal(t.Context()), r.control().Unseal(t.Context(), phrase())); err != nil {
 		t.Error(err)
 	}
-	if n := strings.Count(contents(t, filepath.Join(r.c.Data, "audit")), `"eventName":"AcceptRollback"`); n != 1 {
+	if n := strings.Count(strings.Join(recorded(t, r.c.Data), "\n"), `"eventName":"AcceptRollback"`); n != 1 {
 		t.Errorf("%d records that the rollback was accepted, want 1", n)
 	}
 }
@@ -805,7 +805,7 @@ func TestRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(contents(t, filepath.Join(r.c.Data, "audit")), `"requestID":"`+id+`"`); n != 1 {
+		if n := strings.Count(strings.Join(recorded(t, r.c.Data), "\n"), `"requestID":"`+id+`"`); n != 1 {
 			t.Errorf("%s: %d records", call.operation, n)
 		}
 	}
