@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/outbound"
@@ -88,6 +89,13 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 			}},
 		},
 		HTTPSignerV4: signer{},
+		// What is put is signed, with TLS too, where the client would leave it out:
+		// TLS may end before the server.
+		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
+			signed := new(v4.ComputePayloadSHA256)
+			_, err := stack.Finalize.Swap(signed.ID(), signed)
+			return err
+		}},
 		// What fails is tried again by the copying, which counts it.
 		Retryer: aws.NopRetryer{},
 		// Each object has its checksum in the header. Where the client adds

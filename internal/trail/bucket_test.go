@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -548,4 +550,53 @@ func TestManyWait(t *testing.T) {
 	}
 	mend()
 	e.gets("", want)
+}
+
+// TestSecureBuckets: certificates count, and requests are signed with what they
+// carry as without TLS.
+func TestSecureBuckets(t *testing.T) {
+	ca, foreign := newAuthority(t), newAuthority(t)
+	tests := []struct {
+		name    string
+		change  func(*env)
+		failure string
+	}{
+		{"its authority", func(e *env) { e.options.Buckets[0].CA = ca.file }, ""},
+		{"that of all", func(e *env) { e.options.Outbound.Roots = ca.pool }, ""},
+		{"another authority", func(e *env) { e.options.Buckets[0].CA, e.options.Outbound.Roots = foreign.file, ca.pool }, "TLSFailed"},
+		{"those of the system", func(*env) {}, "TLSFailed"},
+		{"another name", func(e *env) {
+			e.options.Buckets[0].CA = ca.file
+			e.options.Buckets[0].Endpoint = strings.Replace(e.options.Buckets[0].Endpoint, "127.0.0.1", "localhost", 1)
+			e.options.Outbound.Networks = loopback
+		}, "TLSFailed"},
+		{"later than the certificate", func(e *env) {
+			e.options.Buckets[0].CA = ca.file
+			e.pass(2 * 366 * 24 * time.Hour)
+		}, "TLSFailed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEnv(t, func(e *env) {
+				secure := httptest.NewUnstartedServer(e.s3)
+				secure.TLS = ca.server(t)
+				secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+				secure.StartTLS()
+				t.Cleanup(secure.Close)
+				e.options.Buckets[0].Endpoint = secure.URL
+			}, tt.change)
+			tr := e.trail("mine", validated)
+			want := e.some(3)
+			e.deliver()
+			e.run()
+			if tt.failure == "" {
+				e.gets("", want)
+				return
+			}
+			e.until("it is refused", func() bool { return e.status(tr).Bucket.Failure == tt.failure })
+			if e.s3.Puts() != 0 {
+				t.Error("something was copied")
+			}
+		})
+	}
 }
