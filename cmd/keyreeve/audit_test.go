@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 func TestAuditPrinter(t *testing.T) {
@@ -154,4 +155,26 @@ func TestTimestamp(t *testing.T) {
 			t.Errorf("%s is %s (%v), want %q", text, got, err, want)
 		}
 	}
+}
+
+// FuzzAuditPrinter prints what records say: each on one line, with nothing that
+// a terminal obeys.
+func FuzzAuditPrinter(f *testing.F) {
+	f.Add([]byte(`{"eventTime":"2026-11-22T03:04:05Z","eventName":"\u001b[31m\nx","userIdentity":{"type":"AssumedRole","principalId":"A:\u009b"},"resources":[{"ARN":"a:b:c:d:e:\u0007"}]}`))
+	f.Add([]byte(`{"errorCode":"X","errorMessage":"\u2028\ud800","userIdentity":{"invokedBy":"\u202e"},"recipientAccountId":"1"}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		for _, width := range []int{0, 80} {
+			var out bytes.Buffer
+			p := newAuditPrinter(&out, false)
+			p.width = width
+			if err := p.print([]json.RawMessage{record}); err != nil {
+				return // no record
+			}
+			line, rest, ok := strings.Cut(out.String(), "\n")
+			if !ok || rest != "" || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q is printed as %q", record, out.String())
+			}
+		}
+	})
 }
