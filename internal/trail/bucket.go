@@ -155,13 +155,15 @@ func (b *bucket) put(whole context.Context, o object) error {
 	defer cancel()
 	sum := sha256.Sum256(o.body)
 	in := &s3.PutObjectInput{
-		Bucket:         aws.String(b.Name),
-		Key:            aws.String(o.name),
-		Body:           bytes.NewReader(o.body),
-		ContentLength:  aws.Int64(int64(len(o.body))),
-		ContentType:    aws.String("application/gzip"),
-		ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
-		Metadata:       o.metadata,
+		Bucket:        aws.String(b.Name),
+		Key:           aws.String(o.name),
+		Body:          bytes.NewReader(o.body),
+		ContentLength: aws.Int64(int64(len(o.body))),
+		ContentType:   aws.String("application/gzip"),
+		// Some servers want the algorithm named, too, of what is to be locked.
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+		ChecksumSHA256:    aws.String(base64.StdEncoding.EncodeToString(sum[:])),
+		Metadata:          o.metadata,
 	}
 	if b.LockMode != "" {
 		in.ObjectLockMode = types.ObjectLockModeGovernance

@@ -201,7 +201,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, bucket, name string
 			Fail(w, http.StatusBadRequest, "InvalidRequest", "Bucket is missing Object Lock Configuration")
 			return
 		}
-		if r.Header.Get("X-Amz-Checksum-Sha256") == "" && r.Header.Get("Content-Md5") == "" {
+		if r.Header.Get("X-Amz-Sdk-Checksum-Algorithm") == "" && r.Header.Get("Content-Md5") == "" {
 			Fail(w, http.StatusBadRequest, "InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
 			return
 		}
