@@ -43,6 +43,7 @@ const (
 	mayVerify
 	mayGenerateMAC
 	mayVerifyMAC
+	mayDerive
 	mayPublicKey
 	mayEnable
 	mayDisable
@@ -92,6 +93,7 @@ var actions = map[string]*action{
 	"kms:Verify":                              {in: inEnabled, may: mayVerify, usage: SignVerify},
 	"kms:GenerateMac":                         {in: inEnabled, may: mayGenerateMAC, usage: GenerateVerifyMAC},
 	"kms:VerifyMac":                           {in: inEnabled, may: mayVerifyMAC, usage: GenerateVerifyMAC},
+	"kms:DeriveSharedSecret":                  {in: inEnabled, may: mayDerive, usage: KeyAgreement},
 	"kms:GetPublicKey":                        {in: inEnabled, may: mayPublicKey},
 
 	"kms:EnableKey":            {in: notPending, may: mayEnable},

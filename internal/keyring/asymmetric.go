@@ -3,6 +3,7 @@ package keyring
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -22,6 +23,7 @@ type privateKey struct {
 	rsa *rsa.PrivateKey
 	ec  *ecdsa.PrivateKey
 	k1  *secp256k1.PrivateKey
+	ed  ed25519.PrivateKey
 }
 
 // publicKey is a parsed public key; one of its members is set.
@@ -29,6 +31,7 @@ type publicKey struct {
 	rsa *rsa.PublicKey
 	ec  *ecdsa.PublicKey
 	k1  *secp256k1.PublicKey
+	ed  ed25519.PublicKey
 }
 
 // rsaBits returns the size of an RSA spec, 0 for others.
@@ -58,7 +61,9 @@ func (s Spec) curve() elliptic.Curve {
 }
 
 // asymmetric reports whether keys of the spec are key pairs.
-func (s Spec) asymmetric() bool { return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 }
+func (s Spec) asymmetric() bool {
+	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519
+}
 
 // rawLen returns how many bytes the material of a symmetric or HMAC key has,
 // 0 for other specs.
@@ -87,6 +92,8 @@ func generatePair(s Spec) (pkcs8, spki []byte, err error) {
 		k.ec, err = ecdsa.GenerateKey(s.curve(), rand.Reader)
 	case s == ECCSECGP256K1:
 		k.k1, err = secp256k1.GeneratePrivateKey()
+	case s == ECCEdwards25519:
+		_, k.ed, err = ed25519.GenerateKey(rand.Reader)
 	default:
 		err = ErrParameter
 	}
@@ -128,6 +135,10 @@ func parsePrivate(s Spec, pkcs8 []byte) (*privateKey, error) {
 		if k.Curve == s.curve() {
 			return &privateKey{ec: k}, nil
 		}
+	case ed25519.PrivateKey:
+		if s == ECCEdwards25519 {
+			return &privateKey{ed: k}, nil
+		}
 	}
 	return nil, fmt.Errorf("%w: the private key is not of %s", ErrParameter, s)
 }
@@ -154,6 +165,10 @@ func parsePublic(s Spec, spki []byte) (*publicKey, error) {
 		if p.Curve == s.curve() {
 			return &publicKey{ec: p}, nil
 		}
+	case ed25519.PublicKey:
+		if s == ECCEdwards25519 {
+			return &publicKey{ed: p}, nil
+		}
 	}
 	return nil, fmt.Errorf("parsing a public key of %s: it is of another spec", s)
 }
@@ -165,6 +180,8 @@ func (k *privateKey) marshal() ([]byte, error) {
 		return x509.MarshalPKCS8PrivateKey(k.rsa)
 	case k.ec != nil:
 		return x509.MarshalPKCS8PrivateKey(k.ec)
+	case k.ed != nil:
+		return x509.MarshalPKCS8PrivateKey(k.ed)
 	}
 	return marshalSECP256K1Private(k.k1)
 }
@@ -176,6 +193,8 @@ func (k *privateKey) public() publicKey {
 		return publicKey{rsa: &k.rsa.PublicKey}
 	case k.ec != nil:
 		return publicKey{ec: &k.ec.PublicKey}
+	case k.ed != nil:
+		return publicKey{ed: k.ed.Public().(ed25519.PublicKey)}
 	}
 	return publicKey{k1: publicSECP256K1(k.k1)}
 }
@@ -192,6 +211,8 @@ func (k *privateKey) wipe() {
 		}
 	case k.k1 != nil:
 		k.k1.Zero()
+	case k.ed != nil:
+		clear(k.ed)
 	}
 	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
 }
@@ -203,11 +224,14 @@ func (p *publicKey) marshal() ([]byte, error) {
 		return x509.MarshalPKIXPublicKey(p.rsa)
 	case p.ec != nil:
 		return x509.MarshalPKIXPublicKey(p.ec)
+	case p.ed != nil:
+		return x509.MarshalPKIXPublicKey(p.ed)
 	}
 	return marshalSECP256K1Public(p.k1)
 }
 
-// hashOf returns the hash of an asymmetric algorithm.
+// hashOf returns the hash of an asymmetric algorithm: that of a digest that it
+// takes for a message.
 func hashOf(a Algorithm) crypto.Hash {
 	switch a {
 	case RSAESOAEPSHA1:
@@ -216,16 +240,37 @@ func hashOf(a Algorithm) crypto.Hash {
 		return crypto.SHA256
 	case RSASSAPKCS1V15SHA384, RSASSAPSSSHA384, ECDSASHA384:
 		return crypto.SHA384
-	case RSASSAPKCS1V15SHA512, RSASSAPSSSHA512, ECDSASHA512:
+	case RSASSAPKCS1V15SHA512, RSASSAPSSSHA512, ECDSASHA512, ED25519PHSHA512:
 		return crypto.SHA512
 	}
 	return 0
 }
 
-// digestOf returns the digest that an algorithm signs: of the message, or the
-// message itself, which must then be as long as one. It is put into buf.
+// digestOf returns what an algorithm signs: the digest of the message, or the
+// message itself if it is said to be one, and must then be as long as one. It is
+// put into buf.
+//
+// Ed25519 signs messages only. Ed25519ph takes digests only, and hashes them
+// once more: AWS KMS does the prehash of RFC 8032 itself, on whatever it is
+// given ("the input is hashed twice", API reference of Sign).
 func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) ([]byte, error) {
 	h := hashOf(a)
+	switch a {
+	case ED25519SHA512:
+		if digest {
+			return nil, ErrParameter
+		}
+		return message, nil
+	case ED25519PHSHA512:
+		switch {
+		case !digest:
+			return nil, ErrParameter
+		case len(message) != h.Size():
+			return nil, ErrDigestLength
+		}
+		*buf = sha512.Sum512(message)
+		return buf[:], nil
+	}
 	if digest {
 		if len(message) != h.Size() {
 			return nil, ErrDigestLength
@@ -250,7 +295,10 @@ func isPSS(a Algorithm) bool {
 	return a == RSASSAPSSSHA256 || a == RSASSAPSSSHA384 || a == RSASSAPSSSHA512
 }
 
-// sign signs a digest.
+// edOptions are the options of an algorithm with an Ed25519 key.
+func edOptions(a Algorithm) *ed25519.Options { return &ed25519.Options{Hash: hashOf(a)} }
+
+// sign signs what digestOf returned.
 func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
 	switch {
 	case k.rsa != nil && isPSS(a):
@@ -259,11 +307,13 @@ func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
 		return rsa.SignPKCS1v15(nil, k.rsa, hashOf(a), digest)
 	case k.ec != nil:
 		return ecdsa.SignASN1(rand.Reader, k.ec, digest)
+	case k.ed != nil:
+		return k.ed.Sign(nil, digest, edOptions(a))
 	}
 	return signSECP256K1(k.k1, digest), nil
 }
 
-// verify reports whether signature is one of a digest.
+// verify reports whether signature is one of what digestOf returned.
 func (p *publicKey) verify(a Algorithm, digest, signature []byte) bool {
 	switch {
 	case p.rsa != nil && isPSS(a):
@@ -272,6 +322,8 @@ func (p *publicKey) verify(a Algorithm, digest, signature []byte) bool {
 		return rsa.VerifyPKCS1v15(p.rsa, hashOf(a), digest, signature) == nil
 	case p.ec != nil:
 		return ecdsa.VerifyASN1(p.ec, digest, signature)
+	case p.ed != nil:
+		return ed25519.VerifyWithOptions(p.ed, digest, signature, edOptions(a)) == nil
 	}
 	s, err := k1ecdsa.ParseDERSignature(signature)
 	return err == nil && s.Verify(digest, p.k1)

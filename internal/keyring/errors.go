@@ -39,6 +39,9 @@ var (
 	ErrIncorrectKey = errors.New("keyring: the ciphertext is of another key")
 	// ErrDigestLength: a digest whose length is not that of the algorithm's hash.
 	ErrDigestLength = errors.New("keyring: invalid digest length")
+	// ErrPeerKey: no public key that a secret can be agreed on with: no
+	// SubjectPublicKeyInfo, on another curve, or no point of the curve.
+	ErrPeerKey = errors.New("keyring: invalid public key of the peer")
 	// ErrParameter: a combination or size that no API call can ask for once it
 	// is validated, such as a spec that does not go with a usage.
 	ErrParameter = errors.New("keyring: invalid parameter")

@@ -89,6 +89,8 @@ func grantOperations(s Spec, u Usage) []string {
 		return []string{"Sign", "Verify", "GetPublicKey"}
 	case u == GenerateVerifyMAC:
 		return []string{"GenerateMac", "VerifyMac"}
+	case u == KeyAgreement:
+		return []string{"DeriveSharedSecret", "GetPublicKey"}
 	case s.asymmetric():
 		return []string{"Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GetPublicKey"}
 	}

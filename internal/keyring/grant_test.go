@@ -639,6 +639,8 @@ func TestGrantOperations(t *testing.T) {
 		{keyring.RSA2048, keyring.EncryptDecrypt, "Encrypt Decrypt ReEncryptFrom ReEncryptTo GetPublicKey", "GenerateDataKey GenerateDataKeyPair Sign"},
 		{keyring.RSA2048, keyring.SignVerify, "Sign Verify GetPublicKey", "Encrypt GenerateMac"},
 		{keyring.ECCNISTP256, keyring.SignVerify, "Sign Verify GetPublicKey", "Decrypt DeriveSharedSecret"},
+		{keyring.ECCEdwards25519, keyring.SignVerify, "Sign Verify GetPublicKey", "DeriveSharedSecret"},
+		{keyring.ECCNISTP521, keyring.KeyAgreement, "DeriveSharedSecret GetPublicKey", "Sign Verify Decrypt"},
 		{keyring.HMAC512, keyring.GenerateVerifyMAC, "GenerateMac VerifyMac", "GetPublicKey Sign"},
 	} {
 		for _, o := range strings.Fields(tt.yes + " CreateGrant RetireGrant DescribeKey") {

@@ -271,8 +271,9 @@ func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataK
 }
 
 // Sign signs a message, or its digest if digest is true: ECDSA in DER (X9.62),
-// RSASSA-PSS with a salt as long as the hash. Action: kms:Sign. Errors: as
-// Check, ErrDigestLength.
+// RSASSA-PSS with a salt as long as the hash, Ed25519 in 64 bytes. Action:
+// kms:Sign. Errors: as Check, ErrDigestLength; ErrParameter for a digest with
+// Ed25519, or no digest with Ed25519ph.
 func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool) ([]byte, error) {
 	if err := k.check(maySign, a); err != nil {
 		return nil, err
@@ -295,7 +296,7 @@ func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool)
 }
 
 // Verify reports whether signature is one of the message, or of the digest if
-// digest is true. Action: kms:Verify. Errors: as Check, ErrDigestLength.
+// digest is true. Action: kms:Verify. Errors: as Sign.
 func (k Key) Verify(ctx context.Context, a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
 	if err := k.check(mayVerify, a); err != nil {
 		return false, err

@@ -15,6 +15,7 @@ const (
 	ECCNISTP384      Spec = "ECC_NIST_P384"
 	ECCNISTP521      Spec = "ECC_NIST_P521"
 	ECCSECGP256K1    Spec = "ECC_SECG_P256K1"
+	ECCEdwards25519  Spec = "ECC_NIST_EDWARDS25519"
 	HMAC224          Spec = "HMAC_224"
 	HMAC256          Spec = "HMAC_256"
 	HMAC384          Spec = "HMAC_384"
@@ -29,6 +30,7 @@ const (
 	EncryptDecrypt    Usage = "ENCRYPT_DECRYPT"
 	SignVerify        Usage = "SIGN_VERIFY"
 	GenerateVerifyMAC Usage = "GENERATE_VERIFY_MAC"
+	KeyAgreement      Usage = "KEY_AGREEMENT"
 )
 
 // State is a key's state, spelled as the API's KeyState.
@@ -41,9 +43,10 @@ const (
 	PendingDeletion State = "PendingDeletion"
 )
 
-// Algorithm is an encryption, signing or MAC algorithm, spelled as the API's
-// EncryptionAlgorithmSpec, SigningAlgorithmSpec and MacAlgorithmSpec. The
-// symmetric encryption algorithm has the name of its key spec.
+// Algorithm is an encryption, signing, MAC or key agreement algorithm, spelled
+// as the API's EncryptionAlgorithmSpec, SigningAlgorithmSpec, MacAlgorithmSpec
+// and KeyAgreementAlgorithmSpec. The symmetric encryption algorithm has the name
+// of its key spec.
 type Algorithm string
 
 // The algorithms.
@@ -60,10 +63,13 @@ const (
 	ECDSASHA256               Algorithm = "ECDSA_SHA_256"
 	ECDSASHA384               Algorithm = "ECDSA_SHA_384"
 	ECDSASHA512               Algorithm = "ECDSA_SHA_512"
+	ED25519SHA512             Algorithm = "ED25519_SHA_512"
+	ED25519PHSHA512           Algorithm = "ED25519_PH_SHA_512"
 	HMACSHA224                Algorithm = "HMAC_SHA_224"
 	HMACSHA256                Algorithm = "HMAC_SHA_256"
 	HMACSHA384                Algorithm = "HMAC_SHA_384"
 	HMACSHA512                Algorithm = "HMAC_SHA_512"
+	ECDH                      Algorithm = "ECDH"
 )
 
 // offer is one usage that a spec can be created for.
@@ -90,9 +96,13 @@ var offers = []offer{
 	{RSA4096, EncryptDecrypt, rsaEncryption},
 	{RSA4096, SignVerify, rsaSigning},
 	{ECCNISTP256, SignVerify, []Algorithm{ECDSASHA256}},
+	{ECCNISTP256, KeyAgreement, []Algorithm{ECDH}},
 	{ECCNISTP384, SignVerify, []Algorithm{ECDSASHA384}},
+	{ECCNISTP384, KeyAgreement, []Algorithm{ECDH}},
 	{ECCNISTP521, SignVerify, []Algorithm{ECDSASHA512}},
+	{ECCNISTP521, KeyAgreement, []Algorithm{ECDH}},
 	{ECCSECGP256K1, SignVerify, []Algorithm{ECDSASHA256}},
+	{ECCEdwards25519, SignVerify, []Algorithm{ED25519SHA512, ED25519PHSHA512}},
 	{HMAC224, GenerateVerifyMAC, []Algorithm{HMACSHA224}},
 	{HMAC256, GenerateVerifyMAC, []Algorithm{HMACSHA256}},
 	{HMAC384, GenerateVerifyMAC, []Algorithm{HMACSHA384}},
@@ -100,7 +110,7 @@ var offers = []offer{
 }
 
 // Algorithms returns the algorithms of a key, in the order in which AWS lists
-// them: encryption, signing or MAC algorithms by its usage. The caller must not
+// them: those of its usage. The caller must not
 // change the slice. It is nil if no key has that spec and usage.
 func Algorithms(s Spec, u Usage) []Algorithm {
 	for i := range offers {

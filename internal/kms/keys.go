@@ -135,15 +135,8 @@ func keyType(in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Usage, error) {
 		return "", "", unsupported("KeySpec " + string(spec))
 	case keyring.Compatible(spec, usage):
 		return spec, usage, nil
-	case in.KeyUsage == kmsapi.KeyUsageTypeKeyAgreement && agrees(spec):
-		return "", "", unsupported("KeyUsage " + string(usage))
 	}
 	return "", "", wire.Validation("KeyUsage " + string(usage) + " is not compatible with KeySpec " + string(spec))
-}
-
-// agrees reports whether AWS KMS has key agreement keys of the spec.
-func agrees(s keyring.Spec) bool {
-	return s == keyring.ECCNISTP256 || s == keyring.ECCNISTP384 || s == keyring.ECCNISTP521
 }
 
 // DescribeKey implements [kmsapi.Handler].
@@ -226,13 +219,15 @@ func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.Get
 	}
 	out.KeyID = m.ARN
 	out.KeySpec = kmsapi.KeySpec(m.Spec)
-	out.CustomerMasterKeySpec = kmsapi.CustomerMasterKeySpec(m.Spec)
+	out.CustomerMasterKeySpec = oldSpec(m.Spec)
 	out.KeyUsage = kmsapi.KeyUsageType(m.Usage)
 	switch m.Usage {
 	case keyring.EncryptDecrypt:
 		out.EncryptionAlgorithms = algorithms[kmsapi.EncryptionAlgorithmSpec](m)
 	case keyring.SignVerify:
 		out.SigningAlgorithms = algorithms[kmsapi.SigningAlgorithmSpec](m)
+	case keyring.KeyAgreement:
+		out.KeyAgreementAlgorithms = algorithms[kmsapi.KeyAgreementAlgorithmSpec](m)
 	}
 	return nil
 }
@@ -252,7 +247,7 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		Origin:                kmsapi.OriginTypeAwsKms,
 		KeyManager:            kmsapi.KeyManagerTypeCustomer,
 		KeySpec:               kmsapi.KeySpec(m.Spec),
-		CustomerMasterKeySpec: kmsapi.CustomerMasterKeySpec(m.Spec),
+		CustomerMasterKeySpec: oldSpec(m.Spec),
 	}
 	switch m.Usage {
 	case keyring.EncryptDecrypt:
@@ -261,11 +256,22 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		k.SigningAlgorithms = algorithms[kmsapi.SigningAlgorithmSpec](m)
 	case keyring.GenerateVerifyMAC:
 		k.MacAlgorithms = algorithms[kmsapi.MacAlgorithmSpec](m)
+	case keyring.KeyAgreement:
+		k.KeyAgreementAlgorithms = algorithms[kmsapi.KeyAgreementAlgorithmSpec](m)
 	}
 	if m.Spec == keyring.SymmetricDefault {
 		k.CurrentKeyMaterialID = m.MaterialID
 	}
 	return k
+}
+
+// oldSpec returns a spec under the deprecated name of the member, which specs of
+// since 2025 do not have.
+func oldSpec(s keyring.Spec) kmsapi.CustomerMasterKeySpec {
+	if old := kmsapi.CustomerMasterKeySpec(s); old.Valid() {
+		return old
+	}
+	return ""
 }
 
 // algorithms lists a key's algorithms as values of an enumeration of the API.

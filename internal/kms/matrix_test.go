@@ -151,6 +151,14 @@ var keyOperations = []keyOperation{
 		},
 	},
 	{
+		name: "DeriveSharedSecret", member: "KeyId", actions: []string{"kms:DeriveSharedSecret"}, spec: "ECC_NIST_P256", usage: "KEY_AGREEMENT",
+		shared: true, dryRun: true, tokens: true, disabled: isDisabled, pending: isPending,
+		request: func(e *env, _ string) object {
+			peer := e.createKey("ECC_NIST_P256", "KEY_AGREEMENT")
+			return object{"KeyAgreementAlgorithm": "ECDH", "PublicKey": e.must(alice, "GetPublicKey", object{"KeyId": peer}).str("PublicKey")}
+		},
+	},
+	{
 		name: "GetPublicKey", member: "KeyId", actions: []string{"kms:GetPublicKey"}, spec: "ECC_NIST_P384", usage: "SIGN_VERIFY",
 		shared: true, arnErrors: true, tokens: true, disabled: isDisabled, pending: isPending,
 		request: nothing,
@@ -363,7 +371,7 @@ func sourceOf(e *env, request object) string {
 
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	have := those(t, keyOperations, 16, func(o *keyOperation) bool { return o.dryRun })
+	have := those(t, keyOperations, 17, func(o *keyOperation) bool { return o.dryRun })
 	run(t, have, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		request := o.on(e, id, id).with(object{"DryRun": true})
@@ -374,7 +382,7 @@ func TestDryRun(t *testing.T) {
 
 func TestGrantTokens(t *testing.T) {
 	t.Parallel()
-	have := those(t, keyOperations, 17, func(o *keyOperation) bool { return o.tokens })
+	have := those(t, keyOperations, 18, func(o *keyOperation) bool { return o.tokens })
 	run(t, have, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		request := o.on(e, id, id)
@@ -395,7 +403,7 @@ func TestGrantTokens(t *testing.T) {
 
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	naming := those(t, withCancel(), 31, func(o *keyOperation) bool { return o.member != "" })
+	naming := those(t, withCancel(), 32, func(o *keyOperation) bool { return o.member != "" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		alias := aliasOf(e, id)
@@ -541,12 +549,15 @@ func TestUsage(t *testing.T) {
 		{spec: "RSA_2048", usage: "ENCRYPT_DECRYPT"},
 		{spec: "RSA_2048", usage: "SIGN_VERIFY"},
 		{spec: "ECC_NIST_P256", usage: "SIGN_VERIFY"},
+		{spec: "ECC_NIST_EDWARDS25519", usage: "SIGN_VERIFY"},
+		{spec: "ECC_NIST_P384", usage: "KEY_AGREEMENT"},
 		{spec: "HMAC_384", usage: "GENERATE_VERIFY_MAC"},
 	}
 	for i := range keys {
 		keys[i].id = e.createKey(keys[i].spec, keys[i].usage)
 	}
 	source := ciphertext(e, keys[0].id)
+	public := e.must(alice, "GetPublicKey", object{"KeyId": keys[5].id}).str("PublicKey")
 	for _, o := range []struct {
 		name, member, usage string
 		request             object
@@ -565,10 +576,12 @@ func TestUsage(t *testing.T) {
 		{"GenerateDataKeyPairWithoutPlaintext", "KeyId", "ENCRYPT_DECRYPT", object{"KeyPairSpec": "ECC_NIST_P256"}, "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT"},
 		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "RSASSA_PSS_SHA_512"}, "RSASSA_PSS_SHA_512", "RSA_2048"},
 		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ECDSA_SHA_384"}, "ECDSA_SHA_384", ""},
-		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ED25519_SHA_512"}, "ED25519_SHA_512", ""},
+		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ED25519_SHA_512"}, "ED25519_SHA_512", "ECC_NIST_EDWARDS25519"},
+		{"Verify", "KeyId", "SIGN_VERIFY", object{"Message": blob(64), "MessageType": "RAW", "Signature": blob(64), "SigningAlgorithm": "ECDSA_SHA_512"}, "ECDSA_SHA_512", ""},
 		{"Verify", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "Signature": blob(1), "SigningAlgorithm": "ML_DSA_SHAKE_256"}, "ML_DSA_SHAKE_256", ""},
 		{"GenerateMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
 		{"VerifyMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "Mac": blob(32), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
+		{"DeriveSharedSecret", "KeyId", "KEY_AGREEMENT", object{"KeyAgreementAlgorithm": "ECDH", "PublicKey": public}, "ECDH", "ECC_NIST_P384"},
 	} {
 		for _, k := range keys {
 			var want string

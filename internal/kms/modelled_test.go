@@ -14,6 +14,7 @@ var modelled = map[string]string{
 	"CreateKey":                           "MalformedPolicyDocumentException DependencyTimeoutException InvalidArnException UnsupportedOperationException KMSInternalException LimitExceededException TagException CustomKeyStoreNotFoundException CustomKeyStoreInvalidStateException CloudHsmClusterInvalidConfigurationException XksKeyInvalidConfigurationException XksKeyAlreadyInUseException XksKeyNotFoundException",
 	"Decrypt":                             "NotFoundException DisabledException InvalidCiphertextException KeyUnavailableException IncorrectKeyException InvalidKeyUsageException DependencyTimeoutException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"DeleteAlias":                         "DependencyTimeoutException NotFoundException KMSInternalException KMSInvalidStateException",
+	"DeriveSharedSecret":                  "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException InvalidGrantTokenException InvalidKeyUsageException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"DescribeKey":                         "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException",
 	"DisableKey":                          "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"EnableKey":                           "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException LimitExceededException KMSInvalidStateException",
@@ -52,9 +53,10 @@ var structural = []string{"AccessDeniedException", "KMSInternalException", "Seri
 // beyondModel are the errors by which a parameter is refused that the model
 // has, and its list of errors or this version has not.
 var beyondModel = map[string]string{
-	"Decrypt":         "UnsupportedOperationException",
-	"GenerateDataKey": "UnsupportedOperationException",
-	"DescribeKey":     "InvalidGrantTokenException", // it takes grant tokens, all the same
+	"Decrypt":            "UnsupportedOperationException",
+	"DeriveSharedSecret": "UnsupportedOperationException",
+	"GenerateDataKey":    "UnsupportedOperationException",
+	"DescribeKey":        "InvalidGrantTokenException", // it takes grant tokens, all the same
 }
 
 // checkModelled fails if an operation ended with an error that clients cannot

@@ -32,7 +32,7 @@ func TestSharedKeys(t *testing.T) {
 	t.Parallel()
 	share := statement(`{"Effect": "Allow", "Principal": {"AWS": "` + theirs + `"}, "Action": "kms:*", "Resource": "*"}`)
 	// Aliases, and ciphertexts alone, name no key of another account.
-	naming := those(t, withCancel(), 29, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
+	naming := those(t, withCancel(), 30, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		e.putPolicy(id, share)
@@ -110,7 +110,7 @@ var populated = map[string]string{
 	"kms:GrantOperations":                        "CreateGrant",
 	"kms:GranteePrincipal":                       "CreateGrant",
 	"kms:GranteeServicePrincipal":                "",
-	"kms:KeyAgreementAlgorithm":                  "",
+	"kms:KeyAgreementAlgorithm":                  "DeriveSharedSecret",
 	"kms:KeyOrigin":                              "*",
 	"kms:KeySpec":                                "*",
 	"kms:KeyUsage":                               "*",
@@ -152,7 +152,7 @@ func TestConditionKeysOfOperations(t *testing.T) {
 	// What the others are decided on first is another key: see
 	// TestReEncryptConditions for one, and the key that the alias points at now is
 	// tested with the other variant.
-	first := those(t, keyOperations, 31, func(o *keyOperation) bool {
+	first := those(t, keyOperations, 32, func(o *keyOperation) bool {
 		return (o.name != "ReEncrypt" || o.variant != "destination") && (o.name != "UpdateAlias" || o.variant != "target")
 	})
 	run(t, first, func(t *testing.T, e *env, o *keyOperation) {
@@ -233,6 +233,8 @@ func TestConditionValues(t *testing.T) {
 	encrypt := object{"KeyId": id, "Plaintext": blob(1), "DryRun": true}
 	source := ciphertext(e, id)
 	sign := object{"KeyId": rsa, "Message": blob(1), "SigningAlgorithm": "RSASSA_PSS_SHA_256", "DryRun": true}
+	agreement := e.createKey("ECC_NIST_P384", "KEY_AGREEMENT")
+	derive := object{"KeyId": agreement, "KeyAgreementAlgorithm": "ECDH", "PublicKey": e.must(alice, "GetPublicKey", object{"KeyId": agreement}).str("PublicKey"), "DryRun": true}
 	grant := object{"KeyId": id, "GranteePrincipal": carol.ARN, "Operations": []string{"Encrypt", "ReEncryptTo"}, "DryRun": true}
 	for _, test := range []struct {
 		operation string
@@ -268,6 +270,8 @@ func TestConditionValues(t *testing.T) {
 		{"Encrypt", encrypt, `"StringEquals": {"aws:ResourceTag/Other": "a"}`, "AccessDeniedException"},
 		{"Sign", sign, `"StringEquals": {"kms:MessageType": "RAW", "kms:SigningAlgorithm": "RSASSA_PSS_SHA_256"}`, ""},
 		{"Sign", sign.with(object{"MessageType": "DIGEST", "Message": digest32}), `"StringEquals": {"kms:MessageType": "DIGEST"}`, ""},
+		{"DeriveSharedSecret", derive, `"StringEquals": {"kms:KeyAgreementAlgorithm": "ECDH", "kms:KeyUsage": "KEY_AGREEMENT", "kms:KeySpec": "ECC_NIST_P384"}`, ""},
+		{"DeriveSharedSecret", derive, `"StringEquals": {"kms:KeyAgreementAlgorithm": "ECDHE"}`, "AccessDeniedException"},
 		{"GenerateDataKeyPair", object{"KeyId": id, "KeyPairSpec": "ECC_NIST_P256", "DryRun": true}, `"StringEquals": {"kms:DataKeyPairSpec": "ECC_NIST_P256", "kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}`, ""},
 		{"CreateGrant", grant, `"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "ReEncryptTo"]}`, ""},
 		{"CreateGrant", grant.with(object{"Operations": []string{"Encrypt", "Decrypt"}}), `"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "ReEncryptTo"]}`, "AccessDeniedException"},

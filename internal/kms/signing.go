@@ -91,13 +91,15 @@ func messageIsDigest(key keyring.Key, a keyring.Algorithm, t kmsapi.MessageType)
 	if err := key.Check(a); err != nil {
 		return false, err
 	}
-	switch t {
-	case "", kmsapi.MessageTypeRaw:
-		return false, nil
-	case kmsapi.MessageTypeDigest:
-		return true, nil
+	t = cmp.Or(t, kmsapi.MessageTypeRaw)
+	digest := t == kmsapi.MessageTypeDigest
+	switch {
+	case t != kmsapi.MessageTypeRaw && !digest:
+		return false, wire.Validation("Message type " + string(t) + " is incompatible with key spec " + string(key.Metadata().Spec) + ".")
+	case a == keyring.ED25519SHA512 && digest, a == keyring.ED25519PHSHA512 && !digest:
+		return false, wire.Validation("Message type " + string(t) + " is incompatible with algorithm " + string(a) + ".")
 	}
-	return false, wire.Validation("MessageType " + string(t) + " is not valid for the algorithm " + string(a) + ".")
+	return digest, nil
 }
 
 // digestLength names the algorithm if err is about the length of a digest.

@@ -563,7 +563,8 @@ func (p *parser) key(n *yaml.Node) key {
 	return k
 }
 
-// onlyUsage returns the usage of a spec that has just one, else "".
+// onlyUsage returns the usage of a spec that has just one beside key agreement,
+// else "".
 func onlyUsage(s keyring.Spec) keyring.Usage {
 	var only keyring.Usage
 	for _, u := range []keyring.Usage{keyring.EncryptDecrypt, keyring.SignVerify, keyring.GenerateVerifyMAC} {

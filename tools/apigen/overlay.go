@@ -143,6 +143,7 @@ var overlays = map[string]overlay{
 		elements:   []string{"KeyId", "KeyMaterialId"},
 	},
 	"DeriveSharedSecret": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "KeyAgreementAlgorithm", "DryRun"},
 	},

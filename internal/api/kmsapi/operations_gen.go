@@ -18,6 +18,7 @@ type Handler interface {
 	CreateKey(ctx context.Context, c *call.Call, in *CreateKeyInput, out *CreateKeyOutput) error
 	Decrypt(ctx context.Context, c *call.Call, in *DecryptInput, out *DecryptOutput) error
 	DeleteAlias(ctx context.Context, c *call.Call, in *DeleteAliasInput, out *DeleteAliasOutput) error
+	DeriveSharedSecret(ctx context.Context, c *call.Call, in *DeriveSharedSecretInput, out *DeriveSharedSecretOutput) error
 	DescribeKey(ctx context.Context, c *call.Call, in *DescribeKeyInput, out *DescribeKeyOutput) error
 	DisableKey(ctx context.Context, c *call.Call, in *DisableKeyInput, out *DisableKeyOutput) error
 	EnableKey(ctx context.Context, c *call.Call, in *EnableKeyInput, out *EnableKeyOutput) error
@@ -59,6 +60,7 @@ func Operations(h Handler) map[string]*call.Operation {
 		"CreateKey":                           operation("CreateKey", changes, showOutput, h.CreateKey),
 		"Decrypt":                             operation("Decrypt", readOnly, showNothing, h.Decrypt),
 		"DeleteAlias":                         operation("DeleteAlias", changes, showKey, h.DeleteAlias),
+		"DeriveSharedSecret":                  operation("DeriveSharedSecret", readOnly, showNothing, h.DeriveSharedSecret),
 		"DescribeKey":                         operation("DescribeKey", readOnly, showNothing, h.DescribeKey),
 		"DisableKey":                          operation("DisableKey", changes, showKey, h.DisableKey),
 		"EnableKey":                           operation("EnableKey", changes, showKey, h.EnableKey),
