@@ -179,7 +179,8 @@ func (l *Log) Cut() error {
 // it is not, or if it must stay for a while, because a change may still have to
 // be looked for in it. The newest of all stays, closed or not, since the next is
 // named after it, also after a restart: no name is used twice. What is kept in
-// the vault tells from then on that it was removed, and was not lost.
+// the vault tells from then on that it was removed, and was not lost. What is wrong
+// with its place between those before and after it is in [Log.Damage] then.
 func (l *Log) Remove(name string) error {
 	if l.memory != nil {
 		return ErrNeeded
@@ -195,6 +196,17 @@ func (l *Log) Remove(name string) error {
 	l.mu.Unlock()
 	if len(names) < 2 || names[0] != name || open {
 		return ErrNeeded
+	}
+	if l.vault != nil {
+		some := l.withNext(names)
+		if some == nil {
+			return ErrNeeded
+		}
+		// The last moment to see whether the one before it, or its end, is gone:
+		// nobody else looks while the log is open.
+		for _, p := range l.links(some, l.removed) {
+			l.damaged(p)
+		}
 	}
 	if l.slots.mayNeed(name) {
 		ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
@@ -217,6 +229,17 @@ func (l *Log) Remove(name string) error {
 	l.mu.Lock()
 	delete(l.times, name)
 	l.mu.Unlock()
+	return nil
+}
+
+// withNext returns the first of the names, and those that follow up to the first
+// one that tells what it goes on from; nil if none does yet.
+func (l *Log) withNext(names []string) []string {
+	for i, name := range names[1:] {
+		if _, err := readHeader(l.path(name)); !errors.Is(err, errEmpty) {
+			return names[:i+2]
+		}
+	}
 	return nil
 }
 

@@ -170,15 +170,18 @@ func covered(r io.ReaderAt, size int64) (int64, Tag, error) {
 // tagAt returns the tag of the write that ends at offset; false if none does.
 func tagAt(path string, offset int64) (Tag, bool) {
 	f, err := os.Open(path)
-	if err != nil || offset < int64(closingSize) {
+	if err != nil {
 		return Tag{}, false
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	line := make([]byte, closingSize)
-	if _, err := f.ReadAt(line, offset-int64(closingSize)); err != nil {
+	if offset <= int64(closingSize) {
 		return Tag{}, false
 	}
-	return parseClosing(line)
+	line := make([]byte, 1+closingSize) // with the end of the line before: there is one, the header
+	if _, err := f.ReadAt(line, offset-int64(len(line))); err != nil || line[0] != '\n' {
+		return Tag{}, false
+	}
+	return parseClosing(line[1:])
 }
 
 // segmentName returns a name such as 2026-11-21-000001.jsonl, so that segments

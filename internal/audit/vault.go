@@ -178,8 +178,8 @@ func (l *Log) compare(head Head, known, first bool) (found []Problem, err error)
 	return append(found, l.links(names, head.Removed)...), nil
 }
 
-// links returns where the headers of segments do not follow each other. Those up
-// to removed may be there or not.
+// links returns where the headers of segments do not follow each other. The one
+// that was removed last may be there or not.
 func (l *Log) links(names []string, removed string) (found []Problem) {
 	previous := ""
 	for i, name := range names {
@@ -187,12 +187,16 @@ func (l *Log) links(names []string, removed string) (found []Problem) {
 		if errors.Is(err, errEmpty) {
 			continue // its first write failed, and what was left could not be removed
 		}
+		if compareSegments(name, removed) < 0 {
+			found = append(found, Problem{Segment: name, Text: "it was removed, and is here again"})
+			continue
+		}
 		switch {
 		case err != nil:
 			found = append(found, Problem{Segment: name, Text: err.Error()})
 		case h.Segment != name:
 			found = append(found, Problem{Segment: name, Text: "it is the segment " + h.Segment})
-		case previous == "" && (h.Previous == removed || h.Previous == "" && removed == "" || compareSegments(name, removed) <= 0):
+		case previous == "" && (h.Previous == removed || h.Previous == "" && removed == "" || name == removed):
 		case i == 0 || previous == "":
 			found = append(found, Problem{Segment: name, Text: "the segment before it is missing: " + h.Previous})
 		case h.Previous != previous:
@@ -297,6 +301,9 @@ func (l *Log) keepRemoved(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), vaultTimeout)
 	defer cancel()
+	if compareSegments(name, l.removed) < 0 {
+		name = l.removed // somebody has put an old one in
+	}
 	h := l.headWith(name)
 	if err := l.vault.KeepHead(ctx, h); err != nil {
 		return err
