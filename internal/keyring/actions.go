@@ -44,6 +44,8 @@ const (
 	mayGenerateMAC
 	mayVerifyMAC
 	mayDerive
+	mayEncapsulate
+	mayDecapsulate
 	mayPublicKey
 	mayEnable
 	mayDisable
@@ -94,6 +96,8 @@ var actions = map[string]*action{
 	"kms:GenerateMac":                         {in: inEnabled, may: mayGenerateMAC, usage: GenerateVerifyMAC},
 	"kms:VerifyMac":                           {in: inEnabled, may: mayVerifyMAC, usage: GenerateVerifyMAC},
 	"kms:DeriveSharedSecret":                  {in: inEnabled, may: mayDerive, usage: KeyAgreement},
+	"kms:Encapsulate":                         {in: inEnabled, may: mayEncapsulate, usage: EncapsulateDecapsulate},
+	"kms:Decapsulate":                         {in: inEnabled, may: mayDecapsulate, usage: EncapsulateDecapsulate},
 	"kms:GetPublicKey":                        {in: inEnabled, may: mayPublicKey},
 
 	"kms:EnableKey":            {in: notPending, may: mayEnable},

@@ -24,6 +24,7 @@ type privateKey struct {
 	ec  *ecdsa.PrivateKey
 	k1  *secp256k1.PrivateKey
 	ed  ed25519.PrivateKey
+	kem *decapsulationKey
 }
 
 // publicKey is a parsed public key; one of its members is set.
@@ -32,6 +33,7 @@ type publicKey struct {
 	ec  *ecdsa.PublicKey
 	k1  *secp256k1.PublicKey
 	ed  ed25519.PublicKey
+	kem *encapsulationKey
 }
 
 // rsaBits returns the size of an RSA spec, 0 for others.
@@ -62,7 +64,7 @@ func (s Spec) curve() elliptic.Curve {
 
 // asymmetric reports whether keys of the spec are key pairs.
 func (s Spec) asymmetric() bool {
-	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519
+	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519 || s.mlkemOID() != nil
 }
 
 // rawLen returns how many bytes the material of a symmetric or HMAC key has,
@@ -94,6 +96,8 @@ func generatePair(s Spec) (pkcs8, spki []byte, err error) {
 		k.k1, err = secp256k1.GeneratePrivateKey()
 	case s == ECCEdwards25519:
 		_, k.ed, err = ed25519.GenerateKey(rand.Reader)
+	case s.mlkemOID() != nil:
+		k.kem, err = generateMLKEM(s)
 	default:
 		err = ErrParameter
 	}
@@ -120,6 +124,13 @@ func parsePrivate(s Spec, pkcs8 []byte) (*privateKey, error) {
 			return nil, err
 		}
 		return &privateKey{k1: k}, nil
+	}
+	if s.mlkemOID() != nil {
+		k, err := parseMLKEMPrivate(s, pkcs8)
+		if err != nil {
+			return nil, fmt.Errorf("%w: not a PKCS#8 private key of %s", ErrParameter, s)
+		}
+		return &privateKey{kem: k}, nil
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(pkcs8)
 	if err != nil {
@@ -152,6 +163,13 @@ func parsePublic(s Spec, spki []byte) (*publicKey, error) {
 		}
 		return &publicKey{k1: p}, nil
 	}
+	if s.mlkemOID() != nil {
+		p, err := parseMLKEMPublic(s, spki)
+		if err != nil {
+			return nil, fmt.Errorf("parsing a public key of %s: %w", s, err)
+		}
+		return &publicKey{kem: p}, nil
+	}
 	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
 		return nil, fmt.Errorf("parsing a public key of %s: %w", s, err)
@@ -182,6 +200,8 @@ func (k *privateKey) marshal() ([]byte, error) {
 		return x509.MarshalPKCS8PrivateKey(k.ec)
 	case k.ed != nil:
 		return x509.MarshalPKCS8PrivateKey(k.ed)
+	case k.kem != nil:
+		return k.kem.marshal()
 	}
 	return marshalSECP256K1Private(k.k1)
 }
@@ -195,6 +215,8 @@ func (k *privateKey) public() publicKey {
 		return publicKey{ec: &k.ec.PublicKey}
 	case k.ed != nil:
 		return publicKey{ed: k.ed.Public().(ed25519.PublicKey)}
+	case k.kem != nil:
+		return publicKey{kem: k.kem.public()}
 	}
 	return publicKey{k1: publicSECP256K1(k.k1)}
 }
@@ -213,6 +235,8 @@ func (k *privateKey) wipe() {
 		k.k1.Zero()
 	case k.ed != nil:
 		clear(k.ed)
+	case k.kem != nil:
+		clear(k.kem.seed)
 	}
 	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
 }
@@ -226,6 +250,8 @@ func (p *publicKey) marshal() ([]byte, error) {
 		return x509.MarshalPKIXPublicKey(p.ec)
 	case p.ed != nil:
 		return x509.MarshalPKIXPublicKey(p.ed)
+	case p.kem != nil:
+		return p.kem.marshal()
 	}
 	return marshalSECP256K1Public(p.k1)
 }

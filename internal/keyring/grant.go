@@ -91,6 +91,8 @@ func grantOperations(s Spec, u Usage) []string {
 		return []string{"GenerateMac", "VerifyMac"}
 	case u == KeyAgreement:
 		return []string{"DeriveSharedSecret", "GetPublicKey"}
+	case u == EncapsulateDecapsulate:
+		return []string{"Encapsulate", "Decapsulate", "GetPublicKey"}
 	case s.asymmetric():
 		return []string{"Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GetPublicKey"}
 	}

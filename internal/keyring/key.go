@@ -242,7 +242,7 @@ type DataKeyPair struct {
 	PrivateCiphertext []byte
 }
 
-// GenerateDataKeyPair makes a data key pair of an RSA or ECC spec. Actions:
+// GenerateDataKeyPair makes a data key pair of an asymmetric spec. Actions:
 // kms:GenerateDataKeyPair, kms:GenerateDataKeyPairWithoutPlaintext (PrivateKey
 // is then absent). Errors: as Check, ErrParameter, ErrBusy.
 func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataKeyPair, error) {

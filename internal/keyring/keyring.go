@@ -162,6 +162,7 @@ func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
 const (
 	subjectCost = 1400
 	publicCost  = 4096
+	latticeCost = 12 << 10 // more for the matrix of an ML-KEM key
 )
 
 // cost is how many bytes the key takes, at most. The default policy is that of
@@ -171,6 +172,9 @@ func (s *Subject) cost() int {
 	n := subjectCost + len(m.Description) + len(m.PublicKey)
 	if m.Spec.asymmetric() {
 		n += publicCost
+		if m.Spec.mlkemOID() != nil {
+			n += latticeCost
+		}
 	}
 	for _, t := range m.Tags {
 		n += 2*16 + 16 + len(t.Key) + len(t.Value)

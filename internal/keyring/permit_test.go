@@ -95,6 +95,9 @@ func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 		"Verify":              second(k.Verify(ctx, keyring.ECDSASHA256, nil, false, nil)),
 		"GenerateMAC":         second(k.GenerateMAC(ctx, keyring.HMACSHA256, nil)),
 		"VerifyMAC":           second(k.VerifyMAC(ctx, keyring.HMACSHA256, nil, nil)),
+		"DeriveSharedSecret":  second(k.DeriveSharedSecret(ctx, keyring.ECDH, nil)),
+		"Encapsulate":         third2(k.Encapsulate(ctx, keyring.MLKEM)),
+		"Decapsulate":         second(k.Decapsulate(ctx, keyring.MLKEM, nil)),
 		"PublicKey":           second(k.PublicKey()),
 		"SetDescription":      k.SetDescription(ctx, k.Metadata().Description),
 		"Tag":                 k.Tag(ctx, nil),
@@ -118,6 +121,8 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt).ID,
 		g.create(t, keyring.ECCNISTP256, keyring.SignVerify).ID,
 		g.create(t, keyring.HMAC256, keyring.GenerateVerifyMAC).ID,
+		g.create(t, keyring.ECCNISTP256, keyring.KeyAgreement).ID,
+		g.create(t, keyring.MLKEM512, keyring.EncapsulateDecapsulate).ID,
 	}
 	allowed := map[string]string{
 		"kms:Encrypt": "Encrypt", "kms:ReEncryptTo": "Encrypt",
@@ -125,6 +130,7 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		"kms:GenerateDataKey": "GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext": "GenerateDataKey",
 		"kms:GenerateDataKeyPair": "GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext": "GenerateDataKeyPair",
 		"kms:Sign": "Sign", "kms:Verify": "Verify", "kms:GenerateMac": "GenerateMAC", "kms:VerifyMac": "VerifyMAC",
+		"kms:DeriveSharedSecret": "DeriveSharedSecret", "kms:Encapsulate": "Encapsulate", "kms:Decapsulate": "Decapsulate",
 		"kms:GetPublicKey": "PublicKey", "kms:UpdateKeyDescription": "SetDescription",
 		"kms:TagResource": "Tag", "kms:UntagResource": "Untag", "kms:ScheduleKeyDeletion": "ScheduleDeletion",
 		"kms:CreateAlias": "CreateAlias", "kms:UpdateAlias": "UpdateAlias", "kms:DeleteAlias": "DeleteAlias",
@@ -177,7 +183,7 @@ func TestStates(t *testing.T) {
 	onlyEnabled := []string{
 		"kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
 		"kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext", "kms:Sign", "kms:Verify", "kms:GenerateMac", "kms:VerifyMac", "kms:GetPublicKey",
-		"kms:CreateGrant",
+		"kms:CreateGrant", "kms:DeriveSharedSecret", "kms:Encapsulate", "kms:Decapsulate",
 	}
 	want := map[string]int{"kms:CancelKeyDeletion": pending}
 	for _, a := range always {

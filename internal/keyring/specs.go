@@ -16,6 +16,9 @@ const (
 	ECCNISTP521      Spec = "ECC_NIST_P521"
 	ECCSECGP256K1    Spec = "ECC_SECG_P256K1"
 	ECCEdwards25519  Spec = "ECC_NIST_EDWARDS25519"
+	MLKEM512         Spec = "ML_KEM_512"
+	MLKEM768         Spec = "ML_KEM_768"
+	MLKEM1024        Spec = "ML_KEM_1024"
 	HMAC224          Spec = "HMAC_224"
 	HMAC256          Spec = "HMAC_256"
 	HMAC384          Spec = "HMAC_384"
@@ -27,10 +30,11 @@ type Usage string
 
 // The usages of keys.
 const (
-	EncryptDecrypt    Usage = "ENCRYPT_DECRYPT"
-	SignVerify        Usage = "SIGN_VERIFY"
-	GenerateVerifyMAC Usage = "GENERATE_VERIFY_MAC"
-	KeyAgreement      Usage = "KEY_AGREEMENT"
+	EncryptDecrypt         Usage = "ENCRYPT_DECRYPT"
+	SignVerify             Usage = "SIGN_VERIFY"
+	GenerateVerifyMAC      Usage = "GENERATE_VERIFY_MAC"
+	KeyAgreement           Usage = "KEY_AGREEMENT"
+	EncapsulateDecapsulate Usage = "ENCAPSULATE_DECAPSULATE"
 )
 
 // State is a key's state, spelled as the API's KeyState.
@@ -43,10 +47,10 @@ const (
 	PendingDeletion State = "PendingDeletion"
 )
 
-// Algorithm is an encryption, signing, MAC or key agreement algorithm, spelled
-// as the API's EncryptionAlgorithmSpec, SigningAlgorithmSpec, MacAlgorithmSpec
-// and KeyAgreementAlgorithmSpec. The symmetric encryption algorithm has the name
-// of its key spec.
+// Algorithm is an encryption, signing, MAC, key agreement or encapsulation
+// algorithm, spelled as the API's EncryptionAlgorithmSpec, SigningAlgorithmSpec,
+// MacAlgorithmSpec, KeyAgreementAlgorithmSpec and EncapsulationAlgorithmSpec. The
+// symmetric encryption algorithm has the name of its key spec.
 type Algorithm string
 
 // The algorithms.
@@ -70,6 +74,7 @@ const (
 	HMACSHA384                Algorithm = "HMAC_SHA_384"
 	HMACSHA512                Algorithm = "HMAC_SHA_512"
 	ECDH                      Algorithm = "ECDH"
+	MLKEM                     Algorithm = "ML_KEM"
 )
 
 // offer is one usage that a spec can be created for.
@@ -103,6 +108,9 @@ var offers = []offer{
 	{ECCNISTP521, KeyAgreement, []Algorithm{ECDH}},
 	{ECCSECGP256K1, SignVerify, []Algorithm{ECDSASHA256}},
 	{ECCEdwards25519, SignVerify, []Algorithm{ED25519SHA512, ED25519PHSHA512}},
+	{MLKEM512, EncapsulateDecapsulate, []Algorithm{MLKEM}},
+	{MLKEM768, EncapsulateDecapsulate, []Algorithm{MLKEM}},
+	{MLKEM1024, EncapsulateDecapsulate, []Algorithm{MLKEM}},
 	{HMAC224, GenerateVerifyMAC, []Algorithm{HMACSHA224}},
 	{HMAC256, GenerateVerifyMAC, []Algorithm{HMACSHA256}},
 	{HMAC384, GenerateVerifyMAC, []Algorithm{HMACSHA384}},
@@ -120,6 +128,9 @@ func Algorithms(s Spec, u Usage) []Algorithm {
 	}
 	return nil
 }
+
+// Pair reports whether keys of the spec are key pairs.
+func (s Spec) Pair() bool { return s.asymmetric() }
 
 // Known reports whether keys of the spec can be made at all.
 func (s Spec) Known() bool {

@@ -189,7 +189,7 @@ func (s *Service) makeDataKeyPair(ctx context.Context, c *call.Call, r *dataKeyP
 	switch {
 	case r.recipient:
 		return madeDataKeyPair{}, unsupported("Recipient")
-	case !keyring.Compatible(spec, keyring.SignVerify): // exactly the asymmetric specs
+	case !spec.Pair() || !offered(c.Region, spec):
 		return madeDataKeyPair{}, unsupported("KeyPairSpec " + string(r.spec))
 	}
 	if err := key.Check(keyring.AlgorithmSymmetricDefault); err != nil {

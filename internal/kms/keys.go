@@ -42,7 +42,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	if err := refuseLater(in); err != nil {
 		return err
 	}
-	spec, usage, err := keyType(in)
+	spec, usage, err := keyType(c.Region, in)
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func refuseLater(in *kmsapi.CreateKeyInput) error {
 	return nil
 }
 
-// keyType returns the spec and usage of the key to create.
-func keyType(in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Usage, error) {
+// keyType returns the spec and usage of the key to create in a Region.
+func keyType(region string, in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Usage, error) {
 	spec := keyring.Spec(in.KeySpec)
 	if in.CustomerMasterKeySpec != "" {
 		if spec != "" {
@@ -131,12 +131,18 @@ func keyType(in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Usage, error) {
 		usage = keyring.EncryptDecrypt
 	}
 	switch {
-	case !spec.Known():
+	case !spec.Known() || !offered(region, spec):
 		return "", "", unsupported("KeySpec " + string(spec))
 	case keyring.Compatible(spec, usage):
 		return spec, usage, nil
 	}
 	return "", "", wire.Validation("KeyUsage " + string(usage) + " is not compatible with KeySpec " + string(spec))
+}
+
+// offered reports whether a Region has keys and data key pairs of a spec: there
+// is no ML-KEM in AWS's China Regions.
+func offered(region string, s keyring.Spec) bool {
+	return arn.Partition(region) != "aws-cn" || !keyring.Compatible(s, keyring.EncapsulateDecapsulate)
 }
 
 // DescribeKey implements [kmsapi.Handler].
@@ -228,6 +234,8 @@ func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.Get
 		out.SigningAlgorithms = algorithms[kmsapi.SigningAlgorithmSpec](m)
 	case keyring.KeyAgreement:
 		out.KeyAgreementAlgorithms = algorithms[kmsapi.KeyAgreementAlgorithmSpec](m)
+	case keyring.EncapsulateDecapsulate:
+		out.EncapsulationAlgorithms = algorithms[kmsapi.EncapsulationAlgorithmSpec](m)
 	}
 	return nil
 }
@@ -258,6 +266,8 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		k.MacAlgorithms = algorithms[kmsapi.MacAlgorithmSpec](m)
 	case keyring.KeyAgreement:
 		k.KeyAgreementAlgorithms = algorithms[kmsapi.KeyAgreementAlgorithmSpec](m)
+	case keyring.EncapsulateDecapsulate:
+		k.EncapsulationAlgorithms = algorithms[kmsapi.EncapsulationAlgorithmSpec](m)
 	}
 	if m.Spec == keyring.SymmetricDefault {
 		k.CurrentKeyMaterialID = m.MaterialID

@@ -44,7 +44,6 @@ func TestRefusedParameters(t *testing.T) {
 		{"CreateKey", object{"KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ML_DSA_44"},
 		{"CreateKey", object{"KeySpec": "ML_DSA_65", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ML_DSA_65"},
 		{"CreateKey", object{"KeySpec": "ML_DSA_87", "KeyUsage": "SIGN_VERIFY"}, "KeySpec ML_DSA_87"},
-		{"CreateKey", object{"KeySpec": "ML_KEM_768", "KeyUsage": "ENCAPSULATE_DECAPSULATE"}, "KeySpec ML_KEM_768"},
 		{"CreateKey", object{"KeySpec": "SM2", "KeyUsage": "ENCRYPT_DECRYPT"}, "KeySpec SM2"},
 		{"Decrypt", object{"CiphertextBlob": source, "Recipient": recipient}, "Recipient"},
 		{"GenerateDataKey", object{"KeyId": id, "KeySpec": "AES_256", "Recipient": recipient}, "Recipient"},
@@ -82,6 +81,26 @@ func TestCreateKeyAtomic(t *testing.T) {
 	e.must(alice, "CreateKey", object{"Tags": many[:50]})
 }
 
+// There is no ML-KEM in China.
+func TestSpecsOfChina(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := strings.TrimPrefix(decode(t, e.callIn("cn-north-1", alice, "CreateKey", "{}").body).object("KeyMetadata").str("Arn"), "arn:aws-cn:kms:cn-north-1:"+ours+":key/")
+	for operation, request := range map[string]object{
+		"CreateKey":                           {"KeySpec": "ML_KEM_768", "KeyUsage": "ENCAPSULATE_DECAPSULATE"},
+		"GenerateDataKeyPair":                 {"KeyId": id, "KeyPairSpec": "ML_KEM_768"},
+		"GenerateDataKeyPairWithoutPlaintext": {"KeyId": id, "KeyPairSpec": "ML_KEM_768"},
+	} {
+		a := e.callIn("cn-north-1", alice, operation, encode(t, request))
+		if want := " ML_KEM_768 is not supported."; a.code() != "UnsupportedOperationException" || !strings.HasSuffix(a.text(), want) {
+			t.Errorf("%s: %s, want %s", operation, or(a.text(), "success"), want)
+		}
+	}
+	if a := e.callIn("cn-north-1", alice, "GenerateDataKeyPair", encode(t, object{"KeyId": id, "KeyPairSpec": "ECC_NIST_EDWARDS25519"})); a.err != nil {
+		t.Error(a.err)
+	}
+}
+
 func TestKeySpecs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -97,13 +116,16 @@ func TestKeySpecs(t *testing.T) {
 		{"ECC_NIST_P384", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
 		{"ECC_NIST_P521", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
 		{"ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "SigningAlgorithms", "ED25519_SHA_512 ED25519_PH_SHA_512"},
+		{"ML_KEM_512", "ENCAPSULATE_DECAPSULATE", "EncapsulationAlgorithms", "ML_KEM"},
+		{"ML_KEM_768", "ENCAPSULATE_DECAPSULATE", "EncapsulationAlgorithms", "ML_KEM"},
+		{"ML_KEM_1024", "ENCAPSULATE_DECAPSULATE", "EncapsulationAlgorithms", "ML_KEM"},
 		{"HMAC_224", "GENERATE_VERIFY_MAC", "MacAlgorithms", "HMAC_SHA_224"},
 		{"HMAC_256", "GENERATE_VERIFY_MAC", "MacAlgorithms", "HMAC_SHA_256"},
 		{"HMAC_384", "GENERATE_VERIFY_MAC", "MacAlgorithms", "HMAC_SHA_384"},
 		{"HMAC_512", "GENERATE_VERIFY_MAC", "MacAlgorithms", "HMAC_SHA_512"},
 	} {
 		m := e.must(alice, "DescribeKey", object{"KeyId": e.createKey(test.spec, test.usage)}).object("KeyMetadata")
-		for _, member := range []string{"EncryptionAlgorithms", "SigningAlgorithms", "MacAlgorithms", "KeyAgreementAlgorithms"} {
+		for _, member := range []string{"EncryptionAlgorithms", "SigningAlgorithms", "MacAlgorithms", "KeyAgreementAlgorithms", "EncapsulationAlgorithms"} {
 			want := ""
 			if member == test.member {
 				want = test.algorithms

@@ -159,6 +159,16 @@ var keyOperations = []keyOperation{
 		},
 	},
 	{
+		name: "Encapsulate", member: "KeyId", actions: []string{"kms:Encapsulate"}, spec: "ML_KEM_768", usage: "ENCAPSULATE_DECAPSULATE",
+		shared: true, dryRun: true, tokens: true, disabled: isDisabled, pending: isPending,
+		request: always(object{"EncapsulationAlgorithm": "ML_KEM"}),
+	},
+	{
+		name: "Decapsulate", member: "KeyId", actions: []string{"kms:Decapsulate"}, spec: "ML_KEM_512", usage: "ENCAPSULATE_DECAPSULATE",
+		shared: true, dryRun: true, tokens: true, disabled: isDisabled, pending: isPending,
+		request: always(object{"EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": blob(768)}),
+	},
+	{
 		name: "GetPublicKey", member: "KeyId", actions: []string{"kms:GetPublicKey"}, spec: "ECC_NIST_P384", usage: "SIGN_VERIFY",
 		shared: true, arnErrors: true, tokens: true, disabled: isDisabled, pending: isPending,
 		request: nothing,
@@ -371,7 +381,7 @@ func sourceOf(e *env, request object) string {
 
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	have := those(t, keyOperations, 17, func(o *keyOperation) bool { return o.dryRun })
+	have := those(t, keyOperations, 19, func(o *keyOperation) bool { return o.dryRun })
 	run(t, have, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		request := o.on(e, id, id).with(object{"DryRun": true})
@@ -382,7 +392,7 @@ func TestDryRun(t *testing.T) {
 
 func TestGrantTokens(t *testing.T) {
 	t.Parallel()
-	have := those(t, keyOperations, 18, func(o *keyOperation) bool { return o.tokens })
+	have := those(t, keyOperations, 20, func(o *keyOperation) bool { return o.tokens })
 	run(t, have, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		request := o.on(e, id, id)
@@ -403,7 +413,7 @@ func TestGrantTokens(t *testing.T) {
 
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	naming := those(t, withCancel(), 32, func(o *keyOperation) bool { return o.member != "" })
+	naming := those(t, withCancel(), 34, func(o *keyOperation) bool { return o.member != "" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		alias := aliasOf(e, id)
@@ -551,6 +561,7 @@ func TestUsage(t *testing.T) {
 		{spec: "ECC_NIST_P256", usage: "SIGN_VERIFY"},
 		{spec: "ECC_NIST_EDWARDS25519", usage: "SIGN_VERIFY"},
 		{spec: "ECC_NIST_P384", usage: "KEY_AGREEMENT"},
+		{spec: "ML_KEM_1024", usage: "ENCAPSULATE_DECAPSULATE"},
 		{spec: "HMAC_384", usage: "GENERATE_VERIFY_MAC"},
 	}
 	for i := range keys {
@@ -582,6 +593,8 @@ func TestUsage(t *testing.T) {
 		{"GenerateMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
 		{"VerifyMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "Mac": blob(32), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
 		{"DeriveSharedSecret", "KeyId", "KEY_AGREEMENT", object{"KeyAgreementAlgorithm": "ECDH", "PublicKey": public}, "ECDH", "ECC_NIST_P384"},
+		{"Encapsulate", "KeyId", "ENCAPSULATE_DECAPSULATE", object{"EncapsulationAlgorithm": "ML_KEM"}, "ML_KEM", "ML_KEM_1024"},
+		{"Decapsulate", "KeyId", "ENCAPSULATE_DECAPSULATE", object{"EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": blob(1568)}, "ML_KEM", "ML_KEM_1024"},
 	} {
 		for _, k := range keys {
 			var want string

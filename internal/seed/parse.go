@@ -567,7 +567,7 @@ func (p *parser) key(n *yaml.Node) key {
 // else "".
 func onlyUsage(s keyring.Spec) keyring.Usage {
 	var only keyring.Usage
-	for _, u := range []keyring.Usage{keyring.EncryptDecrypt, keyring.SignVerify, keyring.GenerateVerifyMAC} {
+	for _, u := range []keyring.Usage{keyring.EncryptDecrypt, keyring.SignVerify, keyring.GenerateVerifyMAC, keyring.EncapsulateDecapsulate} {
 		if keyring.Compatible(s, u) {
 			if only != "" {
 				return ""

@@ -122,6 +122,7 @@ var overlays = map[string]overlay{
 		elements: []string{"KeyMetadata"},
 	},
 	"Decapsulate": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "EncapsulationAlgorithm", "DryRun"},
 	},
@@ -177,6 +178,7 @@ var overlays = map[string]overlay{
 		keyElement: true,
 	},
 	"Encapsulate": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "EncapsulationAlgorithm", "DryRun"},
 	},

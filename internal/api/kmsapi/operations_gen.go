@@ -16,12 +16,14 @@ type Handler interface {
 	CreateAlias(ctx context.Context, c *call.Call, in *CreateAliasInput, out *CreateAliasOutput) error
 	CreateGrant(ctx context.Context, c *call.Call, in *CreateGrantInput, out *CreateGrantOutput) error
 	CreateKey(ctx context.Context, c *call.Call, in *CreateKeyInput, out *CreateKeyOutput) error
+	Decapsulate(ctx context.Context, c *call.Call, in *DecapsulateInput, out *DecapsulateOutput) error
 	Decrypt(ctx context.Context, c *call.Call, in *DecryptInput, out *DecryptOutput) error
 	DeleteAlias(ctx context.Context, c *call.Call, in *DeleteAliasInput, out *DeleteAliasOutput) error
 	DeriveSharedSecret(ctx context.Context, c *call.Call, in *DeriveSharedSecretInput, out *DeriveSharedSecretOutput) error
 	DescribeKey(ctx context.Context, c *call.Call, in *DescribeKeyInput, out *DescribeKeyOutput) error
 	DisableKey(ctx context.Context, c *call.Call, in *DisableKeyInput, out *DisableKeyOutput) error
 	EnableKey(ctx context.Context, c *call.Call, in *EnableKeyInput, out *EnableKeyOutput) error
+	Encapsulate(ctx context.Context, c *call.Call, in *EncapsulateInput, out *EncapsulateOutput) error
 	Encrypt(ctx context.Context, c *call.Call, in *EncryptInput, out *EncryptOutput) error
 	GenerateDataKey(ctx context.Context, c *call.Call, in *GenerateDataKeyInput, out *GenerateDataKeyOutput) error
 	GenerateDataKeyPair(ctx context.Context, c *call.Call, in *GenerateDataKeyPairInput, out *GenerateDataKeyPairOutput) error
@@ -58,12 +60,14 @@ func Operations(h Handler) map[string]*call.Operation {
 		"CreateAlias":                         operation("CreateAlias", changes, showKey, h.CreateAlias),
 		"CreateGrant":                         operation("CreateGrant", changes, showOutput, h.CreateGrant),
 		"CreateKey":                           operation("CreateKey", changes, showOutput, h.CreateKey),
+		"Decapsulate":                         operation("Decapsulate", readOnly, showNothing, h.Decapsulate),
 		"Decrypt":                             operation("Decrypt", readOnly, showNothing, h.Decrypt),
 		"DeleteAlias":                         operation("DeleteAlias", changes, showKey, h.DeleteAlias),
 		"DeriveSharedSecret":                  operation("DeriveSharedSecret", readOnly, showNothing, h.DeriveSharedSecret),
 		"DescribeKey":                         operation("DescribeKey", readOnly, showNothing, h.DescribeKey),
 		"DisableKey":                          operation("DisableKey", changes, showKey, h.DisableKey),
 		"EnableKey":                           operation("EnableKey", changes, showKey, h.EnableKey),
+		"Encapsulate":                         operation("Encapsulate", readOnly, showNothing, h.Encapsulate),
 		"Encrypt":                             operation("Encrypt", readOnly, showNothing, h.Encrypt),
 		"GenerateDataKey":                     operation("GenerateDataKey", readOnly, showNothing, h.GenerateDataKey),
 		"GenerateDataKeyPair":                 operation("GenerateDataKeyPair", readOnly, showNothing, h.GenerateDataKeyPair),
