@@ -34,7 +34,7 @@ const NobodysAccount = "000000000000"
 type Journal interface {
 	Dir() string
 	Segments() ([]audit.Segment, error)
-	VerifySegment(name string) (audit.Report, error)
+	ReadSegment(name string, each func(audit.Entry) error) (audit.Report, error)
 	Remove(name string) error
 }
 

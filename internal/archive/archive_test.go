@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -457,35 +459,87 @@ func TestRunDelivers(t *testing.T) {
 	}
 }
 
-// A line that is no record is delivered nowhere, and not lost.
+// What was changed in a segment is told, and a line that is no record is
+// delivered nowhere, and not lost.
 func TestDamagedSegment(t *testing.T) {
-	e := newEnv(t)
-	e.write(accountA, region, 3)
-	e.close()
-	names, err := filepath.Glob(filepath.Join(e.dir, "*.jsonl"))
-	if err != nil || len(names) != 1 {
-		t.Fatal(names, err)
+	for _, tt := range []struct {
+		name      string
+		keyless   bool
+		old, new  string
+		tags      bool // are made right again: without a key, anybody can
+		delivered int  // records
+	}{
+		{"changed", false, `"eventName":"DeleteKey"`, `"eventName":"CreateKey"`, false, 3},
+		{"no JSON", false, `"eventName":"DeleteKey"`, `"eventName" "DeleteKey"`, false, 2},
+		{"no time", false, `"eventTime":"2`, `"eventTime":"x`, false, 2},
+		{"changed, without a key", true, `"eventName":"DeleteKey"`, `"eventName":"CreateKey"`, false, 3},
+		{"no JSON, without a key", true, `"readOnly":`, `"readOnly":yes,"":`, true, 2},
+		{"no time, without a key", true, `"eventTime":"2`, `"eventTime":"x`, true, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEnv(t)
+			if tt.keyless {
+				e.log.Unprotect()
+			}
+			e.write(accountA, region, 3)
+			e.close()
+			names, err := filepath.Glob(filepath.Join(e.dir, "*.jsonl"))
+			if err != nil || len(names) != 1 {
+				t.Fatal(names, err)
+			}
+			text, err := os.ReadFile(names[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			altered := strings.Replace(string(text), tt.old, tt.new, 1)
+			if altered == string(text) {
+				t.Fatalf("there is no %s in %s", tt.old, text)
+			}
+			if tt.tags {
+				altered = retagged(altered)
+			}
+			if err := os.WriteFile(names[0], []byte(altered), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			e.open()
+			e.deliver()
+			if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], filepath.Base(names[0])) {
+				t.Errorf("damages: %q", d)
+			}
+			kept, err := os.ReadFile(filepath.Join(e.options.Dir, "damaged", filepath.Base(names[0])))
+			if err != nil || string(kept) != altered {
+				t.Errorf("the segment was not kept: %v", err)
+			}
+			logs := e.logs()
+			if len(logs) != 1 {
+				t.Fatalf("files: %v", e.tree())
+			}
+			if n := len(e.eventsOf(logs[0])); n != tt.delivered || e.archive.Stats().Records != uint64(n) || e.search(accountA) != n {
+				t.Errorf("%d records are delivered, %+v, and %d are found; want %d", n, e.archive.Stats(), e.search(accountA), tt.delivered)
+			}
+		})
 	}
-	text, err := os.ReadFile(names[0])
-	if err != nil {
-		t.Fatal(err)
+}
+
+// retagged makes the tags of a segment without a key, which is the first of its
+// journal, right.
+func retagged(text string) string {
+	var out strings.Builder
+	tag := make([]byte, 16)
+	h := sha256.New()
+	h.Write(tag)
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, `{"tag":`) {
+			tag = h.Sum(nil)[:16]
+			h.Reset()
+			h.Write(tag)
+			line = `{"tag":"` + base64.RawURLEncoding.EncodeToString(tag) + "\"}\n"
+		} else {
+			h.Write([]byte(line))
+		}
+		out.WriteString(line)
 	}
-	altered := strings.Replace(string(text), `"eventName":"DeleteKey"`, `"eventName":"CreateKey"`, 1)
-	if err := os.WriteFile(names[0], []byte(altered), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e.open()
-	e.deliver()
-	if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], filepath.Base(names[0])) {
-		t.Errorf("damages: %q", d)
-	}
-	kept, err := os.ReadFile(filepath.Join(e.options.Dir, "damaged", filepath.Base(names[0])))
-	if err != nil || string(kept) != altered {
-		t.Errorf("the segment was not kept: %v", err)
-	}
-	if len(e.logs()) != 1 {
-		t.Errorf("files: %v", e.tree())
-	}
+	return out.String()
 }
 
 // Somebody has emptied the journal, so that names are given again.

@@ -109,15 +109,16 @@ func (a *Archive) lookAtWaiting(segments []audit.Segment) {
 	a.count(func(st *Stats) { st.Waiting, st.WaitingSince = size, since })
 }
 
-// entry is where a record of a segment is, and which group it belongs to.
+// entry is where a record of a segment is, and its event in the index.
 type entry struct {
 	offset int64
 	length uint32
-	group  uint32
+	event  uint32
 }
 
 // contents is what a segment holds.
 type contents struct {
+	builder *index.Builder
 	entries []entry // by group, and in each in the order of the segment
 	groups  []group
 	newest  time.Time // event time
@@ -135,11 +136,7 @@ type group struct {
 // run makes all of them count in one instant.
 func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number uint64, identity string, hurry bool) error {
 	path := filepath.Join(a.journal.Dir(), s.Name)
-	found, err := a.survey(ctx, path)
-	if err != nil {
-		return err
-	}
-	report, err := a.journal.VerifySegment(s.Name)
+	found, report, err := a.survey(ctx, s.Name)
 	if err != nil {
 		return err
 	}
@@ -155,7 +152,7 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	d := &delivery{
-		archive: a, segment: f, name: s.Name, number: number, hurry: hurry, builder: a.index.NewBuilder(),
+		archive: a, segment: f, name: s.Name, number: number, hurry: hurry, contents: found,
 		// A file is named after a minute that is not before any of its events.
 		minute: found.newest.Add(time.Minute - 1).Truncate(time.Minute),
 	}
@@ -201,60 +198,114 @@ func (a *Archive) addPending(f index.File) {
 	a.pending[p] = append(a.pending[p], f)
 }
 
-// survey reads a segment once and groups its records.
-func (a *Archive) survey(ctx context.Context, path string) (*contents, error) {
-	c := new(contents)
-	numbers := make(map[string]uint32) // by account and Region, as the records say them
-	counts := []int{}
-	var name []byte
-	var unordered []entry
-	for e, err := range audit.Entries(path, 0) {
+// survey verifies a segment, and scans and groups its records.
+func (a *Archive) survey(ctx context.Context, name string) (*contents, audit.Report, error) {
+	// Usually the tags say that all is as it was written, and nothing else needs
+	// to be looked at: then the segment is read once.
+	s := a.newSurvey(name)
+	report, err := a.journal.ReadSegment(name, func(e audit.Entry) error { return s.add(ctx, e) })
+	if err != nil {
+		return nil, report, err
+	}
+	if report.Genuine() {
+		return s.group(), report, nil
+	}
+	s = a.newSurvey(name)
+	for e, err := range audit.Entries(filepath.Join(a.journal.Dir(), name), 0) {
 		if err != nil {
 			var failed *fs.PathError
 			if errors.As(err, &failed) {
-				return nil, err
+				return nil, report, err
 			}
 			a.logger.Error("a line of the audit journal is no record", "error", err)
-			c.broken++
+			s.broken++
 			continue
 		}
-		if len(unordered)%1024 == 0 {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			runtime.Gosched()
-		}
-		account, region, at, ok := whose(e.Record)
-		if !ok || len(e.Record) > maxRecord {
-			a.logger.Error("a line of the audit journal is no record", "segment", filepath.Base(path), "offset", e.Offset)
-			c.broken++
-			continue
-		}
-		name = append(append(append(name[:0], account...), 0), region...)
-		n, ok := numbers[string(name)]
-		if !ok {
-			n = c.number(a.pairOf(string(account), string(region)))
-			numbers[string(name)] = n
-			counts = append(counts, make([]int, len(c.groups)-len(counts))...)
-		}
-		counts[n]++
-		unordered = append(unordered, entry{offset: e.Offset, length: uint32(len(e.Record)), group: n})
-		if at.After(c.newest) {
-			c.newest = at
+		if err := s.add(ctx, e); err != nil {
+			return nil, report, err
 		}
 	}
+	return s.group(), report, nil
+}
+
+// surveying is a survey that goes on.
+type surveying struct {
+	*contents
+	archive *Archive
+	name    string // of the segment
+
+	unordered []entry
+	groupOf   []uint32 // of each of those
+	counts    []int    // by group
+	numbers   map[whose]uint32
+	last      whose // and its number
+	lastGroup uint32
+}
+
+// whose is the account and Region of records, as they say them.
+type whose struct{ account, region string }
+
+func (a *Archive) newSurvey(name string) *surveying {
+	return &surveying{
+		contents: &contents{builder: a.index.NewBuilder()},
+		archive:  a, name: name, numbers: make(map[whose]uint32),
+	}
+}
+
+// add adds a line. It fails if the context has ended, or there are too many.
+func (s *surveying) add(ctx context.Context, e audit.Entry) error {
+	if len(s.unordered)%1024 == 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	var scanned index.Scanned
+	err := index.ErrNotRecord
+	if len(e.Record) <= maxRecord {
+		scanned, err = s.builder.Scan(e.Record)
+	}
+	switch {
+	case errors.Is(err, index.ErrNotRecord):
+		s.archive.logger.Error("a line of the audit journal is no record", "segment", s.name, "offset", e.Offset)
+		s.broken++
+		return nil
+	case err != nil:
+		return err
+	}
+	s.unordered = append(s.unordered, entry{offset: e.Offset, length: uint32(len(e.Record)), event: uint32(scanned.Event)})
+	if scanned.Time.After(s.newest) {
+		s.newest = scanned.Time
+	}
+	if w := (whose{scanned.Account, scanned.Region}); len(s.groupOf) == 0 || w != s.last {
+		n, ok := s.numbers[w]
+		if !ok {
+			n = s.number(s.archive.pairOf(w.account, w.region))
+			s.numbers[w] = n
+			s.counts = append(s.counts, make([]int, len(s.groups)-len(s.counts))...)
+		}
+		s.last, s.lastGroup = w, n
+	}
+	s.counts[s.lastGroup]++
+	s.groupOf = append(s.groupOf, s.lastGroup)
+	return nil
+}
+
+// group ends the survey.
+func (s *surveying) group() *contents {
+	c := s.contents
 	next := 0
 	for i := range c.groups {
 		c.groups[i].from, c.groups[i].to = next, next
-		next += counts[i]
+		next += s.counts[i]
 	}
-	c.entries = make([]entry, len(unordered))
-	for _, e := range unordered {
-		g := &c.groups[e.group]
+	c.entries = make([]entry, len(s.unordered))
+	for i, e := range s.unordered {
+		g := &c.groups[s.groupOf[i]]
 		c.entries[g.to] = e
 		g.to++
 	}
-	return c, nil
+	return c
 }
 
 // number returns the number of a group, which it makes if need be.
@@ -297,7 +348,7 @@ type delivery struct {
 	number  uint64
 	minute  time.Time
 	hurry   bool
-	builder *index.Builder
+	*contents
 
 	window []byte // bytes of the segment
 	at     int64  // where they begin in it
@@ -326,11 +377,7 @@ func (d *delivery) group(ctx context.Context, p pair, entries []entry) error {
 			if err != nil {
 				return err
 			}
-			switch err := file.Add(index.Place{Offset: entries[0].offset, Block: place.Block, Start: place.Start}, record); {
-			case errors.Is(err, index.ErrNotRecord):
-				// It is in the file, and is not found by a search.
-				a.logger.Error("a record is no event; it is not in the index", "segment", d.name, "offset", entries[0].offset)
-			case err != nil:
+			if err := file.Place(index.Place{Offset: entries[0].offset, Block: place.Block, Start: place.Start}, int(entries[0].event)); err != nil {
 				return err
 			}
 			entries = entries[1:]

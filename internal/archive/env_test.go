@@ -117,6 +117,7 @@ func (e *env) open() {
 	if e.log, err = audit.Open(e.dir, audit.Options{Reserve: -1, SegmentAge: -1, Now: e.clock}); err != nil {
 		e.t.Fatal(err)
 	}
+	e.log.Protect(e.box)
 	e.options.Journal, e.options.Records = e.log, e.records
 	if e.index, err = archive.OpenIndex(e.t.Context(), e.options, index.Options{Dir: filepath.Join(e.dir, "index")}); err != nil {
 		e.t.Fatal(err)

@@ -28,9 +28,3 @@ func ParseDigest(body []byte) (end time.Time, files int, err error) {
 
 // MaxRecord is the longest record that a reader takes.
 const MaxRecord = maxRecord
-
-// Whose is whose.
-func Whose(record []byte) (account, region string, at time.Time, ok bool) {
-	a, r, at, ok := whose(record)
-	return string(a), string(r), at, ok
-}

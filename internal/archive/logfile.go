@@ -2,7 +2,6 @@ package archive
 
 import (
 	"bufio"
-	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"hash/crc32"
 	"io"
 	"iter"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // Sizes of log files, in bytes before compression.

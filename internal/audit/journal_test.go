@@ -673,3 +673,50 @@ func TestSegmentsWhileOneBegins(t *testing.T) {
 		}
 	}
 }
+
+// Only of a segment with a key that is as it was written are the records that
+// ReadSegment passes on to be believed.
+func TestReadSegment(t *testing.T) {
+	box, dir := newBox(t), t.TempDir()
+	write(t, dir, box, newSafe())
+	l := openLog(t, dir, audit.Options{}, nil)
+	defer leave(t, l)
+	for i, name := range segments(t, dir) {
+		for _, given := range []bool{false, true} {
+			if given {
+				l.Protect(box)
+			} else {
+				l.Unprotect()
+			}
+			var want, got []string
+			for e, err := range audit.Entries(filepath.Join(dir, name), 0) {
+				must(t, err)
+				want = append(want, fmt.Sprint(e.Offset, e.Next, string(e.Record)))
+			}
+			r, err := l.ReadSegment(name, func(e audit.Entry) error {
+				got = append(got, fmt.Sprint(e.Offset, e.Next, string(e.Record)))
+				return nil
+			})
+			if err != nil || len(got) != 3 || !slices.Equal(got, want) {
+				t.Errorf("%s: read %q, want %q; %v", name, got, want, err)
+			}
+			if keyed := i%2 == 1; r.Genuine() != (keyed && given) || r.Checked != (!keyed || given) {
+				t.Errorf("%s, with the box: %t: %+v", name, given, r)
+			}
+		}
+		enough := errors.New("enough")
+		if _, err := l.ReadSegment(name, func(audit.Entry) error { return enough }); !errors.Is(err, enough) {
+			t.Errorf("an error of who reads is %v", err)
+		}
+		path := filepath.Join(dir, name)
+		text, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, bytes.Replace(text, []byte("Decrypt"), []byte("decrypt"), 1), 0o600))
+		if r, err := l.ReadSegment(name, func(audit.Entry) error { return nil }); err != nil || r.Genuine() || len(r.Problems) != 1 {
+			t.Errorf("%s, after it was changed: %+v, %v", name, r, err)
+		}
+	}
+	if _, err := l.ReadSegment("2026-11-21-000099.jsonl", nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a segment that is not there: %v", err)
+	}
+}

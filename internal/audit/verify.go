@@ -44,7 +44,7 @@ func Verify(dir string, o Opener) iter.Seq2[Report, error] {
 		}
 		wrong := l.links(names, first)
 		for _, name := range names {
-			r, err := l.verify(name, o)
+			r, err := l.verify(name, o, func(Entry) error { return nil })
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // removed since it was listed
 			}
@@ -76,14 +76,27 @@ func firstLink(l *Log, names []string) (string, error) {
 	return "", nil
 }
 
+// Genuine reports whether each record of the segment is what the log wrote, to
+// whom nobody else has the key: then it is JSON, too.
+func (r *Report) Genuine() bool { return r.Keyed && r.Checked && len(r.Problems) == 0 }
+
 // VerifySegment is [Verify] of one segment of the log, with the box it was given,
 // and without a look at its neighbours. What is wrong is in [Log.Damage], too.
 func (l *Log) VerifySegment(name string) (Report, error) {
+	return l.ReadSegment(name, func(Entry) error { return nil })
+}
+
+// ReadSegment is [Log.VerifySegment] that passes each record to each on the way.
+// Those are lines of which nothing is known before the report is there: only if
+// it is [Report.Genuine] are they to be taken for records. If not, [Entries]
+// tells records from what is none. An error of each ends the reading, and is
+// returned.
+func (l *Log) ReadSegment(name string, each func(Entry) error) (Report, error) {
 	var o Opener
 	if box := l.box.Load(); box != nil {
 		o = *box
 	}
-	r, err := l.verify(name, o)
+	r, err := l.verify(name, o, each)
 	if err != nil {
 		return r, fmt.Errorf("verifying the audit journal: %w", err)
 	}
@@ -124,7 +137,8 @@ func readHeader(path string) (*header, error) {
 	return parseHeader(line)
 }
 
-func (l *Log) verify(name string, o Opener) (Report, error) {
+// verify reads a segment, and passes its records to each.
+func (l *Log) verify(name string, o Opener, each func(Entry) error) (Report, error) {
 	r := Report{Segment: name}
 	f, err := os.Open(l.path(name))
 	if err != nil {
@@ -180,6 +194,9 @@ func (l *Log) verify(name string, o Opener) (Report, error) {
 			}
 			if chain != nil {
 				_, _ = chain.mac.Write(line)
+			}
+			if err := each(Entry{Record: line[:len(line)-1], Offset: at, Next: lines.offset}); err != nil {
+				return r, err
 			}
 			continue
 		}

@@ -32,15 +32,22 @@ type File struct {
 }
 
 // A Builder collects the index of one delivery: of one segment of the journal
-// or several. It needs some 300 bytes of memory for each event. It is used by
+// or several. It needs some 250 bytes of memory for each event. It is used by
 // one goroutine.
 type Builder struct {
-	index    *Index
-	rows     []row
-	postings []posting
-	files    []*FileBuilder
-	scanned  Attributes
-	done     bool
+	index   *Index
+	rows    []row
+	ends    []uint32 // of each row, where its terms in numbers end
+	numbers []uint32 // of terms
+	terms   terms
+	recent  [lastAttribute + 1]struct {
+		value  string
+		number uint32
+	} // terms of the event before: they often come again
+	placed  int // rows
+	files   []*FileBuilder
+	scanned Attributes
+	done    bool
 }
 
 // row is the row of an event; see the package's documentation.
@@ -57,12 +64,6 @@ type row struct {
 // compare is negative if a is newer than b.
 func (a *row) compare(b *row) int {
 	return cmp.Or(cmp.Compare(b.time, a.time), cmp.Compare(b.segment, a.segment), cmp.Compare(b.offset, a.offset))
-}
-
-// posting says that a row has a term.
-type posting struct {
-	hash uint64
-	row  uint32
 }
 
 // NewBuilder begins the index of a delivery.
@@ -95,32 +96,85 @@ type Place struct {
 // a JSON object with an eventTime.
 var ErrNotRecord = errors.New("not the record of an event")
 
-// Add adds a record, as it stands at its place, to the index.
-func (f *FileBuilder) Add(at Place, record []byte) error {
-	b := f.builder
+// Scanned is what a record says that was read by [Builder.Scan].
+type Scanned struct {
+	Event           int // its number in the builder, from 0 on
+	Time            time.Time
+	Account, Region string // empty if it says none
+}
+
+// Scan reads a record, whose event has to be placed then in a file, with
+// [FileBuilder.Place]. The error is [ErrNotRecord], and then the builder is as
+// it was before; or [ErrTooLarge].
+func (b *Builder) Scan(record []byte) (Scanned, error) {
 	if !Scan(record, &b.scanned) || b.scanned.Time.IsZero() {
-		return ErrNotRecord
+		return Scanned{}, ErrNotRecord
 	}
-	if len(b.rows) >= maxRows || !fits(at.Offset) || !fits(at.Block) || !fits(int64(at.Start)) || !fits(int64(len(record))) {
+	if len(b.rows) >= maxRows || !fits(int64(len(record))) || !fits(int64(len(b.numbers)+maxTerms(&b.scanned))) {
+		return Scanned{}, ErrTooLarge
+	}
+	from := len(b.numbers)
+	b.scanned.each(func(a Attribute, value string) {
+		recent := &b.recent[a]
+		if recent.value != value {
+			recent.value, recent.number = value, b.terms.number(b.index.key.term(a, value))
+		}
+		b.numbers = append(b.numbers, recent.number)
+	})
+	// Of two resources, both may have the same type.
+	own := b.numbers[from:]
+	if len(b.scanned.Resources) > 1 {
+		slices.Sort(own)
+		own = slices.Compact(own)
+		b.numbers = b.numbers[:from+len(own)]
+	}
+	for _, n := range own {
+		b.terms.counts[n]++
+	}
+	b.rows = append(b.rows, row{time: b.scanned.Time.Unix(), length: uint32(len(record)), file: unplaced})
+	b.ends = append(b.ends, uint32(len(b.numbers)))
+	return Scanned{Event: len(b.rows) - 1, Time: b.scanned.Time, Account: b.scanned.Account, Region: b.scanned.Region}, nil
+}
+
+// unplaced is the file of a row before it is placed.
+const unplaced = math.MaxUint32
+
+// Add adds a record, as it stands at its place, to the index: it scans it, and
+// places its event.
+func (f *FileBuilder) Add(at Place, record []byte) error {
+	if !at.fits() {
 		return ErrTooLarge
 	}
-	number := uint32(len(b.rows))
-	b.rows = append(b.rows, row{
-		time: b.scanned.Time.Unix(), segment: f.file.Segment, file: f.number,
-		offset: uint32(at.Offset), block: uint32(at.Block), start: uint32(at.Start), length: uint32(len(record)),
-	})
-	b.scanned.each(func(a Attribute, value string) {
-		b.postings = append(b.postings, posting{b.index.key.term(a, value), number})
-	})
-	f.file.Events++
-	if t := b.scanned.Time; f.file.Oldest.IsZero() || t.Before(f.file.Oldest) {
+	scanned, err := f.builder.Scan(record)
+	if err != nil {
+		return err
+	}
+	return f.Place(at, scanned.Event)
+}
+
+// Place says where the record of an event stands that the builder has scanned.
+func (f *FileBuilder) Place(at Place, event int) error {
+	if !at.fits() {
+		return ErrTooLarge
+	}
+	r := &f.builder.rows[event]
+	if r.file != unplaced {
+		return errors.New("placing an event of the audit index: it has a place already")
+	}
+	r.segment, r.file, r.offset, r.block, r.start = f.file.Segment, f.number, uint32(at.Offset), uint32(at.Block), uint32(at.Start)
+	f.builder.placed++
+	t := time.Unix(r.time, 0).UTC()
+	if f.file.Events == 0 || t.Before(f.file.Oldest) {
 		f.file.Oldest = t
 	}
-	if t := b.scanned.Time; t.After(f.file.Newest) {
+	if f.file.Events == 0 || t.After(f.file.Newest) {
 		f.file.Newest = t
 	}
+	f.file.Events++
 	return nil
 }
+
+func (p *Place) fits() bool { return fits(p.Offset) && fits(p.Block) && fits(int64(p.Start)) }
 
 // maxRows is how many rows a run can have, which terms number with 30 bits.
 const maxRows = 1 << 30
@@ -143,6 +197,9 @@ func (f *FileBuilder) Close(path string, size int64, hash [32]byte) {
 func (b *Builder) Commit(through uint64) ([]File, error) {
 	if b.done {
 		return nil, errors.New("committing an audit index run: it is committed already")
+	}
+	if b.placed < len(b.rows) {
+		return nil, fmt.Errorf("committing an audit index run: %d events have no place", len(b.rows)-b.placed)
 	}
 	for _, f := range b.files {
 		if err := f.check(through); err != nil {
@@ -204,34 +261,36 @@ func (f *FileBuilder) check(through uint64) error {
 
 // write writes the rows and terms.
 func (b *Builder) write(w *runWriter) error {
-	// Postings go by the rows' places in the run.
+	// The events came the oldest first, or nearly so.
 	order := make([]uint32, len(b.rows))
 	for i := range order {
-		order[i] = uint32(i)
+		order[i] = uint32(len(order) - 1 - i)
 	}
 	slices.SortFunc(order, func(i, j uint32) int { return b.rows[i].compare(&b.rows[j]) })
-	place := make([]uint32, len(b.rows))
+	// The rows of each term, one term after the other.
+	rows := make([]uint32, len(b.numbers))
+	next := make([]uint32, len(b.terms.counts)) // of each term, where in rows
+	sum := uint32(0)
+	for i, n := range b.terms.counts {
+		next[i] = sum
+		sum += n
+	}
 	for to, from := range order {
-		place[from] = uint32(to)
 		if err := w.row(&b.rows[from]); err != nil {
 			return err
 		}
-	}
-	for i := range b.postings {
-		b.postings[i].row = place[b.postings[i].row]
-	}
-	slices.SortFunc(b.postings, func(p, q posting) int {
-		return cmp.Or(cmp.Compare(p.hash, q.hash), cmp.Compare(p.row, q.row))
-	})
-	postings := slices.Compact(b.postings)
-	var rows []uint32
-	for i := 0; i < len(postings); {
-		rows = rows[:0]
-		hash := postings[i].hash
-		for ; i < len(postings) && postings[i].hash == hash; i++ {
-			rows = append(rows, postings[i].row)
+		begin := uint32(0)
+		if from > 0 {
+			begin = b.ends[from-1]
 		}
-		if err := w.term(hash, rows); err != nil {
+		for _, n := range b.numbers[begin:b.ends[from]] {
+			rows[next[n]] = uint32(to)
+			next[n]++
+		}
+	}
+	for _, hash := range b.terms.sorted() {
+		n := b.terms.number(hash)
+		if err := w.term(hash, rows[next[n]-b.terms.counts[n]:next[n]]); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,9 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +28,8 @@ const (
 	Region       Attribute = 10
 	ErrorCode    Attribute = 11
 	ResourceEnd  Attribute = 12 // of a resource's name: what follows its last slash or colon
+
+	lastAttribute = ResourceEnd
 )
 
 var attributeNames = [...]string{
@@ -111,6 +115,9 @@ func (a *Attributes) each(yield func(Attribute, string)) {
 	}
 }
 
+// maxTerms bounds how many terms each yields.
+func maxTerms(a *Attributes) int { return 9 + 3*len(a.Resources) }
+
 // Has reports whether an event has an attribute with this value.
 func (a *Attributes) Has(attribute Attribute, value string) bool {
 	found := false
@@ -177,7 +184,7 @@ func Scan(record []byte, a *Attributes) bool {
 	if !ok || len(s.space()) > 0 {
 		return false
 	}
-	a.Time = parseTime(textOf(at, ""))
+	a.Time = parseTime(at)
 	a.Username, a.AccessKeyID = who.username(was.Username), textOf(who.accessKeyID, was.AccessKeyID)
 	if types := parameterTypes[a.EventSource]; types != nil && len(a.Resources) == 0 && len(parameters) > 0 && parameters[0] == '{' {
 		p := scanner{rest: parameters}
@@ -242,10 +249,16 @@ func (i *identity) username(was string) string {
 	return textOf(i.userName, was)
 }
 
-// parseTime parses a time such as 2026-11-21T20:50:00Z; zero if it is none, or
+// parseTime parses a value such as "2026-11-21T20:50:00Z"; zero if it is none, or
 // not one that a run can hold.
-func parseTime(s string) time.Time {
-	t, err := time.Parse(time.RFC3339, s)
+func parseTime(value []byte) time.Time {
+	if len(value) < 2 || value[0] != '"' {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, string(value[1:len(value)-1]))
+	if err != nil && bytes.IndexByte(value, '\\') >= 0 {
+		t, err = time.Parse(time.RFC3339, unquote(value))
+	}
 	if err != nil || t.Unix() < 0 {
 		return time.Time{}
 	}
@@ -258,16 +271,10 @@ type scanner struct{ rest []byte }
 
 // space passes over white space, and returns what follows.
 func (s *scanner) space() []byte {
-	i := 0
-	for i < len(s.rest) {
-		switch s.rest[i] {
-		case ' ', '\t', '\r', '\n':
-			i++
-			continue
-		}
-		break
+	// What this program writes has none.
+	if len(s.rest) > 0 && s.rest[0] <= ' ' {
+		s.rest = bytes.TrimLeft(s.rest, " \t\r\n")
 	}
-	s.rest = s.rest[i:]
 	return s.rest
 }
 
@@ -289,12 +296,12 @@ func (s *scanner) object(member func(name []byte) bool) bool {
 		return true
 	}
 	for {
-		quoted, ok := s.quoted()
+		quoted, escaped, ok := s.quoted()
 		if !ok {
 			return false
 		}
 		name := quoted[1 : len(quoted)-1]
-		if !simple(name) {
+		if escaped {
 			name = []byte(unquote(quoted))
 		}
 		if !s.take(':') || !member(name) {
@@ -367,8 +374,15 @@ func (s *scanner) resource(a *Attributes) bool {
 // text passes over a value, which it puts into v if it is a string. It may be
 // the one that is likely.
 func (s *scanner) text(v *string, likely string) bool {
-	value, ok := s.value()
-	*v = textOf(value, likely)
+	if rest := s.space(); len(rest) == 0 || rest[0] != '"' {
+		*v = ""
+		_, ok := s.value()
+		return ok
+	}
+	quoted, escaped, ok := s.quoted()
+	if ok {
+		*v = valueOf(quoted, escaped, likely)
+	}
 	return ok
 }
 
@@ -378,18 +392,29 @@ func textOf(value []byte, likely string) string {
 	if len(value) < 2 || value[0] != '"' {
 		return ""
 	}
-	switch inner := value[1 : len(value)-1]; {
-	case string(inner) == likely && strings.IndexByte(likely, '\\') < 0:
-		return likely
-	case simple(inner):
-		return string(inner)
-	}
-	return unquote(value)
+	return valueOf(value, bytes.IndexByte(value, '\\') >= 0, likely)
 }
 
-// simple reports whether what stands between the quotes of a string is its
-// value.
-func simple(b []byte) bool { return bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) }
+// valueOf returns the value of a string, which has a backslash or not.
+func valueOf(quoted []byte, escaped bool, likely string) string {
+	switch inner := quoted[1 : len(quoted)-1]; {
+	case escaped:
+	case string(inner) == likely:
+		return likely
+	case utf8.Valid(inner):
+		return string(inner)
+	}
+	return unquote(quoted)
+}
+
+// inWord reports whether a byte does not end a number or a word.
+func inWord(c byte) bool {
+	switch c {
+	case ',', ']', '}', ':', ' ', '\t', '\r', '\n', '"', '{', '[':
+		return false
+	}
+	return true
+}
 
 // unquote returns the value of a string; empty if it is not valid.
 func unquote(quoted []byte) (v string) {
@@ -399,37 +424,57 @@ func unquote(quoted []byte) (v string) {
 	return v
 }
 
-// quoted passes over a string and returns it with its quotes.
-func (s *scanner) quoted() ([]byte, bool) {
+// quoted passes over a string and returns it with its quotes, and whether there
+// is a backslash in it.
+func (s *scanner) quoted() (quoted []byte, escaped, ok bool) {
 	rest := s.space()
 	if len(rest) == 0 || rest[0] != '"' {
-		return nil, false
+		return nil, false, false
 	}
-	end := stringEnd(rest)
+	end, escaped := stringEnd(rest)
 	if end < 0 {
-		return nil, false
+		return nil, false, false
 	}
 	s.rest = rest[end:]
-	return rest[:end], true
+	return rest[:end], escaped, true
 }
 
-// stringEnd returns the length of the string at the beginning of b; negative if
-// it does not end.
-func stringEnd(b []byte) int {
-	for i := 1; ; {
-		n := bytes.IndexByte(b[i:], '"')
-		if n < 0 {
-			return -1
-		}
-		end := i + n
-		backslashes := 0
-		for b[end-1-backslashes] == '\\' {
-			backslashes++
-		}
-		if i = end + 1; backslashes%2 == 0 {
-			return i
+// stringEnd returns the length of the string at the beginning of b, negative if
+// it does not end; and whether there is a backslash in it.
+func stringEnd(b []byte) (end int, escaped bool) {
+	for i := 1; i < len(b); {
+		i += plain(b[i:])
+		switch {
+		case i == len(b):
+		case b[i] == '"':
+			return i + 1, escaped
+		default: // it is a backslash
+			escaped = true
+			i += 2
 		}
 	}
+	return -1, escaped
+}
+
+// plain returns how many bytes come before the first quote or backslash. Most
+// strings are short, so that it is faster than calls of [bytes.IndexByte].
+func plain(b []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; len(b)-i >= 8; i += 8 {
+		word := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := word^'"'*ones, word^'\\'*ones
+		// The lowest bit that is set is that of the first byte that is 0 now.
+		if found := ((quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] == '"' || b[i] == '\\' {
+			break
+		}
+	}
+	return i
 }
 
 // value passes over a value and returns it.
@@ -440,11 +485,12 @@ func (s *scanner) value() ([]byte, bool) {
 	}
 	switch rest[0] {
 	case '"':
-		return s.quoted()
+		quoted, _, ok := s.quoted()
+		return quoted, ok
 	case '{', '[':
 	default: // a number or a word
 		n := 0
-		for n < len(rest) && !strings.ContainsRune(",]}: \t\r\n\"{[", rune(rest[n])) {
+		for n < len(rest) && inWord(rest[n]) {
 			n++
 		}
 		s.rest = rest[n:]
@@ -454,7 +500,7 @@ func (s *scanner) value() ([]byte, bool) {
 	for i := 0; i < len(rest); i++ {
 		switch rest[i] {
 		case '"':
-			n := stringEnd(rest[i:])
+			n, _ := stringEnd(rest[i:])
 			if n < 0 {
 				return nil, false
 			}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
 )
@@ -272,6 +273,39 @@ func TestCommitRefuses(t *testing.T) {
 		if !errors.Is(err, index.ErrClosed) {
 			t.Errorf("Files after Close: %v", err)
 		}
+	}
+}
+
+// Events are placed in files after they were scanned, each once.
+func TestScanThenPlace(t *testing.T) {
+	w := newWorld(t, 1, index.Options{})
+	defer w.close()
+	b := w.index.NewBuilder()
+	record := []byte(`{"eventTime":"2026-11-21T20:50:07Z","recipientAccountId":"111122223333","awsRegion":"eu-central-1"}`)
+	scanned, err := b.Scan(record)
+	if at := time.Date(2026, 11, 21, 20, 50, 7, 0, time.UTC); err != nil || scanned != (index.Scanned{Time: at, Account: "111122223333", Region: "eu-central-1"}) {
+		t.Fatalf("%+v, %v", scanned, err)
+	}
+	for _, no := range []string{"", "{}", "[]", `{"eventTime":"soon"}`} {
+		if _, err := b.Scan([]byte(no)); !errors.Is(err, index.ErrNotRecord) {
+			t.Errorf("%q: %v", no, err)
+		}
+	}
+	if _, err := b.Commit(7); err == nil {
+		t.Error("committed an event without a place")
+	}
+	f := b.File(7, "111122223333", "eu-central-1")
+	if err := f.Place(index.Place{Offset: -1}, scanned.Event); !errors.Is(err, index.ErrTooLarge) {
+		t.Errorf("a place before the beginning: %v", err)
+	}
+	for _, ok := range []bool{true, false} {
+		if err := f.Place(index.Place{Offset: 1, Block: 2, Start: 3}, scanned.Event); (err == nil) != ok {
+			t.Errorf("placed: %v, want %t", err, ok)
+		}
+	}
+	f.Close("a", 1, [32]byte{})
+	if files, err := b.Commit(7); err != nil || len(files) != 1 || files[0].Events != 1 || !files[0].Oldest.Equal(scanned.Time) || !files[0].Newest.Equal(scanned.Time) {
+		t.Errorf("Commit: %+v, %v", files, err)
 	}
 }
 
