@@ -50,7 +50,7 @@ type Events interface {
 type filter struct {
 	keyreeveapi.EventFilter
 	terms []index.Term
-	own   bool // the records of TailEvents, too
+	own   bool // the records of TailEvents, too; otherwise only those of which it was denied, or failed
 	// request is the member that a record of the request has.
 	request []byte
 	scanned index.Attributes
@@ -110,7 +110,7 @@ func (f *filter) accepts(record []byte, a *index.Attributes) bool {
 	switch {
 	case f.ErrorCode == keyreeveapi.AnyError && a.ErrorCode == "":
 		return false
-	case !f.own && f.EventName != tailEvents && a.EventName == tailEvents && a.EventSource == keyreeveapi.EventSource:
+	case !f.own && f.EventName != tailEvents && a.EventName == tailEvents && a.EventSource == keyreeveapi.EventSource && a.ErrorCode == "":
 		return false
 	case f.ResourceName != "" && !strings.Contains(f.ResourceName, ":") && !slices.ContainsFunc(a.Resources, f.names):
 		return false

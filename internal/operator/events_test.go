@@ -356,4 +356,12 @@ func TestFilters(t *testing.T) {
 	if got, _, _ := s.tail(t, `{"Last":100,"EventName":"TailEvents"}`); len(got) == 0 {
 		t.Error("records of TailEvents are not to be had")
 	}
+	// Whoever follows is not to see himself; but others who try to.
+	s.happen(t, 1, func(c *call.Call) {
+		c.Operation = &call.Operation{Name: "TailEvents", EventSource: keyreeveapi.EventSource, ReadOnly: true}
+		c.Failure = call.Failure{Code: "AccessDeniedException", Message: "no"}
+	})
+	if got, _, _ := s.tail(t, `{"Last":1}`); len(got) != 1 || got[0] != "6" {
+		t.Errorf("the newest event is %v, want the one who was denied to follow", got)
+	}
 }
