@@ -40,7 +40,7 @@ const Node = "AWS Internal"
 // AppendEvent appends the record of e. When it returns nil, the record is on
 // the disk. On an error the record does not count, as with [Log.Append].
 func (l *Log) AppendEvent(e *Event) error {
-	record := appendServiceEvent(nil, e)
+	record := appendServiceEvent(nil, e, newEventID())
 	if l.memory != nil {
 		return l.memory.add(record)
 	}
@@ -65,7 +65,7 @@ func (l *Log) AppendEvent(e *Event) error {
 //	 "eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"…",
 //	 "serviceEventDetails":{…},                                 only if there are any
 //	 "eventCategory":"Management"}
-func appendServiceEvent(b []byte, e *Event) []byte {
+func appendServiceEvent(b []byte, e *Event, id [16]byte) []byte {
 	b = append(b, `{"eventVersion":"1.11","userIdentity":{`...)
 	if e.Account != "" {
 		b = appendMember(b, `"accountId":`, e.Account, maxName)
@@ -99,7 +99,7 @@ func appendServiceEvent(b []byte, e *Event) []byte {
 		b = appendMember(b, `,"requestID":`, e.RequestID, maxName)
 	}
 	b = append(b, `,"eventID":"`...)
-	b = appendEventID(b, newEventID(), 0)
+	b = appendEventID(b, id, 0)
 	b = append(b, `","readOnly":false`...)
 	b = appendResources(b, e.Resources, "")
 	b = appendMember(b, `,"eventType":`, kind, maxName)

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,10 +27,11 @@ import (
 type Intent struct {
 	log  *Log
 	call *call.Call // what it is about; nil for an event
+	id   [16]byte   // of an event
 	line []byte     // the record of an event
 	slot *slot      // nil before there is a note
 	at   string     // the segment that was open when the note was made
-	note []byte
+	note []byte     // the newest one
 }
 
 // maxNote bounds a note, so that the commit that it goes with has room for the
@@ -50,7 +53,16 @@ func (l *Log) Intend(c *call.Call) call.Intent {
 // [Intent.Append] ends it; if it cannot be told whether there was a change,
 // [Intent.Leave] does.
 func (l *Log) IntendEvent(e *Event) *Intent {
-	return &Intent{log: l, line: appendServiceEvent(nil, e), call: &call.Call{Time: e.Time}}
+	i := &Intent{log: l, id: newEventID()}
+	i.Tell(e)
+	return i
+}
+
+// Tell makes e the event that an intent of [Log.IntendEvent] is of, instead of
+// the one before: when more is known of it. It is the same event, and has the
+// same id. Notes that are stored already do not change.
+func (i *Intent) Tell(e *Event) {
+	i.line, i.call = appendServiceEvent(nil, e, i.id), &call.Call{Time: e.Time}
 }
 
 // Note implements [call.Intent].
@@ -62,19 +74,60 @@ func (i *Intent) Note() (slot string, note []byte) {
 		}
 	}
 	l.mu.Lock()
-	i.at = l.at.Segment
+	at := l.at
 	l.mu.Unlock()
+	i.at = at.Segment
 	l.slots.noted(i.slot, i.at)
+	i.note = appendSince(i.note[:0], at)
 	if i.line != nil {
-		return i.slot.name, i.line
+		i.note = append(i.note, i.line...)
+		return i.slot.name, i.note
 	}
-	i.note = appendUnfinished(i.note[:0], i.call)
+	i.note = appendUnfinished(i.note, i.call)
 	if len(i.note) > maxNote {
 		brief := *i.call
 		brief.Parameters, brief.Additional = nil, nil
-		i.note = appendUnfinished(i.note[:0], &brief)
+		i.note = appendUnfinished(appendSince(i.note[:0], at), &brief)
 	}
 	return i.slot.name, i.note
+}
+
+// A note begins with a line that tells where the log had come to when the note
+// was made: {"since":"2026-11-21-000001.jsonl","at":4096,"tag":"…"}. The record that
+// follows it comes later in the log than that, so nothing before it has to be
+// looked through. A note without such a line was made when nobody knew.
+const sinceSet = `{"since":"`
+
+// appendSince appends the first line of a note; nothing if the log has no
+// segment yet.
+func appendSince(b []byte, at Head) []byte {
+	if at.Segment == "" {
+		return b
+	}
+	b = append(b, sinceSet...)
+	b = append(b, at.Segment...)
+	b = append(b, `","at":`...)
+	b = strconv.AppendInt(b, at.Size, 10)
+	b = append(b, `,"tag":"`...)
+	b = tagEncoding.AppendEncode(b, at.Tag[:])
+	return append(b, closingEnd...)
+}
+
+// sinceOf returns what the first line of a note tells; the beginning of the log
+// if it tells nothing.
+func sinceOf(note []byte) (at Head) {
+	line, _, _ := bytes.Cut(note, []byte{'\n'})
+	rest, ok := strings.CutPrefix(string(line), sinceSet)
+	name, rest, isName := strings.Cut(rest, `","at":`)
+	size, tag, isSize := strings.Cut(rest, ",")
+	n, err := strconv.ParseInt(size, 10, 64)
+	at = Head{Segment: name, Size: n}
+	var isTag bool
+	at.Tag, isTag = parseClosing([]byte("{" + tag + "\n"))
+	if _, _, is := parseSegment(name); !ok || !isName || !isSize || !isTag || !is || err != nil || n < 0 {
+		return Head{}
+	}
+	return at
 }
 
 // Stood implements [call.Intent].
@@ -279,7 +332,8 @@ func (l *Log) Unsettled() int {
 }
 
 // Sweep appends the records of changes that could not be written when they were
-// made, once that is possible, and removes the notes that nobody needs any more.
+// made, or before the process began, once that is possible, and removes the notes
+// that nobody needs any more.
 func (l *Log) Sweep(ctx context.Context) error {
 	l.keeping.Lock()
 	defer l.keeping.Unlock()

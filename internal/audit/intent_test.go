@@ -89,6 +89,52 @@ func TestSettlement(t *testing.T) {
 	}
 }
 
+// An event of which more becomes known is the same one: whichever of its notes is
+// stored, it is on record once.
+func TestTell(t *testing.T) {
+	for _, cutOff := range []bool{false, true} {
+		dir, box, s := t.TempDir(), newBox(t), newSafe()
+		l := attach(t, dir, box, s, nil)
+		i := l.IntendEvent(&audit.Event{Time: noon, Source: audit.Internal, Name: "Early", InvokedBy: audit.Node})
+		s.commit(i)
+		want := "Early"
+		if !cutOff {
+			i.Tell(&audit.Event{Time: noon, Source: audit.Internal, Name: "Late", InvokedBy: audit.Node})
+			must(t, i.Append())
+			want = "Late"
+		}
+		must(t, l.Close()) // and not Detach: the process is gone
+		l = attach(t, dir, box, s, nil)
+		if all := recorded(t, dir); len(all) != 1 || all[0].EventName != want {
+			t.Errorf("recorded %+v, want %s", all, want)
+		}
+		leave(t, l)
+	}
+}
+
+// A call that is still under way when the node is sealed has a note with what it
+// changes, as long as it can change anything.
+func TestChangeWhileDetached(t *testing.T) {
+	dir, box, s := t.TempDir(), newBox(t), newSafe()
+	l := attach(t, dir, box, s, nil)
+	c := intended(t, l, 1)
+	l.Detach()
+	s.commit(c.Intent)
+	l.Unprotect()
+	if l.Intend(numbered(2, createKey)) != nil {
+		t.Error("there are intents when nothing can be changed")
+	}
+	must(t, l.Close())
+	if err := l.Append(c); !errors.Is(err, audit.ErrClosed) {
+		t.Error(err)
+	}
+	l = attach(t, dir, box, s, nil)
+	if all := recorded(t, dir); len(all) != 1 || all[0].RequestID != "1" || all[0].Addendum == nil {
+		t.Errorf("recorded %+v", all)
+	}
+	leave(t, l)
+}
+
 // A note that is damaged is reported, and is gone after that.
 func TestDamagedNote(t *testing.T) {
 	dir, box, s := t.TempDir(), newBox(t), newSafe()

@@ -25,7 +25,7 @@ type Head struct {
 // A Note is what a [Vault] has of an intent.
 type Note struct {
 	Slot string
-	Text []byte // lines as the log has them, one record each
+	Text []byte // where the log had come to, and lines as the log has them, one record each
 	Err  error  // why it could not be read; it has no text then
 }
 
@@ -92,7 +92,8 @@ func (l *Log) Protect(box Box) {
 
 // Attach gives the log its vault, and finds out what happened since it was last
 // attached: whether the vault's head is still in the log, and whether there are
-// changes whose records are not, which it then appends, or later if it can't yet.
+// changes whose records are not, which it then appends; or leaves to [Log.Keep] if
+// it can't yet, or if there is much to look through.
 // From there on [Log.Intend] makes intents. First says that there has never been a vault.
 //
 // What is wrong with the log is in [Log.Damage] then, and is no error: the log
@@ -126,11 +127,43 @@ func (l *Log) Attach(ctx context.Context, v Vault, first bool) error {
 	}
 	l.removed, l.kept, l.vault, l.attached = head.Removed, head, v, true
 	l.slots.open()
-	if err := l.settleNotes(ctx, v, notes); err != nil {
-		l.logger.Error("the records of changes that stand cannot be written yet", "error", err)
+	switch _, size, err := l.following(l.before(notes)); {
+	case len(notes) == 0:
+	case err == nil && size > maxAwaited:
+		l.logger.Info("the records of changes are looked for while the node serves", "bytes", size)
 		l.slots.adopt(notes)
+	default:
+		if err := l.settleNotes(ctx, v, notes); err != nil {
+			l.logger.Error("the records of changes that stand cannot be written yet", "error", err)
+			l.slots.adopt(notes)
+		}
 	}
 	return nil
+}
+
+// maxAwaited is how many bytes of the log [Log.Attach] looks through for records
+// of changes, a few milliseconds of work; through more of them goes [Log.Keep],
+// so that no log makes a start take long.
+const maxAwaited = 4 << 20
+
+// before returns a place in the log that the records of all of the notes come
+// after: the beginning, if what some note tells is not there any more, as after a
+// failure of the machine.
+func (l *Log) before(notes []Note) (from Head) {
+	first := true
+	for _, n := range notes {
+		if n.Err != nil {
+			continue
+		}
+		at := sinceOf(n.Text)
+		if c := compareSegments(at.Segment, from.Segment); first || c < 0 || c == 0 && at.Size < from.Size {
+			from, first = at, false
+		}
+	}
+	if tag, ok := tagAt(l.path(from.Segment), from.Size); !ok || tag != from.Tag {
+		return Head{}
+	}
+	return from
 }
 
 // Examine verifies the segments that were there when it was called, one after
@@ -231,7 +264,7 @@ func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) error {
 			l.damaged(Problem{Text: "the note of a change has no record in it, so that may be missing"})
 		}
 	}
-	if err := l.missing(want); err != nil {
+	if err := l.missing(want, l.before(notes)); err != nil {
 		return fmt.Errorf("audit: looking for the records of changes: %w", err)
 	}
 	// In the order of the notes, and not of the map.
@@ -340,15 +373,19 @@ func (l *Log) Keep(ctx context.Context) {
 	defer head.Stop()
 	defer notes.Stop()
 	failed := false
-	for {
+	for first := true; ; first = false {
 		var err error
-		select {
-		case <-ctx.Done():
-			return
-		case <-head.C:
-			err = l.keepHead(ctx)
-		case <-notes.C:
-			err = l.Sweep(ctx)
+		if first {
+			err = l.Sweep(ctx) // what Attach has left
+		} else {
+			select {
+			case <-ctx.Done():
+				return
+			case <-head.C:
+				err = l.keepHead(ctx)
+			case <-notes.C:
+				err = l.Sweep(ctx)
+			}
 		}
 		if err != nil && !failed && ctx.Err() == nil {
 			l.logger.Error("the store does not know how far the audit journal has come; what is missing from its end would not be noticed", "error", err)
@@ -373,7 +410,8 @@ func (l *Log) keepHead(ctx context.Context) error {
 }
 
 // Detach tells the vault once more how far the log has come, if there is one, and
-// forgets it. Keep must have returned.
+// forgets it. Keep must have returned. Calls that are still under way go on making
+// notes, as long as there is somewhere to put them: until Unprotect.
 func (l *Log) Detach() {
 	if l.memory != nil {
 		return
@@ -384,15 +422,16 @@ func (l *Log) Detach() {
 	l.keeping.Lock()
 	l.vault = nil
 	l.keeping.Unlock()
-	l.slots.close()
 	if err != nil && !errors.Is(err, seal.ErrSealed) {
 		l.logger.Warn("the audit journal could not be left in order; it is looked through at the next start", "error", err)
 	}
 }
 
 // Unprotect makes the log forget what Protect gave it, and the key of the segment
-// that is open, which it closes.
+// that is open, which it closes. From there on there are no intents, since nothing
+// can be changed: what the vault was in must be closed.
 func (l *Log) Unprotect() {
+	l.slots.close()
 	l.box.Store(nil)
 	if err := l.Cut(); err != nil {
 		l.logger.Warn("closing a segment of the audit log", "error", err) // Err says it, too

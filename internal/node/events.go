@@ -25,10 +25,15 @@ const (
 
 // happened puts something on record that the node has done by itself.
 func (n *Node) happened(name string, additional ...call.Pair) error {
-	return n.audit.AppendEvent(&audit.Event{
+	return n.audit.AppendEvent(n.event(name, additional...))
+}
+
+// event is something that the node does by itself.
+func (n *Node) event(name string, additional ...call.Pair) *audit.Event {
+	return &audit.Event{
 		Time: n.c.Now(), Source: audit.Internal, Name: name, Region: n.c.Region, Account: n.account(),
 		InvokedBy: audit.Node, Additional: additional,
-	})
+	}
 }
 
 // asked puts something on record that an operator has asked for over the

@@ -294,3 +294,37 @@ func FuzzHead(f *testing.F) {
 		}
 	})
 }
+
+// A machine that fails while a seed is applied has on record that one was, as soon
+// as the first thing is made.
+func TestSeedWithoutARecord(t *testing.T) {
+	dir, picture := t.TempDir(), t.TempDir()
+	file := filepath.Join(dir, "seed.yaml")
+	if err := os.WriteFile(file, []byte(regionsSeed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	seeded := func(cfg *node.Config) { cfg.Seed, cfg.Region = file, "me-south-1" }
+	c := camera{ready: true, take: func() {
+		if err := copyFiles(picture, dir); err != nil {
+			t.Error(err)
+		}
+	}}
+	run(t, configure(dir, seeded, func(cfg *node.Config) {
+		cfg.WrapStore(func(s store.Store) store.Store { c.Store = s; return &c })
+	})).stop(t)
+	if c.ready {
+		t.Fatal("nothing was noted with what the seed makes")
+	}
+	if all := traces(t, dir, "ApplySeed"); len(all) != 1 || all[0].Additional["accounts"] == "" {
+		t.Errorf("recorded %+v, want how much was made, once", all)
+	}
+	r := run(t, configure(picture, func(cfg *node.Config) { cfg.Region = "me-south-1" }))
+	if all := traces(t, picture, "ApplySeed"); len(all) != 1 {
+		t.Errorf("recorded %+v after a failure, want one record", all)
+	}
+	r.stop(t)
+	run(t, configure(picture, seeded)).stop(t)
+	if all := traces(t, picture, "ApplySeed"); len(all) != 2 {
+		t.Errorf("recorded %+v after the seed was finished, want two records", all)
+	}
+}

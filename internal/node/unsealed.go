@@ -106,10 +106,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
 	if n.seed != nil {
-		made, err := n.seed.Apply(ctx, u.directory, u.ring)
-		if made != (seed.Made{}) { // also if it has failed half-way
-			err = errors.Join(err, n.happened(eventSeed, counts(made)...))
-		}
+		made, err := n.applySeed(ctx, u)
 		if err != nil {
 			return fmt.Errorf("seeding: %w", err)
 		}
@@ -199,6 +196,19 @@ func (n *Node) openRecords(ctx context.Context) (*record.Store, error) {
 		}
 	}
 	return rs, nil
+}
+
+// applySeed makes what the seed has. What it has made is on record also if it
+// fails half-way, or the process ends: then without how much it was.
+func (n *Node) applySeed(ctx context.Context, u *unsealed) (seed.Made, error) {
+	i := n.audit.IntendEvent(n.event(eventSeed))
+	defer i.Leave()
+	made, err := n.seed.Apply(record.WithIntent(ctx, i), u.directory, u.ring)
+	if made != (seed.Made{}) {
+		i.Tell(n.event(eventSeed, counts(made)...))
+		err = errors.Join(err, i.Append())
+	}
+	return made, err
 }
 
 // counts is what a seed has made, for the record.
