@@ -139,3 +139,12 @@ var (
 	EventID   = eventID
 	EventTime = eventTime
 )
+
+// MaxAwaited is how much of a log Attach looks through.
+const MaxAwaited = maxAwaited
+
+// AppendSince and SinceOf make, and read, the first line of a note.
+var (
+	AppendSince = appendSince
+	SinceOf     = sinceOf
+)

@@ -382,11 +382,34 @@ func Read(dir string) iter.Seq2[[]byte, error] {
 	}
 }
 
-// missing returns those of the records, by event id, that are not in the
-// directory of the log. It looks at the newest segments first, and at no more
-// than it takes.
-func (l *Log) missing(want map[string][]byte) error {
-	names, err := segments(l.dir)
+// following returns the segments from a place in the log on, and how many bytes
+// they have after it.
+func (l *Log) following(from Head) (names []string, size int64, err error) {
+	if names, err = segments(l.dir); err != nil {
+		return nil, 0, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return compareSegments(name, from.Segment) < 0 })
+	for _, name := range names {
+		info, err := os.Stat(l.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		size += info.Size()
+		if name == from.Segment {
+			size -= min(from.Size, info.Size())
+		}
+	}
+	return names, size, nil
+}
+
+// missing takes those of the records out of want, by event id, that are in the
+// log after from. It looks at the newest segments first, and at no more than it
+// takes.
+func (l *Log) missing(want map[string][]byte, from Head) error {
+	names, _, err := l.following(from)
 	if err != nil {
 		return err
 	}
@@ -394,7 +417,11 @@ func (l *Log) missing(want map[string][]byte) error {
 		if len(want) == 0 {
 			break
 		}
-		for e, err := range Entries(filepath.Join(l.dir, name), 0) {
+		at := int64(0)
+		if name == from.Segment {
+			at = from.Size
+		}
+		for e, err := range Entries(l.path(name), at) {
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
