@@ -3,6 +3,7 @@ module github.com/keyreeve/keyreeve
 go 1.26.0
 
 require (
+	filippo.io/mldsa v1.0.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.114.8

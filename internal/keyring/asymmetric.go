@@ -25,6 +25,7 @@ type privateKey struct {
 	k1  *secp256k1.PrivateKey
 	ed  ed25519.PrivateKey
 	kem *decapsulationKey
+	dsa *mldsaKey
 }
 
 // publicKey is a parsed public key; one of its members is set.
@@ -34,6 +35,7 @@ type publicKey struct {
 	k1  *secp256k1.PublicKey
 	ed  ed25519.PublicKey
 	kem *encapsulationKey
+	dsa *mldsaPublic
 }
 
 // rsaBits returns the size of an RSA spec, 0 for others.
@@ -64,8 +66,12 @@ func (s Spec) curve() elliptic.Curve {
 
 // asymmetric reports whether keys of the spec are key pairs.
 func (s Spec) asymmetric() bool {
-	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519 || s.mlkemOID() != nil
+	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519 || s.lattice()
 }
+
+// lattice reports whether the algorithm of a spec is one of the post-quantum
+// ones, whose keys are seeds.
+func (s Spec) lattice() bool { return s.mlkemOID() != nil || s.mldsaOID() != nil }
 
 // rawLen returns how many bytes the material of a symmetric or HMAC key has,
 // 0 for other specs.
@@ -98,6 +104,8 @@ func generatePair(s Spec) (pkcs8, spki []byte, err error) {
 		_, k.ed, err = ed25519.GenerateKey(rand.Reader)
 	case s.mlkemOID() != nil:
 		k.kem, err = generateMLKEM(s)
+	case s.mldsaOID() != nil:
+		k.dsa, err = generateMLDSA(s)
 	default:
 		err = ErrParameter
 	}
@@ -125,12 +133,18 @@ func parsePrivate(s Spec, pkcs8 []byte) (*privateKey, error) {
 		}
 		return &privateKey{k1: k}, nil
 	}
-	if s.mlkemOID() != nil {
-		k, err := parseMLKEMPrivate(s, pkcs8)
+	if s.lattice() {
+		var k privateKey
+		var err error
+		if s.mlkemOID() != nil {
+			k.kem, err = parseMLKEMPrivate(s, pkcs8)
+		} else {
+			k.dsa, err = parseMLDSAPrivate(s, pkcs8)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: not a PKCS#8 private key of %s", ErrParameter, s)
 		}
-		return &privateKey{kem: k}, nil
+		return &k, nil
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(pkcs8)
 	if err != nil {
@@ -163,12 +177,18 @@ func parsePublic(s Spec, spki []byte) (*publicKey, error) {
 		}
 		return &publicKey{k1: p}, nil
 	}
-	if s.mlkemOID() != nil {
-		p, err := parseMLKEMPublic(s, spki)
+	if s.lattice() {
+		var p publicKey
+		var err error
+		if s.mlkemOID() != nil {
+			p.kem, err = parseMLKEMPublic(s, spki)
+		} else {
+			p.dsa, err = parseMLDSAPublic(s, spki)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("parsing a public key of %s: %w", s, err)
 		}
-		return &publicKey{kem: p}, nil
+		return &p, nil
 	}
 	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
@@ -202,6 +222,8 @@ func (k *privateKey) marshal() ([]byte, error) {
 		return x509.MarshalPKCS8PrivateKey(k.ed)
 	case k.kem != nil:
 		return k.kem.marshal()
+	case k.dsa != nil:
+		return k.dsa.marshal()
 	}
 	return marshalSECP256K1Private(k.k1)
 }
@@ -217,6 +239,8 @@ func (k *privateKey) public() publicKey {
 		return publicKey{ed: k.ed.Public().(ed25519.PublicKey)}
 	case k.kem != nil:
 		return publicKey{kem: k.kem.public()}
+	case k.dsa != nil:
+		return publicKey{dsa: k.dsa.public()}
 	}
 	return publicKey{k1: publicSECP256K1(k.k1)}
 }
@@ -237,6 +261,8 @@ func (k *privateKey) wipe() {
 		clear(k.ed)
 	case k.kem != nil:
 		clear(k.kem.seed)
+	case k.dsa != nil:
+		clear(k.dsa.seed)
 	}
 	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
 }
@@ -252,6 +278,8 @@ func (p *publicKey) marshal() ([]byte, error) {
 		return x509.MarshalPKIXPublicKey(p.ed)
 	case p.kem != nil:
 		return p.kem.marshal()
+	case p.dsa != nil:
+		return p.dsa.marshal()
 	}
 	return marshalSECP256K1Public(p.k1)
 }
@@ -278,7 +306,8 @@ func hashOf(a Algorithm) crypto.Hash {
 //
 // Ed25519 signs messages only. Ed25519ph takes digests only, and hashes them
 // once more: AWS KMS does the prehash of RFC 8032 itself, on whatever it is
-// given ("the input is hashed twice", API reference of Sign).
+// given ("the input is hashed twice", API reference of Sign). What takes the
+// place of a digest with ML-DSA is μ.
 func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) ([]byte, error) {
 	h := hashOf(a)
 	switch a {
@@ -296,6 +325,11 @@ func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) 
 		}
 		*buf = sha512.Sum512(message)
 		return buf[:], nil
+	case MLDSASHAKE256:
+		if digest && len(message) != mldsaMuLen {
+			return nil, ErrDigestLength
+		}
+		return message, nil
 	}
 	if digest {
 		if len(message) != h.Size() {
@@ -324,9 +358,11 @@ func isPSS(a Algorithm) bool {
 // edOptions are the options of an algorithm with an Ed25519 key.
 func edOptions(a Algorithm) *ed25519.Options { return &ed25519.Options{Hash: hashOf(a)} }
 
-// sign signs what digestOf returned.
-func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
+// sign signs what digestOf returned; mu says that it is ML-DSA's μ.
+func (k *privateKey) sign(a Algorithm, digest []byte, mu bool) ([]byte, error) {
 	switch {
+	case k.dsa != nil:
+		return k.dsa.sign(digest, mu)
 	case k.rsa != nil && isPSS(a):
 		return rsa.SignPSS(rand.Reader, k.rsa, hashOf(a), digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 	case k.rsa != nil:
@@ -339,9 +375,12 @@ func (k *privateKey) sign(a Algorithm, digest []byte) ([]byte, error) {
 	return signSECP256K1(k.k1, digest), nil
 }
 
-// verify reports whether signature is one of what digestOf returned.
-func (p *publicKey) verify(a Algorithm, digest, signature []byte) bool {
+// verify reports whether signature is one of what digestOf returned; mu says
+// that it is ML-DSA's μ.
+func (p *publicKey) verify(a Algorithm, digest []byte, mu bool, signature []byte) bool {
 	switch {
+	case p.dsa != nil:
+		return p.dsa.verify(digest, mu, signature)
 	case p.rsa != nil && isPSS(a):
 		return rsa.VerifyPSS(p.rsa, hashOf(a), digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 	case p.rsa != nil:

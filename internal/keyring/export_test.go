@@ -136,6 +136,9 @@ func ParsePublic(s Spec, der []byte) ([]byte, error) {
 	return p.marshal()
 }
 
+// VerifyMu verifies ML-DSA signatures of μ.
+var VerifyMu = verifyMu
+
 // Actions returns every action that opens a key.
 func Actions() []string {
 	var all []string

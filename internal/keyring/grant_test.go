@@ -641,6 +641,7 @@ func TestGrantOperations(t *testing.T) {
 		{keyring.ECCNISTP256, keyring.SignVerify, "Sign Verify GetPublicKey", "Decrypt DeriveSharedSecret"},
 		{keyring.ECCEdwards25519, keyring.SignVerify, "Sign Verify GetPublicKey", "DeriveSharedSecret"},
 		{keyring.ECCNISTP521, keyring.KeyAgreement, "DeriveSharedSecret GetPublicKey", "Sign Verify Decrypt"},
+		{keyring.MLDSA44, keyring.SignVerify, "Sign Verify GetPublicKey", "Encapsulate"},
 		{keyring.MLKEM768, keyring.EncapsulateDecapsulate, "Encapsulate Decapsulate GetPublicKey", "Decrypt DeriveSharedSecret"},
 		{keyring.HMAC512, keyring.GenerateVerifyMAC, "GenerateMac VerifyMac", "GetPublicKey Sign"},
 	} {

@@ -271,7 +271,8 @@ func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataK
 }
 
 // Sign signs a message, or its digest if digest is true: ECDSA in DER (X9.62),
-// RSASSA-PSS with a salt as long as the hash, Ed25519 in 64 bytes. Action:
+// RSASSA-PSS with a salt as long as the hash, Ed25519 in 64 bytes, ML-DSA with an
+// empty context; in place of a digest ML-DSA takes μ, of 64 bytes. Action:
 // kms:Sign. Errors: as Check, ErrDigestLength; ErrParameter for a digest with
 // Ed25519, or no digest with Ed25519ph.
 func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool) ([]byte, error) {
@@ -288,7 +289,7 @@ func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool)
 		return nil, err
 	}
 	defer l.end()
-	signature, err := l.key().sign(a, d)
+	signature, err := l.key().sign(a, d, digest)
 	if err != nil {
 		return nil, fmt.Errorf("signing with %s: %w", k.s.m.ARN, err)
 	}
@@ -310,7 +311,7 @@ func (k Key) Verify(ctx context.Context, a Algorithm, message []byte, digest boo
 	if err != nil {
 		return false, err
 	}
-	return p.verify(a, d, signature), nil
+	return p.verify(a, d, digest, signature), nil
 }
 
 // publicKey returns the parsed public key, which hangs on the Subject from then

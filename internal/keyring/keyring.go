@@ -162,7 +162,8 @@ func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
 const (
 	subjectCost = 1400
 	publicCost  = 4096
-	latticeCost = 12 << 10 // more for the matrix of an ML-KEM key
+	mlkemCost   = 12 << 10 // more for the matrix of an ML-KEM key
+	mldsaCost   = 72 << 10 // and of an ML-DSA key
 )
 
 // cost is how many bytes the key takes, at most. The default policy is that of
@@ -172,8 +173,11 @@ func (s *Subject) cost() int {
 	n := subjectCost + len(m.Description) + len(m.PublicKey)
 	if m.Spec.asymmetric() {
 		n += publicCost
-		if m.Spec.mlkemOID() != nil {
-			n += latticeCost
+		switch {
+		case m.Spec.mlkemOID() != nil:
+			n += mlkemCost
+		case m.Spec.mldsaOID() != nil:
+			n += mldsaCost
 		}
 	}
 	for _, t := range m.Tags {

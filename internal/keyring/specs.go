@@ -16,6 +16,9 @@ const (
 	ECCNISTP521      Spec = "ECC_NIST_P521"
 	ECCSECGP256K1    Spec = "ECC_SECG_P256K1"
 	ECCEdwards25519  Spec = "ECC_NIST_EDWARDS25519"
+	MLDSA44          Spec = "ML_DSA_44"
+	MLDSA65          Spec = "ML_DSA_65"
+	MLDSA87          Spec = "ML_DSA_87"
 	MLKEM512         Spec = "ML_KEM_512"
 	MLKEM768         Spec = "ML_KEM_768"
 	MLKEM1024        Spec = "ML_KEM_1024"
@@ -69,6 +72,7 @@ const (
 	ECDSASHA512               Algorithm = "ECDSA_SHA_512"
 	ED25519SHA512             Algorithm = "ED25519_SHA_512"
 	ED25519PHSHA512           Algorithm = "ED25519_PH_SHA_512"
+	MLDSASHAKE256             Algorithm = "ML_DSA_SHAKE_256"
 	HMACSHA224                Algorithm = "HMAC_SHA_224"
 	HMACSHA256                Algorithm = "HMAC_SHA_256"
 	HMACSHA384                Algorithm = "HMAC_SHA_384"
@@ -108,6 +112,9 @@ var offers = []offer{
 	{ECCNISTP521, KeyAgreement, []Algorithm{ECDH}},
 	{ECCSECGP256K1, SignVerify, []Algorithm{ECDSASHA256}},
 	{ECCEdwards25519, SignVerify, []Algorithm{ED25519SHA512, ED25519PHSHA512}},
+	{MLDSA44, SignVerify, []Algorithm{MLDSASHAKE256}},
+	{MLDSA65, SignVerify, []Algorithm{MLDSASHAKE256}},
+	{MLDSA87, SignVerify, []Algorithm{MLDSASHAKE256}},
 	{MLKEM512, EncapsulateDecapsulate, []Algorithm{MLKEM}},
 	{MLKEM768, EncapsulateDecapsulate, []Algorithm{MLKEM}},
 	{MLKEM1024, EncapsulateDecapsulate, []Algorithm{MLKEM}},

@@ -561,6 +561,7 @@ func TestUsage(t *testing.T) {
 		{spec: "ECC_NIST_P256", usage: "SIGN_VERIFY"},
 		{spec: "ECC_NIST_EDWARDS25519", usage: "SIGN_VERIFY"},
 		{spec: "ECC_NIST_P384", usage: "KEY_AGREEMENT"},
+		{spec: "ML_DSA_65", usage: "SIGN_VERIFY"},
 		{spec: "ML_KEM_1024", usage: "ENCAPSULATE_DECAPSULATE"},
 		{spec: "HMAC_384", usage: "GENERATE_VERIFY_MAC"},
 	}
@@ -589,7 +590,7 @@ func TestUsage(t *testing.T) {
 		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ECDSA_SHA_384"}, "ECDSA_SHA_384", ""},
 		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ED25519_SHA_512"}, "ED25519_SHA_512", "ECC_NIST_EDWARDS25519"},
 		{"Verify", "KeyId", "SIGN_VERIFY", object{"Message": blob(64), "MessageType": "RAW", "Signature": blob(64), "SigningAlgorithm": "ECDSA_SHA_512"}, "ECDSA_SHA_512", ""},
-		{"Verify", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "Signature": blob(1), "SigningAlgorithm": "ML_DSA_SHAKE_256"}, "ML_DSA_SHAKE_256", ""},
+		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "ML_DSA_SHAKE_256"}, "ML_DSA_SHAKE_256", "ML_DSA_65"},
 		{"GenerateMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
 		{"VerifyMac", "KeyId", "GENERATE_VERIFY_MAC", object{"Message": blob(1), "Mac": blob(32), "MacAlgorithm": "HMAC_SHA_256"}, "HMAC_SHA_256", ""},
 		{"DeriveSharedSecret", "KeyId", "KEY_AGREEMENT", object{"KeyAgreementAlgorithm": "ECDH", "PublicKey": public}, "ECDH", "ECC_NIST_P384"},

@@ -93,6 +93,9 @@ func messageIsDigest(key keyring.Key, a keyring.Algorithm, t kmsapi.MessageType)
 	}
 	t = cmp.Or(t, kmsapi.MessageTypeRaw)
 	digest := t == kmsapi.MessageTypeDigest
+	if a == keyring.MLDSASHAKE256 {
+		digest = t == kmsapi.MessageTypeExternalMu // it takes μ in place of a digest
+	}
 	switch {
 	case t != kmsapi.MessageTypeRaw && !digest:
 		return false, wire.Validation("Message type " + string(t) + " is incompatible with key spec " + string(key.Metadata().Spec) + ".")
