@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/audit"
 )
 
@@ -22,7 +23,7 @@ var (
 	auditJournal = prometheus.NewDesc("keyreeve_audit_journal_bytes",
 		"Size of the audit journal: records that are in no file of the archive yet.", nil, nil)
 	auditOldest = prometheus.NewDesc("keyreeve_audit_journal_oldest_timestamp_seconds",
-		"Time of the oldest record in the audit journal; 0 if there is none.", nil, nil)
+		"Time of the oldest of those records; 0 if there is none.", nil, nil)
 	auditUnsettled = prometheus.NewDesc("keyreeve_audit_unsettled",
 		"Changes that stand, and whose records could not be written yet.", nil, nil)
 	auditDamage = prometheus.NewDesc("keyreeve_audit_damage",
@@ -86,10 +87,20 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 	if n.security != nil {
 		counter(securityDropped, n.security.Dropped())
 	}
+	u := n.open.Load()
 	if segments, err := n.audit.Segments(); err == nil {
+		var through uint64
+		if u != nil && u.index != nil {
+			through = u.index.Through()
+		}
 		var size int64
 		oldest := 0.0
 		for _, s := range segments {
+			// The newest that was delivered stays in the journal until
+			// another begins.
+			if number, err := index.SegmentNumber(s.Name); err == nil && !s.Open && number <= through {
+				continue
+			}
 			size += s.Size
 			if at := s.First; !at.IsZero() && (oldest == 0 || float64(at.Unix()) < oldest) {
 				oldest = float64(at.Unix())
@@ -98,7 +109,6 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(auditJournal, float64(size))
 		gauge(auditOldest, oldest)
 	}
-	u := n.open.Load()
 	if u == nil {
 		return
 	}

@@ -86,6 +86,12 @@ func TestAuditMetrics(t *testing.T) {
 	eventually(t, "records are delivered", func() bool {
 		return r.metric(t, `keyreeve_audit_delivered_total{what="records"}`) != "0" && r.metric(t, "keyreeve_audit_index_events") != "0"
 	})
+	// A node that has nothing to do must not look like one that doesn't deliver.
+	for _, name := range []string{"keyreeve_audit_journal_bytes", "keyreeve_audit_journal_oldest_timestamp_seconds"} {
+		if got := r.metric(t, name); got != "0" {
+			t.Errorf("all is delivered, and %s is %q", name, got)
+		}
+	}
 	if err := r.control().Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
