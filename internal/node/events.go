@@ -21,6 +21,7 @@ const (
 	eventSeed     = "ApplySeed"
 	eventRotate   = "RotateDomainKey"
 	eventDamaged  = "AuditJournalDamaged"
+	eventAltered  = "AuditArchiveDamaged"
 )
 
 // happened puts something on record that the node has done by itself.
@@ -87,4 +88,16 @@ func (n *Node) reportDamage() {
 		}
 		n.reported++
 	}
+}
+
+// reportAltered puts on record what the archive has found altered: else nothing
+// would tell of it after the next start. It returns how much of it is on record.
+func (n *Node) reportAltered(damages []string, reported int) int {
+	for _, text := range damages[reported:] {
+		if n.happened(eventAltered, call.Pair{Name: "problem", Value: text}) != nil {
+			break // the next time
+		}
+		reported++
+	}
+	return reported
 }

@@ -22,6 +22,7 @@ const rotatePause = time.Hour
 
 // work does what is to be done while the node is unsealed, until ctx ends.
 func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
+	altered := 0 // of what the archive has found altered since it was opened, what is on record
 	tick := time.NewTicker(n.c.DestroyEvery)
 	defer tick.Stop()
 	if n.watch.jumped() == 0 {
@@ -35,6 +36,9 @@ func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 		}
 		n.rotate(ctx)
 		n.reportDamage()
+		if u := n.open.Load(); u != nil && u.archive != nil {
+			altered = n.reportAltered(u.archive.Damages(), altered)
+		}
 		if n.watch.due() {
 			n.saveTime(ctx, rs)
 		}

@@ -328,3 +328,26 @@ func TestSeedWithoutARecord(t *testing.T) {
 		t.Errorf("recorded %+v after the seed was finished, want two records", all)
 	}
 }
+
+// What somebody has done to the archive while the node was down is on record, too,
+// and not only known until the next start.
+func TestAlteredArchiveIsOnRecord(t *testing.T) {
+	dir := t.TempDir()
+	r := run(t, configure(dir))
+	r.create(t, nil)
+	if err := r.Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.stop(t)
+	if err := os.RemoveAll(filepath.Join(dir, "data", "audit", "index")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r = run(t, configure(dir))
+		eventually(t, "it is on record", func() bool { return len(traces(t, dir, "AuditArchiveDamaged")) > 0 })
+		r.stop(t)
+	}
+	if all := traces(t, dir, "AuditArchiveDamaged"); len(all) != 1 || !strings.Contains(all[0].Additional["problem"], "the index was damaged or lost") {
+		t.Errorf("recorded %+v", all)
+	}
+}
