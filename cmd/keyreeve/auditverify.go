@@ -166,6 +166,17 @@ func (c *auditVerifyCommand) run(e *env) (wrong int, err error) {
 		wrong = c.journal(e, state)
 	}
 	c.take(&o, state)
+	if o.Pending != nil {
+		o.Delivered = func() ([]archive.LogFile, error) {
+			state, err := c.describe(e, false)
+			if err != nil {
+				return nil, err
+			}
+			var now archive.VerifyOptions
+			c.take(&now, state)
+			return now.Pending, nil
+		}
+	}
 	more, err := c.files(e, o, func() (archive.VerifyOptions, error) {
 		state, err := c.describe(e, false)
 		if err == nil {
@@ -268,9 +279,9 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// files verifies files and prints what is wrong with them. A node that delivers
-// meanwhile makes files and digests that it did not tell of before: so what seems
-// wrong is looked at once more, held to what it tells then.
+// files verifies files and prints what is wrong with them. A node that makes
+// digests meanwhile did not tell of them before: so what seems wrong is looked at
+// once more, held to what it tells then.
 func (c *auditVerifyCommand) files(e *env, o archive.VerifyOptions, again func() (archive.VerifyOptions, error)) (wrong int, err error) {
 	var findings []archive.Finding
 	o.Found = func(f archive.Finding) { findings = append(findings, f) }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,9 +100,13 @@ type Archive struct {
 	headRec record.Record
 	pending map[pair][]index.File // files that no digest lists yet, in their order; changed under mu
 	chains  map[pair]*chain       // changed under mu; each is replaced, and never changed
-	expired time.Time             // when old files were last looked for
-	writer  *LogWriter
-	made    map[string]bool // folders that are known to be there
+	// placing is held while a log file is put in its place and into arriving: the
+	// log files of the delivery that goes on, by name; changed under mu, too.
+	placing  sync.Mutex
+	arriving map[string]LogFile
+	expired  time.Time // when old files were last looked for
+	writer   *LogWriter
+	made     map[string]bool // folders that are known to be there
 
 	mu      sync.Mutex
 	stats   Stats
@@ -299,20 +305,24 @@ func (a *Archive) OpenFile(object string) (io.ReadCloser, error) {
 }
 
 // Pending returns the files that no digest lists yet, in the order of their
-// delivery.
+// delivery; with those of a delivery that goes on. A log file that has been seen
+// in the archive before the call is among them, or a digest lists it.
 func (a *Archive) Pending() []LogFile {
 	var pending []index.File
+	a.placing.Lock()
+	defer a.placing.Unlock()
 	a.mu.Lock()
 	for _, files := range a.pending {
 		pending = append(pending, files...)
 	}
+	arriving := slices.SortedFunc(maps.Values(a.arriving), func(x, y LogFile) int { return strings.Compare(x.Object, y.Object) })
 	a.mu.Unlock()
 	slices.SortFunc(pending, func(x, y index.File) int { return cmp.Compare(x.Number, y.Number) })
 	files := make([]LogFile, len(pending))
 	for i, f := range pending {
 		files[i] = logFile(f)
 	}
-	return files
+	return append(files, arriving...)
 }
 
 // logFile returns what digests say of a file of the index.

@@ -169,8 +169,8 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 	next := a.head
 	for _, f := range files {
 		next.Files, next.Chain = f.Number, extend(next.Chain, f)
-		a.addPending(f)
 	}
+	a.arrived(files)
 	next.Through, next.Kept = number, append(slices.Clone(next.Kept), identity)
 	a.count(func(st *Stats) {
 		st.Segments++
@@ -188,6 +188,33 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 		return err
 	}
 	return nil
+}
+
+// placeArriving places a log file of the delivery that goes on.
+func (a *Archive) placeArriving(f LogFile, body []byte) error {
+	a.placing.Lock()
+	defer a.placing.Unlock()
+	if err := a.place(f.Object, body); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.arriving == nil {
+		a.arriving = make(map[string]LogFile)
+	}
+	a.arriving[f.Object] = f
+	return nil
+}
+
+// arrived notes the files of a delivery for the next digests.
+func (a *Archive) arrived(files []index.File) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, f := range files {
+		p := pair{f.Account, f.Region}
+		a.pending[p] = append(a.pending[p], f)
+	}
+	clear(a.arriving)
 }
 
 // addPending notes a file for the next digest of its account and Region.
@@ -393,7 +420,7 @@ func (d *delivery) group(ctx context.Context, p pair, entries []entry) error {
 			return err
 		}
 		object := scope.LogObject(d.minute, id)
-		if err := a.place(object, d.out.Bytes()); err != nil {
+		if err := a.placeArriving(LogFile{Bucket: BucketName, Object: object, Hash: hex.EncodeToString(hash[:])}, d.out.Bytes()); err != nil {
 			return err
 		}
 		file.Close(object, size, hash)

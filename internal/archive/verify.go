@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,9 @@ type VerifyOptions struct {
 	// Pending are the files that no digest lists yet ([Archive.Pending]). If it
 	// is not nil, no other file may be in no digest.
 	Pending []LogFile
+	// Delivered, if it is given, returns what is in Pending by now. It is called
+	// for files that are not: the node may have delivered them since.
+	Delivered func() ([]LogFile, error)
 	// Anchors are SHA-256 hashes of digests, in hex, that were kept elsewhere:
 	// each must be that of a digest that is there.
 	Anchors []string
@@ -653,14 +657,22 @@ func hashLogFile(ctx context.Context, path string) (size int64, sum [sha256.Size
 	}
 }
 
-// unlisted looks at the log files that no digest lists.
-func (w *scoped) unlisted() error {
+// pending returns the files of the account and Region that the node says no
+// digest lists yet, by name.
+func (w *scoped) pending() map[string]LogFile {
 	pending := make(map[string]LogFile)
 	for _, f := range w.o.Pending {
 		if n, ok := parseObject(f.Object); ok && n.scope == w.scope {
 			pending[f.Object] = f
 		}
 	}
+	return pending
+}
+
+// unlisted looks at the log files that no digest lists.
+func (w *scoped) unlisted() error {
+	pending := w.pending()
+	var unknown []string
 	err := w.files(w.scope.folder(folderLogs), func(object string) error {
 		n, ok := parseObject(object)
 		switch {
@@ -669,7 +681,7 @@ func (w *scoped) unlisted() error {
 		case w.listed[hashName(object)]:
 		case w.o.Pending != nil:
 			if _, ok := pending[object]; !ok {
-				w.found(object, "an added log file: no digest lists it, and it was not delivered")
+				unknown = append(unknown, object)
 			}
 		case n.time.Before(w.newest):
 			w.found(object, "an added log file, or one that was delivered late: no digest lists it")
@@ -680,6 +692,19 @@ func (w *scoped) unlisted() error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(unknown) > 0 && w.o.Delivered != nil {
+		now, err := w.o.Delivered()
+		if err != nil {
+			return fmt.Errorf("asking which files were delivered: %w", err)
+		}
+		w.o.Pending = append([]LogFile{}, now...) // not nil, which means unknown
+		maps.Copy(pending, w.pending())
+	}
+	for _, object := range unknown {
+		if _, ok := pending[object]; !ok {
+			w.found(object, "an added log file: no digest lists it, and it was not delivered")
+		}
 	}
 	objects := make([]string, 0, len(pending))
 	for object := range pending {

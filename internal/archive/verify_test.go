@@ -11,6 +11,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -444,5 +445,53 @@ func TestVerifyStops(t *testing.T) {
 	bad := archive.PublicKey{Region: region, Fingerprint: "x", Value: []byte("x")}
 	if _, err := archive.Verify(t.Context(), archive.VerifyOptions{Dir: tr.options.Dir, Keys: []archive.PublicKey{bad}, Found: func(archive.Finding) {}}); err == nil {
 		t.Error("Verify with a key that is none: no error")
+	}
+}
+
+// Who verifies while the node delivers is not told that the new files are
+// somebody else's.
+func TestVerifyDuringDelivery(t *testing.T) {
+	var e *env
+	var before archive.VerifyOptions
+	looked := 0
+	look := func() {
+		looked++
+		findings := e.verify(func(o *archive.VerifyOptions) {
+			o.Heads, o.Pending = before.Heads, before.Pending
+			o.Delivered = func() ([]archive.LogFile, error) { return e.archive.Pending(), nil }
+		})
+		if len(findings) > 0 {
+			t.Errorf("findings: %q", findings)
+		}
+	}
+	e = newEnv(t, func(o *archive.Options) {
+		o.Pause = func(context.Context, int) {
+			if before.Pending != nil {
+				look()
+			}
+		}
+	})
+	e.write(accountA, region, 1)
+	e.deliver()
+	e.hour(accountA)
+	e.write(accountA, region, 3)
+	e.write(accountA, other, 2)
+	e.write(accountB, region, 1)
+	before.Heads, before.Pending = e.archive.Heads(), append([]archive.LogFile{}, e.archive.Pending()...)
+	e.deliver()
+	delivered := e.archive.Pending()
+	if looked < 3 || len(delivered) != len(before.Pending)+3 {
+		t.Errorf("looked %d times; %d files are delivered: %v", looked, len(delivered), delivered)
+	}
+	look()
+
+	// What somebody else has added is found all the same.
+	body := e.read(delivered[len(delivered)-1].Object)
+	e.put(regexp.MustCompile(`_.{16}\.json\.gz$`).ReplaceAllString(delivered[len(delivered)-1].Object, "_0123456789abcdef.json.gz"), body)
+	findings := e.verify(func(o *archive.VerifyOptions) {
+		o.Delivered = func() ([]archive.LogFile, error) { return e.archive.Pending(), nil }
+	})
+	if len(findings) != 1 || !strings.Contains(findings[0], "an added log file") {
+		t.Errorf("findings: %q", findings)
 	}
 }
