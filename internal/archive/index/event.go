@@ -440,41 +440,33 @@ func (s *scanner) quoted() (quoted []byte, escaped, ok bool) {
 }
 
 // stringEnd returns the length of the string at the beginning of b, negative if
-// it does not end; and whether there is a backslash in it.
+// it does not end; and whether there is a backslash in it. Most strings are
+// short: so it is faster than with calls of [bytes.IndexByte].
 func stringEnd(b []byte) (end int, escaped bool) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for i := 1; i < len(b); {
-		i += plain(b[i:])
-		switch {
-		case i == len(b):
-		case b[i] == '"':
+		if len(b)-i >= 8 {
+			word := binary.LittleEndian.Uint64(b[i:])
+			quote, slash := word^'"'*ones, word^'\\'*ones
+			// The lowest bit that is set is that of the first byte that is 0 now.
+			found := ((quote-ones)&^quote | (slash-ones)&^slash) & highs
+			if found == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(found) / 8
+		}
+		switch b[i] {
+		case '"':
 			return i + 1, escaped
-		default: // it is a backslash
+		case '\\':
 			escaped = true
 			i += 2
+		default:
+			i++
 		}
 	}
 	return -1, escaped
-}
-
-// plain returns how many bytes come before the first quote or backslash. Most
-// strings are short, so that it is faster than calls of [bytes.IndexByte].
-func plain(b []byte) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; len(b)-i >= 8; i += 8 {
-		word := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := word^'"'*ones, word^'\\'*ones
-		// The lowest bit that is set is that of the first byte that is 0 now.
-		if found := ((quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
-		}
-	}
-	for ; i < len(b); i++ {
-		if b[i] == '"' || b[i] == '\\' {
-			break
-		}
-	}
-	return i
 }
 
 // value passes over a value and returns it.
