@@ -19,8 +19,8 @@ package account
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/keyreeve/keyreeve/internal/api/accountapi"
@@ -28,6 +28,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/identity"
+	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/wire"
 	"github.com/keyreeve/keyreeve/policy"
 )
@@ -43,14 +44,15 @@ type Service struct {
 	dir     *identity.Directory
 	az      *authz.Authorizer
 	regions []string // in order
+	box     *seal.Box
 }
 
 var _ accountapi.Handler = (*Service)(nil)
 
 // New returns the operations on a directory, as az decides them, for an
-// installation that has these Regions.
-func New(dir *identity.Directory, az *authz.Authorizer, regions []string) *Service {
-	return &Service{dir: dir, az: az, regions: slices.Compact(slices.Sorted(slices.Values(regions)))}
+// installation that has these Regions. The box seals the tokens of lists.
+func New(dir *identity.Directory, az *authz.Authorizer, regions []string, box *seal.Box) *Service {
+	return &Service{dir: dir, az: az, regions: slices.Compact(slices.Sorted(slices.Values(regions))), box: box}
 }
 
 // EnableRegion implements [accountapi.Handler].
@@ -92,9 +94,17 @@ func (s *Service) ListRegions(ctx context.Context, c *call.Call, in *accountapi.
 	if err != nil {
 		return err
 	}
-	after, err := base64.RawURLEncoding.Strict().DecodeString(in.NextToken)
-	if err != nil || in.NextToken != "" && !slices.Contains(s.regions, string(after)) {
+	// A list goes on for the account and the filter that it began with.
+	scope := []string{"account:ListRegions", a.ID}
+	for _, status := range slices.Compact(slices.Sorted(slices.Values(in.RegionOptStatusContains))) {
+		scope = append(scope, string(status))
+	}
+	after, err := s.box.Resume(in.NextToken, scope...)
+	if errors.Is(err, seal.ErrMarker) {
 		return accountapi.ValidationException("fieldValidationFailed", "The NextToken is not valid.")
+	}
+	if err != nil {
+		return fmt.Errorf("account: opening a token: %w", err)
 	}
 	most := defaultPage
 	if in.MaxResults != nil {
@@ -102,11 +112,13 @@ func (s *Service) ListRegions(ctx context.Context, c *call.Call, in *accountapi.
 	}
 	for _, region := range s.regions {
 		status := s.status(a, region)
-		if region <= string(after) || len(in.RegionOptStatusContains) > 0 && !slices.Contains(in.RegionOptStatusContains, status) {
+		if region <= after || len(in.RegionOptStatusContains) > 0 && !slices.Contains(in.RegionOptStatusContains, status) {
 			continue
 		}
 		if len(out.Regions) == most {
-			out.NextToken = base64.RawURLEncoding.EncodeToString([]byte(out.Regions[most-1].RegionName))
+			if out.NextToken, err = s.box.Marker(out.Regions[most-1].RegionName, scope...); err != nil {
+				return fmt.Errorf("account: sealing a token: %w", err)
+			}
 			break
 		}
 		out.Regions = append(out.Regions, accountapi.Region{RegionName: region, RegionOptStatus: status})

@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = records.Close() })
 	w := &world{t: t, dir: identity.Open(records, identity.Options{OptIn: []string{"ap-east-1", "me-south-1"}, Home: "me-south-1"})}
-	w.s = account.New(w.dir, authz.New(w.dir), []string{"us-east-1", "me-south-1", "eu-central-1", "ap-east-1"})
+	w.s = account.New(w.dir, authz.New(w.dir), []string{"us-east-1", "me-south-1", "eu-central-1", "ap-east-1"}, box)
 	for _, id := range []string{management, member, stranger} {
 		_, err := w.dir.CreateAccount(ctx, identity.Account{ID: id})
 		w.ok(err)
@@ -172,6 +172,7 @@ func TestListRegions(t *testing.T) {
 	w.fails("no status", p, "ListRegions", `{"RegionOptStatusContains":["ON"]}`, "ValidationException", "regionOptStatusContains")
 	w.fails("too many", p, "ListRegions", `{"MaxResults":51}`, "ValidationException", "maxResults")
 
+	other := w.caller(member, "bob", "")
 	var seen []string
 	for token, pages := "", 0; pages < 10; pages++ {
 		var in accountapi.ListRegionsInput
@@ -184,6 +185,13 @@ func TestListRegions(t *testing.T) {
 		}
 		if token = out.NextToken; token == "" {
 			break
+		}
+		body := func(more string) string { return `{"NextToken":"` + token + `"` + more + `}` }
+		w.fails("the token of another filter", p, "ListRegions", body(`,"RegionOptStatusContains":["DISABLED"]`), "ValidationException", "NextToken")
+		w.fails("the token of another account", other, "ListRegions", body(""), "ValidationException", "NextToken")
+		w.fails("a token with a letter more", p, "ListRegions", `{"NextToken":"A`+token+`"}`, "ValidationException", "NextToken")
+		if strings.Contains(token, "bWUtc291dGgtMQ") {
+			t.Errorf("the token tells what is in it: %s", token)
 		}
 	}
 	if want := []string{"ap-east-1", "eu-central-1", "me-south-1", "us-east-1"}; !slices.Equal(seen, want) {

@@ -10,6 +10,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/trail"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // checkName returns what is wrong with the name of a trail.
@@ -90,17 +91,41 @@ func (t *target) tags() tagged {
 	return pairs(t.found.Tags)
 }
 
-// find finds the trail that a call names, and decides the call's action on it.
-// That there is none is no error.
-func (s *Service) find(ctx context.Context, c *call.Call, r trail.Ref, q conditions) (*target, error) {
+// look finds a trail.
+func (s *Service) look(ctx context.Context, c *call.Call, r trail.Ref) (*target, error) {
 	t := &target{Ref: r, arn: r.ARN()}
 	got, err := s.trails.Get(ctx, r)
 	switch {
 	case errors.Is(err, trail.ErrNotFound):
 	case err != nil:
 		return nil, err
-	case sees(c, &got) || isOf(c, &got):
+	case isOf(c, &got): // at home, as a shadow, or in neither's Region
 		t.found = &got
+	}
+	return t, nil
+}
+
+// Conditions returns the condition keys that the decision on a call to the trail
+// with an ARN has from that trail; none if the caller has no such trail, or the
+// ARN is of none.
+func (s *Service) Conditions(ctx context.Context, c *call.Call, name string) (policy.Context, error) {
+	r, err := parseName(c, name)
+	if err != nil {
+		return tagged(nil), nil
+	}
+	t, err := s.look(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	return t.tags(), nil
+}
+
+// find finds the trail that a call names, and decides the call's action on it.
+// That there is none is no error.
+func (s *Service) find(ctx context.Context, c *call.Call, r trail.Ref, q conditions) (*target, error) {
+	t, err := s.look(ctx, c, r)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.decide(ctx, c, t.arn, t.tags(), q); err != nil {
 		return nil, err

@@ -197,6 +197,12 @@ func (s *Service) find(ctx context.Context, q *question, name, account, grant st
 			q.resource.Values = tagged(user.Tags)
 		}
 		return unlessMissing(err)
+	case "cloudtrail trail":
+		if s.o.Trails == nil {
+			return nil
+		}
+		q.resource.Values, err = s.o.Trails.Conditions(ctx, q.call, name)
+		return err
 	case "iam policy":
 		p, err := s.o.Directory.Policy(ctx, account, name)
 		if err == nil {

@@ -23,6 +23,15 @@ type Options struct {
 	Directory *identity.Directory
 	Ring      *keyring.Ring
 	Denials   *Denials
+	Trails    Trails // nil if there are none
+}
+
+// Trails knows the trails of a node.
+type Trails interface {
+	// Conditions returns the condition keys that a decision on the trail with
+	// an ARN has from it, for the caller of c; none if the caller has no such
+	// trail.
+	Conditions(ctx context.Context, c *call.Call, name string) (policy.Context, error)
 }
 
 // Service explains the decisions of a running node. Its methods may be called

@@ -10,7 +10,6 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/cloudtrailapi"
 	"github.com/keyreeve/keyreeve/internal/archive"
 	"github.com/keyreeve/keyreeve/internal/archive/index"
-	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/cloudtrail"
 	"github.com/keyreeve/keyreeve/internal/server"
 	"github.com/keyreeve/keyreeve/internal/trail"
@@ -95,8 +94,7 @@ func (r *recorded) PublicKeys(region string, start, end time.Time) []archive.Pub
 }
 
 // trailService returns the API of CloudTrail.
-func (n *Node) trailService(az *authz.Authorizer, u *unsealed) server.Service {
-	operations := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Log: n.log})
+func trailService(operations *cloudtrail.Service) server.Service {
 	return server.Service{
 		Name: cloudtrailapi.SigningName, TargetPrefix: cloudtrailapi.TargetPrefix, CapitalErrors: true, Fault: "InternalFailure",
 		Operations: cloudtrailapi.Operations(operations), ReadOnly: cloudtrailapi.ReadOnly,

@@ -17,6 +17,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/cloudtrail"
 	"github.com/keyreeve/keyreeve/internal/explain"
 	"github.com/keyreeve/keyreeve/internal/iam"
 	"github.com/keyreeve/keyreeve/internal/identity"
@@ -122,6 +123,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
+	trails := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Log: n.log})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
 		{
@@ -138,10 +140,10 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		},
 		{
 			Name: accountapi.SigningName, Protocol: server.REST, Paths: accountapi.Paths(), Global: true, Fault: "InternalServerException",
-			Operations: accountapi.Operations(account.New(u.directory, az, c.Regions)), ReadOnly: accountapi.ReadOnly,
+			Operations: accountapi.Operations(account.New(u.directory, az, c.Regions, n.box)), ReadOnly: accountapi.ReadOnly,
 		},
-		n.trailService(az, u),
-		n.operatorService(az, u, installation.Account),
+		trailService(trails),
+		n.operatorService(az, u, installation.Account, trails),
 	}
 	services = append(services, n.certificateService(az, u.directory)...)
 	var recorder server.Recorder = u.denials.Recording(n.audit)
