@@ -147,6 +147,7 @@ type Log struct {
 	vault    Vault  // nil if there is none
 	attached bool   // there is one, or was
 	removed  string // the newest segment that was removed
+	awaited  int64  // maxAwaited, but for tests
 	kept     Head   // what the vault has
 
 	// mu is held for moments, never during a system call.
@@ -205,6 +206,7 @@ func open(dir string, o Options, d disk) (*Log, error) {
 		logger:      o.Logger,
 		security:    o.Security,
 		disk:        d,
+		awaited:     maxAwaited,
 		stop:        make(chan struct{}),
 		times:       map[string]span{},
 		chain:       newChain(nil, Tag{}),

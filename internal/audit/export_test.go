@@ -140,8 +140,8 @@ var (
 	EventTime = eventTime
 )
 
-// MaxAwaited is how much of a log Attach looks through.
-const MaxAwaited = maxAwaited
+// SetAwaited sets how much of a log Attach looks through.
+func (l *Log) SetAwaited(size int64) { l.awaited = size }
 
 // AppendSince and SinceOf make, and read, the first line of a note.
 var (

@@ -33,24 +33,6 @@ func eventIDOf(t testing.TB, note string) string {
 	return audit.EventID([]byte(record))
 }
 
-// fill appends records until the log is so much larger.
-func fill(t testing.TB, l *audit.Log, size int64) {
-	t.Helper()
-	whole := func() (n int64) {
-		list, err := l.Segments()
-		must(t, err)
-		for _, s := range list {
-			n += s.Size
-		}
-		return n
-	}
-	for n, end := 0, whole()+size; whole() <= end; n++ {
-		for range 500 {
-			must(t, l.Append(numbered(1000+n, decrypt)))
-		}
-	}
-}
-
 // What a start looks through is not what was there before the notes: a record
 // there that looks like the one that is missing is not even found.
 func TestNothingBeforeTheNotesIsLookedThrough(t *testing.T) {
@@ -122,15 +104,24 @@ func TestMuchToLookThrough(t *testing.T) {
 	s.commit(lost.Intent)
 	s.commit(answered.Intent)
 	must(t, l.Append(answered))
-	fill(t, l, audit.MaxAwaited)
-	must(t, l.Close())
-	l = attach(t, dir, box, s, nil)
-	if l.Unsettled() != 2 || s.count() != 2 || count(t, dir, "1") != 0 {
-		t.Fatalf("after Attach: %d unsettled, %d notes, %d records", l.Unsettled(), s.count(), count(t, dir, "1"))
+	for n := range 20 {
+		must(t, l.Append(numbered(1000+n, decrypt)))
 	}
-	must(t, l.Close()) // before anything was looked for
-
-	l = attach(t, dir, box, s, nil)
+	must(t, l.Close())
+	for range 2 { // the first one ends before anything was looked for
+		l = openLog(t, dir, audit.Options{}, nil)
+		l.SetAwaited(8 << 10)
+		l.Protect(box)
+		must(t, l.Attach(t.Context(), s, false))
+		if l.Unsettled() != 2 || s.count() != 2 || count(t, dir, "1") != 0 {
+			t.Fatalf("after Attach: %d unsettled, %d notes, %d records", l.Unsettled(), s.count(), count(t, dir, "1"))
+		}
+		must(t, l.Close())
+	}
+	l = openLog(t, dir, audit.Options{}, nil)
+	l.SetAwaited(8 << 10)
+	l.Protect(box)
+	must(t, l.Attach(t.Context(), s, false))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

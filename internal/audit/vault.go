@@ -129,7 +129,7 @@ func (l *Log) Attach(ctx context.Context, v Vault, first bool) error {
 	l.slots.open()
 	switch _, size, err := l.following(l.before(notes)); {
 	case len(notes) == 0:
-	case err == nil && size > maxAwaited:
+	case err == nil && size > l.awaited:
 		l.logger.Info("the records of changes are looked for while the node serves", "bytes", size)
 		l.slots.adopt(notes)
 	default:
