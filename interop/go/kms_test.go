@@ -2,11 +2,15 @@ package interop
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -48,7 +52,10 @@ func TestOperations(t *testing.T) {
 	t.Run("data keys", func(t *testing.T) { testDataKeys(t, c) })
 	t.Run("RSA encryption", func(t *testing.T) { testRSAEncryption(t, c) })
 	t.Run("signatures", func(t *testing.T) { testSignatures(t, c) })
+	t.Run("message types", func(t *testing.T) { testMessageTypes(t, c) })
 	t.Run("MACs", func(t *testing.T) { testMACs(t, c) })
+	t.Run("key agreement", func(t *testing.T) { testKeyAgreement(t, c) })
+	t.Run("encapsulation", func(t *testing.T) { testEncapsulation(t, c) })
 	t.Run("random", func(t *testing.T) { testRandom(t, c) })
 	t.Run("key policies", func(t *testing.T) { testKeyPolicies(t, c) })
 	t.Run("grants", func(t *testing.T) { testGrants(t, c) })
@@ -316,6 +323,12 @@ func testSignatures(t *testing.T, c *kms.Client) {
 		types.KeySpecEccNistP384:   {types.SigningAlgorithmSpecEcdsaSha384},
 		types.KeySpecEccNistP521:   {types.SigningAlgorithmSpecEcdsaSha512},
 		types.KeySpecEccSecgP256k1: {types.SigningAlgorithmSpecEcdsaSha256},
+
+		types.KeySpecEccNistEdwards25519: {types.SigningAlgorithmSpecEd25519Sha512},
+
+		types.KeySpecMlDsa44: {types.SigningAlgorithmSpecMlDsaShake256},
+		types.KeySpecMlDsa65: {types.SigningAlgorithmSpecMlDsaShake256},
+		types.KeySpecMlDsa87: {types.SigningAlgorithmSpecMlDsaShake256},
 	} {
 		key := createKey(t, c, spec, types.KeyUsageTypeSignVerify)
 		if len(key.SigningAlgorithms) == 0 || !containsAll(key.SigningAlgorithms, algorithms) {
@@ -336,6 +349,110 @@ func testSignatures(t *testing.T, c *kms.Client) {
 			_, err := c.Verify(ctx, &kms.VerifyInput{KeyId: key.KeyId, Message: []byte("massage"), Signature: signed.Signature, SigningAlgorithm: alg})
 			wantCode(t, string(spec)+" "+string(alg)+" of another message", err, "KMSInvalidSignatureException")
 		}
+	}
+}
+
+// testMessageTypes signs what is no message, and checks it without the server.
+func testMessageTypes(t *testing.T, c *kms.Client) {
+	ctx := t.Context()
+	key := createKey(t, c, types.KeySpecEccNistEdwards25519, types.KeyUsageTypeSignVerify)
+	public := must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: key.KeyId}))
+	parsed := must[any](t)(x509.ParsePKIXPublicKey(public.PublicKey))
+	signed := must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: key.KeyId, Message: []byte("message"), SigningAlgorithm: types.SigningAlgorithmSpecEd25519Sha512}))
+	if p, ok := parsed.(ed25519.PublicKey); !ok || !ed25519.Verify(p, []byte("message"), signed.Signature) {
+		t.Errorf("a signature that only the server takes, by a %T", parsed)
+	}
+	digest := make([]byte, 64)
+	signed = must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{
+		KeyId: key.KeyId, Message: digest, MessageType: types.MessageTypeDigest, SigningAlgorithm: types.SigningAlgorithmSpecEd25519PhSha512,
+	}))
+	prehash := sha512.Sum512(digest)
+	if p, _ := parsed.(ed25519.PublicKey); ed25519.VerifyWithOptions(p, prehash[:], signed.Signature, &ed25519.Options{Hash: crypto.SHA512}) != nil {
+		t.Error("an Ed25519ph signature that only the server takes")
+	}
+	_, err := c.Sign(ctx, &kms.SignInput{KeyId: key.KeyId, Message: digest, SigningAlgorithm: types.SigningAlgorithmSpecEd25519PhSha512})
+	if answer := wantCode(t, "Ed25519ph of a message", err, "ValidationException"); answer != nil {
+		if want := "Message type RAW is incompatible with algorithm ED25519_PH_SHA_512."; answer.ErrorMessage() != want {
+			t.Errorf("message %q, want %q", answer.ErrorMessage(), want)
+		}
+	}
+
+	key = createKey(t, c, types.KeySpecMlDsa44, types.KeyUsageTypeSignVerify)
+	signed = must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{
+		KeyId: key.KeyId, Message: digest, MessageType: types.MessageTypeExternalMu, SigningAlgorithm: types.SigningAlgorithmSpecMlDsaShake256,
+	}))
+	verified := must[*kms.VerifyOutput](t)(c.Verify(ctx, &kms.VerifyInput{
+		KeyId: key.KeyId, Message: digest, MessageType: types.MessageTypeExternalMu, Signature: signed.Signature, SigningAlgorithm: types.SigningAlgorithmSpecMlDsaShake256,
+	}))
+	if !verified.SignatureValid || len(signed.Signature) != 2420 {
+		t.Errorf("of μ: %+v, a signature of %d bytes", verified, len(signed.Signature))
+	}
+	_, err = c.Sign(ctx, &kms.SignInput{KeyId: key.KeyId, Message: digest, MessageType: types.MessageTypeDigest, SigningAlgorithm: types.SigningAlgorithmSpecMlDsaShake256})
+	wantCode(t, "ML-DSA of a digest", err, "ValidationException")
+}
+
+// testKeyAgreement agrees on secrets with keys of its own.
+func testKeyAgreement(t *testing.T, c *kms.Client) {
+	ctx := t.Context()
+	for spec, curve := range map[types.KeySpec]ecdh.Curve{
+		types.KeySpecEccNistP256: ecdh.P256(), types.KeySpecEccNistP384: ecdh.P384(), types.KeySpecEccNistP521: ecdh.P521(),
+	} {
+		key := createKey(t, c, spec, types.KeyUsageTypeKeyAgreement)
+		if !slices.Equal(key.KeyAgreementAlgorithms, []types.KeyAgreementAlgorithmSpec{types.KeyAgreementAlgorithmSpecEcdh}) {
+			t.Errorf("%s agrees by %v", spec, key.KeyAgreementAlgorithms)
+		}
+		public := must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: key.KeyId}))
+		theirs, ok := must[any](t)(x509.ParsePKIXPublicKey(public.PublicKey)).(*ecdsa.PublicKey)
+		if !ok {
+			t.Fatalf("%s: no public key", spec)
+		}
+		ours := must[*ecdh.PrivateKey](t)(curve.GenerateKey(rand.Reader))
+		want := must[[]byte](t)(ours.ECDH(must[*ecdh.PublicKey](t)(theirs.ECDH())))
+		peer := must[[]byte](t)(x509.MarshalPKIXPublicKey(ours.PublicKey()))
+		got := must[*kms.DeriveSharedSecretOutput](t)(c.DeriveSharedSecret(ctx, &kms.DeriveSharedSecretInput{
+			KeyId: key.KeyId, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh, PublicKey: peer,
+		}))
+		if !bytes.Equal(got.SharedSecret, want) || *got.KeyId != *key.Arn || got.KeyOrigin != types.OriginTypeAwsKms {
+			t.Errorf("%s: DeriveSharedSecret = %s %s, and not what it is here", spec, *got.KeyId, got.KeyOrigin)
+		}
+		_, err := c.DeriveSharedSecret(ctx, &kms.DeriveSharedSecretInput{
+			KeyId: key.KeyId, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh, PublicKey: peer[:len(peer)-1],
+		})
+		wantCode(t, string(spec), err, "ValidationException")
+	}
+}
+
+// testEncapsulation shares secrets by ML-KEM.
+func testEncapsulation(t *testing.T, c *kms.Client) {
+	ctx := t.Context()
+	for spec, size := range map[types.KeySpec]int{types.KeySpecMlKem512: 768, types.KeySpecMlKem768: 1088, types.KeySpecMlKem1024: 1568} {
+		key := createKey(t, c, spec, types.KeyUsageTypeEncapsulateDecapsulate)
+		made := must[*kms.EncapsulateOutput](t)(c.Encapsulate(ctx, &kms.EncapsulateInput{KeyId: key.KeyId, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem}))
+		ciphertext := made.SharedSecretCiphertextBlob
+		decapsulate := func(b []byte) (*kms.DecapsulateOutput, error) {
+			return c.Decapsulate(ctx, &kms.DecapsulateInput{KeyId: key.KeyId, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem, SharedSecretCiphertextBlob: b})
+		}
+		got := must[*kms.DecapsulateOutput](t)(decapsulate(ciphertext))
+		if !bytes.Equal(got.SharedSecret, made.SharedSecret) || len(got.SharedSecret) != 32 || len(ciphertext) != size || *got.KeyId != *key.Arn {
+			t.Errorf("%s: %d bytes of ciphertext, secrets of %d and %d bytes", spec, len(ciphertext), len(made.SharedSecret), len(got.SharedSecret))
+		}
+		ciphertext[0] ^= 1
+		if other := must[*kms.DecapsulateOutput](t)(decapsulate(ciphertext)); bytes.Equal(other.SharedSecret, made.SharedSecret) {
+			t.Errorf("%s: a changed ciphertext has the same secret", spec)
+		}
+		_, err := decapsulate(ciphertext[1:])
+		wantCode(t, string(spec), err, "InvalidCiphertextException")
+	}
+	// One that was made here, of the public key alone.
+	key := createKey(t, c, types.KeySpecMlKem768, types.KeyUsageTypeEncapsulateDecapsulate)
+	public := must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: key.KeyId}))
+	ours := must[*mlkem.EncapsulationKey768](t)(mlkem.NewEncapsulationKey768(public.PublicKey[len(public.PublicKey)-mlkem.EncapsulationKeySize768:]))
+	want, ciphertext := ours.Encapsulate()
+	got := must[*kms.DecapsulateOutput](t)(c.Decapsulate(ctx, &kms.DecapsulateInput{
+		KeyId: key.KeyId, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem, SharedSecretCiphertextBlob: ciphertext,
+	}))
+	if !bytes.Equal(got.SharedSecret, want) {
+		t.Error("not the secret that was encapsulated here")
 	}
 }
 
