@@ -23,6 +23,12 @@ import (
 // cloudtrail makes a call of CloudTrail.
 func (r *running) cloudtrail(t testing.TB, operation string, in object) (status int, answer object) {
 	t.Helper()
+	return r.json(t, cloudtrailapi.SigningName, cloudtrailapi.TargetPrefix+"."+operation, in)
+}
+
+// json makes a call in JSON of a service.
+func (r *running) json(t testing.TB, service, target string, in object) (status int, answer object) {
+	t.Helper()
 	body, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
@@ -32,15 +38,15 @@ func (r *running) cloudtrail(t testing.TB, operation string, in object) (status 
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", cloudtrailapi.TargetPrefix+"."+operation)
-	r.creds.Sign(req, body, r.c.Region, cloudtrailapi.SigningName, r.now())
+	req.Header.Set("X-Amz-Target", target)
+	r.creds.Sign(req, body, r.c.Region, service, r.now())
 	res, err := r.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-		t.Fatalf("%s: %v", operation, err)
+		t.Fatalf("%s: %v", target, err)
 	}
 	return res.StatusCode, answer
 }
