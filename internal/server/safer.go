@@ -14,6 +14,7 @@ var safer = map[string][]string{
 		"DetachGroupPolicy", "DetachRolePolicy", "DetachUserPolicy", "PutRolePermissionsBoundary", "PutRolePolicy", "PutUserPermissionsBoundary",
 		"PutUserPolicy", "RemoveClientIDFromOpenIDConnectProvider", "RemoveUserFromGroup", "UpdateAccessKey", "UpdateAssumeRolePolicy",
 	},
+	"account":       {"DisableRegion"},
 	"organizations": {"AttachPolicy", "UpdatePolicy"},
 	// The operator's own: also what he needs to look at what is wrong.
 	"keyreeve": {everything},
