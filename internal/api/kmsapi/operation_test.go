@@ -56,7 +56,7 @@ var routed = map[string]bool{
 	"ScheduleKeyDeletion": false, "Sign": true, "TagResource": false, "UntagResource": false, "UpdateAlias": false,
 	"UpdateKeyDescription": false, "Verify": true, "VerifyMac": true,
 	"CreateGrant": false, "GetKeyPolicy": true, "ListGrants": true, "ListKeyPolicies": true, "ListRetirableGrants": true,
-	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false,
+	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false, "DeriveSharedSecret": true, "Encapsulate": true, "Decapsulate": true,
 }
 
 func TestOperations(t *testing.T) {
