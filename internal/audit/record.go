@@ -31,8 +31,8 @@ const (
 // appendRecords appends the records of c, one line of JSON each: first the one
 // for the account that makes the call, then one for each other account that
 // owns a resource which the call touched, all with the same sharedEventID. What
-// failed is on record with the caller's account only: nobody else is told of
-// what he could not do.
+// was denied is on record with the caller's account only: nobody else is told of
+// what he may not do.
 //
 // The same call has the same event ids each time.
 //
