@@ -626,7 +626,7 @@ func (w *scoped) logFile(object, hash, by string) error {
 
 // hashLogFile returns the size and hash of what a log file holds.
 func hashLogFile(ctx context.Context, path string) (size int64, sum [sha256.Size]byte, err error) {
-	f, err := os.Open(path)
+	f, err := openPlain(path)
 	if err != nil {
 		return 0, sum, err
 	}
@@ -723,9 +723,22 @@ func (w *scoped) unlisted() error {
 	return nil
 }
 
+// openPlain opens a file, or what a symbolic link leads to. It is [ErrFormat] if
+// that is something else: opening a pipe that nobody writes to would not return.
+func openPlain(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is no plain file", ErrFormat)
+	}
+	return os.Open(path)
+}
+
 // readFile reads a file of at most limit bytes: [ErrFormat] if it is longer.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openPlain(path)
 	if err != nil {
 		return nil, err
 	}

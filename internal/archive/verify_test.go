@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -359,6 +360,27 @@ func TestVerify(t *testing.T) {
 				t.Error("nothing is found in the files alone")
 			}
 		})
+	}
+}
+
+// What is put in the place of a file must not keep anybody from verifying: a
+// pipe that nobody writes to can be opened for ever.
+func TestVerifyPipe(t *testing.T) {
+	tr := newTrail(t)
+	for _, tt := range []struct{ object, want string }{
+		{tr.logs[0], "a changed log file"},
+		{tr.logs[3], "a changed log file"},
+		{tr.digests[1], "a changed digest"},
+		{tr.digests[2] + ".sig", "its signature is wrong"},
+	} {
+		tr.restore()
+		tr.remove(tt.object)
+		if err := syscall.Mkfifo(filepath.Join(tr.options.Dir, filepath.FromSlash(tt.object)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found := tr.verify(); !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, tt.want) }) {
+			t.Errorf("a pipe in place of %s: found %q, want %s", tt.object, found, tt.want)
+		}
 	}
 }
 
