@@ -239,15 +239,20 @@ time that is given. Times are in UTC unless they have a zone.`
 }
 
 func (c *auditSearchCommand) Run(e *env) error {
+	now := time.Now()
+	since, until := c.Since.at(now), c.Until.at(now)
 	filter, err := c.filter()
-	if err == nil && c.Limit < 0 {
+	switch {
+	case err != nil:
+	case c.Limit < 0:
 		err = errors.New("--limit is not negative")
+	case !until.IsZero() && !since.Before(until):
+		err = errors.New("--since is not before --until: no event can be between them")
 	}
 	if err != nil {
 		return &failure{hint.Add(err, e.program+" audit search --help"), 2}
 	}
-	now := time.Now()
-	in := &keyreeveapi.SearchEventsInput{EventFilter: filter, Start: c.Since.at(now), End: c.Until.at(now)}
+	in := &keyreeveapi.SearchEventsInput{EventFilter: filter, Start: since, End: until}
 	remote, err := c.remote(e.ctx)
 	if err != nil {
 		return err

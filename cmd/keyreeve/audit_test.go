@@ -3,10 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+
+	"github.com/keyreeve/keyreeve/internal/archive"
 )
 
 func TestAuditPrinter(t *testing.T) {
@@ -177,4 +183,52 @@ func FuzzAuditPrinter(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAuditSearchTimes(t *testing.T) {
+	for _, tt := range []struct{ since, until string }{
+		{"1h", "2h"},
+		{"2026-11-22", "2026-11-21"},
+		{"2026-11-22", "2026-11-22"},
+	} {
+		var c auditSearchCommand
+		if err := errors.Join(c.Since.UnmarshalText([]byte(tt.since)), c.Until.UnmarshalText([]byte(tt.until))); err != nil {
+			t.Fatal(err)
+		}
+		var f *failure
+		if err := c.Run(&env{program: "keyreeve"}); !errors.As(err, &f) || f.status != 2 {
+			t.Errorf("--since %s --until %s: %v, want a wrong usage", tt.since, tt.until, err)
+		}
+	}
+}
+
+// The hashes that are kept with the keys are of the archive's digests, and would
+// never be found in a bucket.
+func TestAuditVerifyReadKeys(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit-keys.json")
+	text := `{"PublicKeyList": [{"Value": "AAAA", "Fingerprint": "f", "Region": "eu-central-1"}],
+		"Heads": [{"Account": "111122223333", "Region": "eu-central-1", "Hash": "aa"},
+			{"Account": "444455556666", "Region": "eu-central-1", "Hash": "bb"}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		command auditVerifyCommand
+		want    []string
+	}{
+		{"an archive", auditVerifyCommand{}, []string{"aa", "bb"}},
+		{"one account of it", auditVerifyCommand{Account: "444455556666"}, []string{"bb"}},
+		{"a bucket", auditVerifyCommand{Bucket: true}, nil},
+		{"a bucket, and a hash", auditVerifyCommand{Bucket: true, Anchor: []string{"cc"}}, []string{"cc"}},
+	} {
+		tt.command.PublicKeys = file
+		o := archive.VerifyOptions{Anchors: tt.command.Anchor}
+		if err := tt.command.readKeys(&o); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Keys) != 1 || !slices.Equal(o.Anchors, tt.want) {
+			t.Errorf("%s: %d keys, hashes %q, want %q", tt.name, len(o.Keys), o.Anchors, tt.want)
+		}
+	}
 }

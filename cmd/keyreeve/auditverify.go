@@ -99,6 +99,7 @@ type auditVerifyCommand struct {
 	auditNode
 	Directory  string   `help:"Verify this copy of an archive, or of a trail's bucket, instead of the node's own archive." type:"existingdir" placeholder:"DIR"`
 	PublicKeys string   `help:"Take the keys from this file, and ask no node: what keyreeve audit keys has printed, or aws cloudtrail list-public-keys." type:"existingfile" placeholder:"FILE"`
+	Bucket     bool     `help:"It is the copy of a trail's bucket: do not look for the hashes in --public-keys, which are of the archive's digests."`
 	Anchor     []string `help:"Hash of a digest that was kept elsewhere, in hex, which must be there; again for another." placeholder:"HASH" sep:","`
 	Account    string   `help:"Only the files of this account." placeholder:"ID"`
 	Region     string   `help:"Only the files of this Region." placeholder:"NAME"`
@@ -116,6 +117,9 @@ the hash of a digest that were kept elsewhere:
 
   keyreeve audit verify --directory COPY --public-keys audit-keys.json \
       --anchor 4f1c…
+
+With --bucket if it is of a trail's bucket; each digest's x-amz-meta-signature may
+stand beside it, in a file of its name with .sig appended, as in an archive.
 
 Each line tells one thing that is wrong, and where: a record or file that was
 changed, cut out, added or put in another order, a digest that is missing or whose
@@ -230,7 +234,7 @@ func (c *auditVerifyCommand) readKeys(o *archive.VerifyOptions) error {
 		})
 	}
 	for _, h := range keys.Heads {
-		if (c.Account == "" || c.Account == h.Account) && (c.Region == "" || c.Region == h.Region) {
+		if !c.Bucket && (c.Account == "" || c.Account == h.Account) && (c.Region == "" || c.Region == h.Region) {
 			o.Anchors = append(o.Anchors, h.Hash)
 		}
 	}
