@@ -81,6 +81,7 @@ var stsOverlay = queryOverlay{
 	hidden:           []string{"TokenCode", "WebIdentityToken"},
 	sensitive:        []string{"TokenType"},
 	// CloudTrail has the whole token. A trail is no place for it, though it is of
-	// no use without the secret.
-	veiled: map[string][]string{"Credentials": {"SessionToken"}},
+	// no use without the secret. What a provider asserts of a user is signed, and
+	// whoever has it can pass for having been given it.
+	veiled: map[string][]string{"Credentials": {"SessionToken"}, "ProvidedContext": {"ContextAssertion"}},
 }

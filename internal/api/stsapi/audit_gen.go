@@ -275,9 +275,7 @@ func (s *ProvidedContext) appendAudit(b []byte) []byte {
 	if s.ProviderARN != "" {
 		b = wire.AppendString(wire.AppendName(b, "providerArn"), s.ProviderARN)
 	}
-	if s.ContextAssertion != "" {
-		b = wire.AppendString(wire.AppendName(b, "contextAssertion"), s.ContextAssertion)
-	}
+	b = append(wire.AppendName(b, "contextAssertion"), wire.Hidden...)
 	return append(b, '}')
 }
 

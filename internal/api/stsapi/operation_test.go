@@ -26,7 +26,7 @@ func TestOperations(t *testing.T) {
 }
 
 // TestRecord: neither the code of an MFA device nor what a session is used with
-// is recorded.
+// is recorded, nor what a provider has asserted of its user.
 func TestRecord(t *testing.T) {
 	var in stsapi.GetSessionTokenInput
 	q := wire.NewQuery([]byte("SerialNumber=GAHT12345678&TokenCode=123456&DurationSeconds=900"))
@@ -35,6 +35,14 @@ func TestRecord(t *testing.T) {
 	}
 	if got := string(in.AppendAudit(nil)); got != `{"durationSeconds":900,"serialNumber":"GAHT12345678"}` {
 		t.Errorf("requestParameters = %s", got)
+	}
+	var assume stsapi.AssumeRoleInput
+	q = wire.NewQuery([]byte("RoleArn=arn:aws:iam::111122223333:role/r&RoleSessionName=s&ProvidedContexts.member.1.ProviderArn=arn:aws:iam::aws:contextProvider/p&ProvidedContexts.member.1.ContextAssertion=hush"))
+	if err := assume.DecodeQuery(&q); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(assume.AppendAudit(nil)); strings.Contains(got, "hush") || !strings.Contains(got, `{"providerArn":"arn:aws:iam::aws:contextProvider/p","contextAssertion":"HIDDEN_DUE_TO_SECURITY_REASONS"}`) {
+		t.Errorf("requestParameters of a session with a context = %s", got)
 	}
 	out := stsapi.GetSessionTokenOutput{Credentials: &stsapi.Credentials{
 		AccessKeyID: "ASIA", SecretAccessKey: secret.New([]byte("hush")), SessionToken: secret.New([]byte("hush")),
