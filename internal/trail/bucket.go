@@ -68,7 +68,7 @@ func newBucket(b config.Bucket, o *Options) (*bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &bucket{Bucket: b, now: o.Now, patience: o.Patience, slots: make(chan struct{}, perBucket)}
+	made := &bucket{Bucket: b, now: o.Now, patience: o.Patience, rest: rest{length: min(o.Patience, o.Rest)}, slots: make(chan struct{}, perBucket)}
 	made.client = s3.New(s3.Options{
 		Region:       b.Region,
 		BaseEndpoint: aws.String(b.Endpoint),
@@ -173,7 +173,7 @@ func (b *bucket) put(whole context.Context, o object) error {
 		in.ObjectLockRetainUntilDate = aws.Time(b.now().UTC().AddDate(0, 0, b.LockDays).Truncate(time.Second))
 	}
 	_, err := b.client.PutObject(ctx, in)
-	b.rest.note(whole, err, b.patience)
+	b.rest.note(whole, err)
 	if err != nil {
 		return fmt.Errorf("putting an object into bucket %s: %w", b.Name, err)
 	}

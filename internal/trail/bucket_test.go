@@ -528,7 +528,7 @@ func TestRunEnds(t *testing.T) {
 func TestManyWait(t *testing.T) {
 	const accounts = 20
 	e := newEnv(t, func(e *env) {
-		e.options.Patience = 2 * time.Second
+		e.options.Patience, e.options.Rest = 500*time.Millisecond, time.Minute // at rest as long as the patience
 		e.options.Buckets[0].Accounts = []string{trail.AnyAccount}
 	})
 	mend := e.fault(func(_ http.ResponseWriter, r *http.Request) bool { return hang(r) })

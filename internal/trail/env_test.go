@@ -101,6 +101,8 @@ func newEnv(t *testing.T, change ...func(*env)) *env {
 			Name: bucket, Endpoint: e.web.URL, Region: "us-east-1", Style: "path", Accounts: []string{ours}, CredentialsFile: e.credentials("s3", e.s3.AccessKeyID, e.s3.Secret),
 		}},
 		Organization: e.organization, Now: e.clock, Host: "node-1",
+		// Short, so that what fails at first does not keep the tests waiting.
+		Pause: 10 * time.Millisecond, Rest: 10 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(e.output, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, c := range change {
@@ -149,7 +151,7 @@ func (e *env) open() {
 	e.ok(err)
 	e.log, err = audit.Open(e.dir, audit.Options{Reserve: -1, SegmentAge: -1, Now: e.clock})
 	e.ok(err)
-	e.index, err = index.Open(index.Options{Dir: filepath.Join(e.dir, "index")})
+	e.index, err = index.Open(index.Options{Dir: filepath.Join(e.dir, "index"), Box: e.box})
 	e.ok(err)
 	e.archive, err = archive.Open(e.t.Context(), archive.Options{
 		Dir: filepath.Join(e.dir, "archive"), Journal: e.log, Records: e.records, Index: e.index, Region: region, Now: e.clock,

@@ -53,7 +53,7 @@ func newGroup(g config.LogGroup, o *Options) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its address: %w", err)
 	}
-	made := &group{LogGroup: g, network: u.Scheme, address: u.Host, patience: o.Patience, host: o.Host, slots: make(chan struct{}, perGroup)}
+	made := &group{LogGroup: g, network: u.Scheme, address: u.Host, patience: o.Patience, rest: rest{length: min(o.Patience, o.Rest)}, host: o.Host, slots: make(chan struct{}, perGroup)}
 	if made.host == "" {
 		if made.host, err = os.Hostname(); err != nil {
 			made.host = ""
@@ -169,7 +169,7 @@ func (g *group) open(whole context.Context) (_ *batch, err error) {
 	defer func() {
 		if err != nil {
 			release()
-			g.rest.note(whole, err, g.patience)
+			g.rest.note(whole, err)
 			err = fmt.Errorf("connecting to log group %s: %w", g.Name, err)
 		}
 	}()
@@ -207,7 +207,7 @@ func (b *batch) send(ctx context.Context, priority int, at time.Time, kind strin
 	}
 	b.buf = appendMessage(b.buf[:0], priority, at, b.g.host, kind, text)
 	if err := b.write(ctx); err != nil {
-		b.g.rest.note(ctx, err, b.g.patience)
+		b.g.rest.note(ctx, err)
 		return fmt.Errorf("sending to log group %s: %w", b.g.Name, err)
 	}
 	return nil
@@ -264,7 +264,7 @@ func (b *batch) close(ctx context.Context) error {
 		return nil
 	}
 	err := b.end()
-	b.g.rest.note(ctx, err, b.g.patience)
+	b.g.rest.note(ctx, err)
 	if err != nil {
 		return fmt.Errorf("ending the connection to log group %s: %w", b.g.Name, err)
 	}

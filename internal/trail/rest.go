@@ -12,15 +12,14 @@ import (
 
 // rest keeps all from waiting for a sink that does not answer one after the
 // other: after it has kept one waiting in vain, others get the same error for a
-// while, at once. Its zero value is ready.
+// while, at once. Its zero value but for its length is ready.
 type rest struct {
+	length time.Duration // how long a sink is left in peace
+
 	mu    sync.Mutex
 	until time.Time // guarded by mu
 	cause error     // guarded by mu
 }
-
-// longestRest is how long a sink is left in peace.
-const longestRest = 5 * time.Second
 
 // refuses returns the error of the one that tried last, if it is too early to
 // try again.
@@ -35,12 +34,12 @@ func (r *rest) refuses() error {
 
 // note notes how an attempt has ended. A server that answers, if only with an
 // error, may answer another one otherwise.
-func (r *rest) note(ctx context.Context, err error, patience time.Duration) {
+func (r *rest) note(ctx context.Context, err error) {
 	var api smithy.APIError
 	if errors.As(err, &api) || ctx.Err() != nil {
 		err = nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cause, r.until = err, time.Now().Add(min(patience, longestRest))
+	r.cause, r.until = err, time.Now().Add(r.length)
 }

@@ -10,12 +10,9 @@ import (
 	"github.com/keyreeve/keyreeve/internal/record"
 )
 
-// How long to wait before a sink that failed is tried again: twice as long each
-// time.
-const (
-	firstPause   = time.Second
-	longestPause = 5 * time.Minute
-)
+// longestPause is how long to wait at most before a sink that failed is tried
+// again: twice as long each time, beginning with Options.Pause.
+const longestPause = 5 * time.Minute
 
 // worker copies a trail to one sink.
 type worker struct {
@@ -171,7 +168,7 @@ func (s *Set) work(ctx context.Context, w *worker) {
 				s.log.Warn("a trail can't be copied; it will be tried again", "trail", w.ref.ARN(), "to", w.sink, "error", err)
 			}
 			s.count(w.sink, func(k *Sink) { k.Failures++ })
-			pause = min(max(2*pause, firstPause), longestPause)
+			pause = min(max(2*pause, s.o.Pause), longestPause)
 		}
 	}
 }

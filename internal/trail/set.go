@@ -60,6 +60,12 @@ type Options struct {
 	// Patience bounds how long a sink may take for one object or message; 0
 	// means a minute.
 	Patience time.Duration
+	// Pause is how long to wait before a sink that failed is tried again, twice
+	// as long each time it fails; 0 means a second.
+	Pause time.Duration
+	// Rest is how long a sink that does not answer is left in peace by all that
+	// copy to it, but not longer than Patience; 0 means five seconds.
+	Rest time.Duration
 	// Host is what messages of syslog say of where they come from; empty means
 	// the name of the machine.
 	Host string
@@ -98,6 +104,12 @@ func New(records *record.Store, o Options) (*Set, error) {
 	}
 	if o.Patience <= 0 {
 		o.Patience = time.Minute
+	}
+	if o.Pause <= 0 {
+		o.Pause = time.Second
+	}
+	if o.Rest <= 0 {
+		o.Rest = 5 * time.Second
 	}
 	s := &Set{
 		records: records, source: o.Source, o: o, now: o.Now, log: o.Log,
