@@ -255,8 +255,11 @@ type Options struct {
 	// grant token.
 	GrantDelay time.Duration
 	// PrivateKeys is how many parsed private keys are kept on Go's heap; 1,024
-	// if 0. An RSA key takes 3 to 6 KiB.
+	// if 0. An RSA key takes 5 to 7 KiB.
 	PrivateKeys int
+	// PrivateMemory is how many bytes those take together, by an estimate; 16
+	// MiB if 0: room for some 160 keys of ML-DSA, which take the most.
+	PrivateMemory int
 	// SpareRSA is how many key pairs of each RSA spec are made in advance, in
 	// the background, from the first use of the spec on; 4 if 0, none if
 	// negative.
@@ -323,6 +326,7 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		r.log = slog.Default()
 	}
 	r.privates.limit = cmp.Or(max(o.PrivateKeys, 0), 1024)
+	r.privates.room = cmp.Or(max(o.PrivateMemory, 0), 16<<20)
 	keys, grants := cmp.Or(max(o.Keys, 0), 1<<16), cmp.Or(max(o.Grants, 0), 1<<16)
 	memory := cmp.Or(max(o.Memory, 0), max(int64(keys)*(3<<10), 64<<20))
 	r.keys = record.NewCache(records, record.KindKey, keyPrefix,

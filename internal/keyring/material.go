@@ -36,6 +36,7 @@ type held struct {
 
 	age   int // sweeps that found it unused; guarded by in.mu
 	index int // in in.all, -1 if it is not there; guarded by in.mu
+	size  int // about the bytes that a parsed private key takes; not changed
 
 	// Not changed from when it is shared until it is freed.
 	slot    *seal.Slot
@@ -118,6 +119,8 @@ type registry struct {
 	mu     sync.Mutex // guards what follows; nothing else is locked under it
 	all    []*held
 	limit  int // most that it holds; 0: as many as there are slots
+	room   int // most bytes that those take together; only with a limit
+	bytes  int // that they take now
 	hand   int // where the next victim is looked for
 	closed bool
 }
@@ -132,6 +135,7 @@ func (g *registry) add(h *held) error {
 	g.alive.Add(1)
 	h.in, h.index = g, len(g.all)
 	g.all = append(g.all, h)
+	g.bytes += h.size
 	return nil
 }
 
@@ -150,14 +154,15 @@ func (g *registry) removeLocked(h *held) {
 	g.all[h.index].index = h.index
 	g.all[last] = nil
 	g.all = g.all[:last]
+	g.bytes -= h.size
 	h.index = -1
 }
 
-// full reports whether one must go before one can be added.
-func (g *registry) full() bool {
+// full reports whether one must go before one of size bytes can be added.
+func (g *registry) full(size int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.limit > 0 && len(g.all) >= g.limit
+	return g.limit > 0 && (len(g.all) >= g.limit || g.bytes+size > g.room)
 }
 
 // evictTries bounds the search for a victim: where all is in use, the material
@@ -385,8 +390,11 @@ func (r *Ring) slot() *seal.Slot {
 // loadPrivate opens and parses the private key of an asymmetric key, and holds
 // it if there is room.
 func (r *Ring) loadPrivate(s *Subject, token []byte) (lease, error) {
-	if r.privates.full() && !r.privates.evict() {
-		return r.once(s, token)
+	size := privateSize(s.m.Spec)
+	for r.privates.full(size) {
+		if !r.privates.evict() {
+			return r.once(s, token)
+		}
 	}
 	pkcs8, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
 	if err != nil {
@@ -394,6 +402,7 @@ func (r *Ring) loadPrivate(s *Subject, token []byte) (lease, error) {
 	}
 	defer clear(pkcs8)
 	h := newHeld(s)
+	h.size = size
 	if h.private, err = parseMaterial(s, pkcs8); err != nil {
 		return lease{}, err
 	}
@@ -401,6 +410,21 @@ func (r *Ring) loadPrivate(s *Subject, token []byte) (lease, error) {
 		return lease{}, err
 	}
 	return lease{h: h}, nil
+}
+
+// privateSize is about how many bytes of Go's heap a parsed private key of a
+// spec takes, as measured. One of ML-DSA has its matrix and vectors expanded, in
+// arrays that are as large as ML-DSA-87 needs them, whatever the spec.
+func privateSize(spec Spec) int {
+	switch spec {
+	case RSA2048, RSA3072, RSA4096:
+		return 7 << 10
+	case MLKEM512, MLKEM768, MLKEM1024:
+		return 14 << 10
+	case MLDSA44, MLDSA65, MLDSA87:
+		return 98 << 10
+	}
+	return 1 << 10 // elliptic curves
 }
 
 // parseMaterial parses the material of an asymmetric key.

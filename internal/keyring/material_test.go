@@ -156,6 +156,36 @@ func TestMoreKeysThanRoom(t *testing.T) {
 	}
 }
 
+// Large parsed keys are kept as long as all of them take no more memory than they
+// may: of many small ones there is room for more. One that there is no room for
+// at all works, too.
+func TestPrivateMemory(t *testing.T) {
+	for _, c := range []struct {
+		spec      keyring.Spec
+		algorithm keyring.Algorithm
+		room      int
+		want      int
+	}{
+		{keyring.MLDSA87, keyring.MLDSASHAKE256, 300 << 10, 3},
+		{keyring.MLDSA44, keyring.MLDSASHAKE256, 100 << 10, 1},
+		{keyring.ECCNISTP256, keyring.ECDSASHA256, 300 << 10, 5},
+		{keyring.MLDSA87, keyring.MLDSASHAKE256, 1 << 10, 0},
+	} {
+		g := newRig(t, nil, keyring.Options{PrivateMemory: c.room})
+		for range 5 {
+			id := g.create(t, c.spec, keyring.SignVerify).ID
+			for range 2 {
+				if _, err := g.mustOpen(t, id, "kms:Sign").Sign(t.Context(), c.algorithm, []byte("x"), false); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if s := g.ring.Stats(); s.PrivateKeys != c.want {
+			t.Errorf("%s in %d bytes: %d are kept, want %d", c.spec, c.room, s.PrivateKeys, c.want)
+		}
+	}
+}
+
 // Uses, wipes of every sort and changes at the same time: each use gives the
 // right answer or says that the key is not to be used. Run with -race.
 func TestUseAndWipeAtOnce(t *testing.T) {
