@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/record"
@@ -291,37 +292,40 @@ func TestList(t *testing.T) {
 // TestListDamaged: what does not open is listed as that, and can be deleted for
 // good; the others are listed as they are.
 func TestListDamaged(t *testing.T) {
-	s, st := newStore(t)
-	for i := range 5 {
-		create(t, s, fmt.Sprintf("v1/key/%d", i), strconv.Itoa(i))
-	}
-	old := raw(t, st, "v1/key/1")
-	put(t, s, "v1/key/1", "newer")
-	rawPut(t, st, "v1/key/1", old) // put back
-	rawPut(t, st, "v1/key/2", raw(t, st, "v1/key/0"))
-	rawPut(t, st, "v1/key/3", []byte{1})
-	recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
-	if err != nil || len(recs) != 5 {
-		t.Fatalf("List: %d records, %v", len(recs), err)
-	}
-	for i, r := range recs {
-		damaged := i >= 1 && i <= 3
-		if errors.Is(r.Err, record.ErrTampered) != damaged || r.Key != fmt.Sprintf("v1/key/%d", i) || r.Rev == 0 || (r.Value == nil) != damaged {
-			t.Errorf("record %d: %+v", i, r)
+	// What was put back is looked at again and again.
+	synctest.Test(t, func(t *testing.T) {
+		s, st := newStore(t)
+		for i := range 5 {
+			create(t, s, fmt.Sprintf("v1/key/%d", i), strconv.Itoa(i))
 		}
-		if damaged {
-			tx := s.Begin()
-			tx.Delete(r.Record)
-			commit(t, tx)
-			if _, err := s.Get(t.Context(), record.KindKey, r.Key); !errors.Is(err, record.ErrNotFound) {
-				t.Errorf("record %d, deleted: %v", i, err)
+		old := raw(t, st, "v1/key/1")
+		put(t, s, "v1/key/1", "newer")
+		rawPut(t, st, "v1/key/1", old) // put back
+		rawPut(t, st, "v1/key/2", raw(t, st, "v1/key/0"))
+		rawPut(t, st, "v1/key/3", []byte{1})
+		recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
+		if err != nil || len(recs) != 5 {
+			t.Fatalf("List: %d records, %v", len(recs), err)
+		}
+		for i, r := range recs {
+			damaged := i >= 1 && i <= 3
+			if errors.Is(r.Err, record.ErrTampered) != damaged || r.Key != fmt.Sprintf("v1/key/%d", i) || r.Rev == 0 || (r.Value == nil) != damaged {
+				t.Errorf("record %d: %+v", i, r)
+			}
+			if damaged {
+				tx := s.Begin()
+				tx.Delete(r.Record)
+				commit(t, tx)
+				if _, err := s.Get(t.Context(), record.KindKey, r.Key); !errors.Is(err, record.ErrNotFound) {
+					t.Errorf("record %d, deleted: %v", i, err)
+				}
 			}
 		}
-	}
-	rawPut(t, st, "v1/key/1", old)
-	if _, err := s.Get(t.Context(), record.KindKey, "v1/key/1"); !errors.Is(err, record.ErrTampered) {
-		t.Errorf("put back once more, after it was deleted: %v", err)
-	}
+		rawPut(t, st, "v1/key/1", old)
+		if _, err := s.Get(t.Context(), record.KindKey, "v1/key/1"); !errors.Is(err, record.ErrTampered) {
+			t.Errorf("put back once more, after it was deleted: %v", err)
+		}
+	})
 }
 
 // TestListSealed: that the box is sealed is no record's own error.
@@ -410,38 +414,41 @@ func TestTampering(t *testing.T) {
 		}, record.ErrTampered},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			st := store.NewMem()
-			box := newBox(t, st)
-			s := openStore(t, st, box, record.Options{})
-			cache := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
-			create(t, s, keyA, "old")
-			create(t, s, keyB, "b")
-			put(t, s, keyA, "new")
-			if v, err := cache.Get(t.Context(), []byte(keyA)); v != "new" || err != nil {
-				t.Fatalf("cached Get = %q, %v", v, err)
-			}
-			c.do(t, env{s, st, box})
-			if rec, err := s.Get(t.Context(), record.KindKey, keyA); !errors.Is(err, c.want) {
-				t.Errorf("Get = %q, %v, want %v", rec.Value, err, c.want)
-			}
-			recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
-			if c.want == record.ErrTampered && (err != nil || len(recs) != 2 || !errors.Is(recs[0].Err, c.want) || recs[0].Value != nil || recs[1].Err != nil) {
-				t.Errorf("List = %v, %v, want %v of the first, and the other", recs, err, c.want)
-			}
-			if c.want == record.ErrNotFound && (err != nil || len(recs) != 1) {
-				t.Errorf("List = %v, %v, want one record", recs, err)
-			}
-			// The watch takes what was cached away.
-			eventually(t, func() bool {
-				v, err := cache.Get(t.Context(), []byte(keyA))
-				if err == nil && v != "new" && v != "newer" && v != "anew" {
-					t.Errorf("cached Get = %q", v)
+			// What was put back is looked at again and again.
+			synctest.Test(t, func(t *testing.T) {
+				st := store.NewMem()
+				box := newBox(t, st)
+				s := openStore(t, st, box, record.Options{})
+				cache := record.NewCache(s, record.KindKey, "v1/key/", record.Limit[string]{Count: 100}, func(r record.Record) (string, error) { return string(r.Value), nil }, nil)
+				create(t, s, keyA, "old")
+				create(t, s, keyB, "b")
+				put(t, s, keyA, "new")
+				if v, err := cache.Get(t.Context(), []byte(keyA)); v != "new" || err != nil {
+					t.Fatalf("cached Get = %q, %v", v, err)
 				}
-				return errors.Is(err, c.want)
+				c.do(t, env{s, st, box})
+				if rec, err := s.Get(t.Context(), record.KindKey, keyA); !errors.Is(err, c.want) {
+					t.Errorf("Get = %q, %v, want %v", rec.Value, err, c.want)
+				}
+				recs, err := s.List(t.Context(), record.KindKey, "v1/key/", "", 0)
+				if c.want == record.ErrTampered && (err != nil || len(recs) != 2 || !errors.Is(recs[0].Err, c.want) || recs[0].Value != nil || recs[1].Err != nil) {
+					t.Errorf("List = %v, %v, want %v of the first, and the other", recs, err, c.want)
+				}
+				if c.want == record.ErrNotFound && (err != nil || len(recs) != 1) {
+					t.Errorf("List = %v, %v, want one record", recs, err)
+				}
+				// The watch takes what was cached away.
+				eventually(t, func() bool {
+					v, err := cache.Get(t.Context(), []byte(keyA))
+					if err == nil && v != "new" && v != "newer" && v != "anew" {
+						t.Errorf("cached Get = %q", v)
+					}
+					return errors.Is(err, c.want)
+				})
+				if rec, err := s.Get(t.Context(), record.KindKey, keyB); err != nil || string(rec.Value) != "b" {
+					t.Errorf("the record beside it = %q, %v", rec.Value, err)
+				}
 			})
-			if rec, err := s.Get(t.Context(), record.KindKey, keyB); err != nil || string(rec.Value) != "b" {
-				t.Errorf("the record beside it = %q, %v", rec.Value, err)
-			}
 		})
 	}
 }
