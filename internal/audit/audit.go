@@ -75,6 +75,10 @@ var (
 	// ErrReserve is returned by [Log.Err] while the free space of the disk is
 	// below [Options.Reserve]. Append still works.
 	ErrReserve = errors.New("audit: little disk space is left")
+	// ErrLast is returned instead while it is below a quarter of that: what is
+	// left is for the operator, and for what must be written whoever calls, such
+	// as the records of calls that run. Append still works.
+	ErrLast = errors.New("audit: hardly any disk space is left")
 	// ErrInUse is returned by [Open] if another Log has the directory open.
 	ErrInUse = errors.New("audit: directory is in use by another process")
 )
@@ -100,7 +104,7 @@ type Options struct {
 	// Reserve is the free disk space in bytes below which [Log.Err] reports
 	// [ErrReserve], so that new calls can be refused while there is still
 	// space for the records of those that run; 0 means 64 MiB, negative
-	// means none.
+	// means none. Below a quarter of it, it reports [ErrLast].
 	Reserve int64
 
 	// Now is the clock by which segments get old; time.Now if nil.
@@ -136,8 +140,8 @@ type Log struct {
 	done sync.WaitGroup
 
 	failure  atomic.Pointer[error] // nil while appending works
-	lowSpace atomic.Bool
-	cut      atomic.Bool // the segment that is open is to be closed
+	lowSpace atomic.Pointer[error] // ErrReserve or ErrLast; nil while there is space
+	cut      atomic.Bool           // the segment that is open is to be closed
 
 	box   atomic.Pointer[Box] // seals the keys of segments; nil if they have none
 	slots slots               // of intents
@@ -768,30 +772,48 @@ func (l *Log) flush() {
 	l.checkSpace()
 }
 
+// lastPart is which part of the reserve is for the operator: who may call at all
+// can have his calls denied, and recorded, for as long as he likes, those too that
+// run on the reserve. The last of it he must not get at.
+const lastPart = 4
+
+// What lowSpace points to.
+var errReserve, errLast = ErrReserve, ErrLast
+
 // checkSpace updates lowSpace.
 func (l *Log) checkSpace() {
 	if l.reserve <= 0 {
 		return
 	}
+	var low *error
 	free, ok := l.disk.free(l.dir)
-	low := ok && free < l.reserve
+	switch {
+	case ok && free < l.reserve/lastPart:
+		low = &errLast
+	case ok && free < l.reserve:
+		low = &errReserve
+	}
 	switch was := l.lowSpace.Swap(low); {
-	case low && !was:
-		l.logger.Error("little disk space is left for the audit log; calls are refused", "free", free, "reserve", l.reserve)
-	case was && !low:
+	case low == was:
+	case low == nil:
 		l.logger.Info("the audit log has disk space again", "free", free)
+	case low == &errLast:
+		l.logger.Error("hardly any disk space is left for the audit log; all calls are refused but the operator's", "free", free, "reserve", l.reserve)
+	case was == nil:
+		l.logger.Error("little disk space is left for the audit log; calls are refused", "free", free, "reserve", l.reserve)
 	}
 }
 
 // Err returns nil if a call may be run, as far as the log can know before it:
-// else the error that makes Append fail, or [ErrReserve]. It is cheap. A call
-// that makes things safer may be run in spite of ErrReserve.
+// else the error that makes Append fail, [ErrReserve] or [ErrLast]. It is cheap.
+// A call that makes things safer may be run in spite of ErrReserve, and one of
+// the operator's in spite of ErrLast, too.
 func (l *Log) Err() error {
 	if err := l.failure.Load(); err != nil {
 		return fmt.Errorf("audit: %w", *err)
 	}
-	if l.lowSpace.Load() {
-		return ErrReserve
+	if low := l.lowSpace.Load(); low != nil {
+		return *low
 	}
 	return nil
 }

@@ -620,6 +620,19 @@ func TestReserve(t *testing.T) {
 	if err := l.Append(newCall()); err != nil {
 		t.Errorf("Append with little space: %v", err)
 	}
+	for _, c := range []struct {
+		free int64
+		want error
+	}{{4_000, audit.ErrReserve}, {3_999, audit.ErrLast}, {4_000, audit.ErrReserve}, {16_000, nil}, {0, audit.ErrLast}} {
+		free.Store(c.free)
+		l.Flush()
+		if err := l.Err(); !errors.Is(err, c.want) {
+			t.Errorf("Err with %d bytes: %v, want %v", c.free, err, c.want)
+		}
+		if err := l.Append(newCall()); err != nil {
+			t.Errorf("Append with %d bytes: %v", c.free, err)
+		}
+	}
 	free.Store(1 << 30)
 	l.Flush()
 	if err := errors.Join(l.Err(), l.Close()); err != nil {

@@ -51,7 +51,7 @@ func (n *Node) operatorService(az *authz.Authorizer, u *unsealed, account string
 	}
 	return server.Service{
 		Name: keyreeveapi.SigningName, TargetPrefix: keyreeveapi.TargetPrefix,
-		Operations: keyreeveapi.Operations(operator.NewService(az, o)),
+		Operations: keyreeveapi.Operations(operator.NewService(az, o)), Owner: account,
 	}
 }
 

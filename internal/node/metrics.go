@@ -79,7 +79,7 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	err := n.audit.Err()
-	reserve := errors.Is(err, audit.ErrReserve)
+	reserve := errors.Is(err, audit.ErrReserve) || errors.Is(err, audit.ErrLast)
 	gauge(auditRefusing, flag(err != nil && !reserve), "failing")
 	gauge(auditRefusing, flag(reserve), "reserve")
 	gauge(auditUnsettled, float64(n.audit.Unsettled()))

@@ -124,3 +124,29 @@ func TestReserve(t *testing.T) {
 		t.Errorf("keyreeve_audit_failures_total = %v, want 8", got)
 	}
 }
+
+// The last of the reserve is for the operator: neither what makes things safer
+// nor others' calls of the operator's service get at it.
+func TestLastOfReserve(t *testing.T) {
+	p := newServer(t, nil)
+	ran := func(_ context.Context, _ *call.Call, _, out []byte) ([]byte, error) { return append(out, "{}"...), nil }
+	p.journal.down = fmt.Errorf("wrapped: %w", audit.ErrLast)
+	ts := p.listen(t)
+	for owner, want := range map[string]int{alice.Account: 200, "999999999999": 500, "": 500} {
+		b := p.backend()
+		b.Services[0].Operations["DisableKey"] = &call.Operation{Name: "DisableKey", Service: "kms", EventSource: "kms.amazonaws.com", Invoke: ran}
+		b.Services[1].Owner = owner
+		if err := p.Unseal(b); err != nil {
+			t.Fatal(err)
+		}
+		r := newRequest(t, ts.URL, "Empty", "{}")
+		r.Header.Set("X-Amz-Target", "Keyreeve.Empty")
+		signer().Sign(r, []byte("{}"), region, "keyreeve", start)
+		if a := send(t, ts.Client(), r); a.status != want {
+			t.Errorf("owner %q: the operator's service: %d, want %d", owner, a.status, want)
+		}
+		if a := send(t, ts.Client(), newRequest(t, ts.URL, "DisableKey", "{}")); a.status != 500 {
+			t.Errorf("owner %q: DisableKey: %d, want 500", owner, a.status)
+		}
+	}
+}

@@ -4,7 +4,9 @@ package server
 // stop to something, by signing name. They may run while the audit log has
 // nothing left but its reserve, which is kept for them: whoever fills a disk
 // must not gain that nobody can stop him. What some of them can also be used
-// for, as to give rights, is on record like everything.
+// for, as to give rights, is on record like everything. Their last records, a
+// quarter of the reserve, are for the operator ([Service.Owner]): calls that are
+// denied are on record, too, and anybody can make them.
 var safer = map[string][]string{
 	"kms": {
 		"DeleteImportedKeyMaterial", "DisableKey", "DisconnectCustomKeyStore", "PutKeyPolicy", "RetireGrant", "RevokeGrant", "ScheduleKeyDeletion",

@@ -123,6 +123,10 @@ type Service struct {
 	// whatever policies say; the call is answered and recorded with it. nil
 	// means that everybody may.
 	Admit func(caller *call.Principal) error
+	// Owner is the account whose calls may run on the last of the audit log's
+	// reserve, which others can't use up by calls that are denied. Empty means
+	// that nobody's may.
+	Owner string
 	// Unsigned are the operations that may be called without a signature. They
 	// find out themselves who calls, and say so in Call.Caller; what they refuse
 	// before that is refused at the door, and on no record. Query.
@@ -368,6 +372,7 @@ type service struct {
 	unknown  *route // of calls to operations that are not routed
 
 	unsigned []string
+	owner    string                      // account; may be empty
 	admit    func(*call.Principal) error // may be nil
 	readOnly func(operation string) bool
 }
@@ -403,9 +408,9 @@ func (s *Server) Unseal(b Backend) error {
 			name: svc.Name, protocol: svc.Protocol, prefix: svc.TargetPrefix, capital: svc.CapitalErrors, fault: svc.Fault,
 			paths: svc.Paths, space: svc.Namespace, global: svc.Global,
 			region: s.region, skew: svc.Skew, maxBody: svc.MaxBody, certs: svc.Certificates, admit: svc.Admit, readOnly: svc.ReadOnly,
-			unsigned: svc.Unsigned,
-			routes:   make(map[string]*route, len(svc.Operations)),
-			unknown:  &route{meter: s.metrics.meter(svc.Name, "unknown")},
+			unsigned: svc.Unsigned, owner: svc.Owner,
+			routes:  make(map[string]*route, len(svc.Operations)),
+			unknown: &route{meter: s.metrics.meter(svc.Name, "unknown")},
 		}
 		if svc.Protocol == Query {
 			r.prefix = svc.Version
