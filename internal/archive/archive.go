@@ -183,8 +183,8 @@ func (a *Archive) open(ctx context.Context) error {
 	if err := a.recover(ctx); err != nil {
 		return err
 	}
-	if horizon := a.now().Add(-a.retention); a.retention > 0 && !a.pendingBefore(horizon) {
-		a.index.Expire(horizon)
+	if a.retention > 0 {
+		return a.expireIndex(ctx, a.now().Add(-a.retention))
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func BenchmarkDelivery(b *testing.B) {
 	o := archive.Options{
 		Dir: filepath.Join(dir, "archive"), Region: region, Journal: log, Records: records, Pause: func(context.Context, int) {},
 	}
-	if o.Index, err = archive.OpenIndex(b.Context(), o, index.Options{Dir: filepath.Join(dir, "index")}); err != nil {
+	if o.Index, err = archive.OpenIndex(b.Context(), o, index.Options{Dir: filepath.Join(dir, "index"), Box: box}); err != nil {
 		b.Fatal(err)
 	}
 	a, err := archive.Open(b.Context(), o)

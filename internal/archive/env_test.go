@@ -119,7 +119,7 @@ func (e *env) open() {
 	}
 	e.log.Protect(e.box)
 	e.options.Journal, e.options.Records = e.log, e.records
-	if e.index, err = archive.OpenIndex(e.t.Context(), e.options, index.Options{Dir: filepath.Join(e.dir, "index")}); err != nil {
+	if e.index, err = archive.OpenIndex(e.t.Context(), e.options, index.Options{Dir: filepath.Join(e.dir, "index"), Box: e.box}); err != nil {
 		e.t.Fatal(err)
 	}
 	e.options.Index = e.index

@@ -25,8 +25,8 @@ func (a *Archive) expire(ctx context.Context) error {
 		return nil
 	}
 	horizon := now.Add(-a.retention)
-	if !a.pendingBefore(horizon) {
-		a.index.Expire(horizon)
+	if err := a.expireIndex(ctx, horizon); err != nil {
+		return err
 	}
 	pairs := make([]pair, 0, len(a.chains))
 	for p := range a.chains {
@@ -41,6 +41,24 @@ func (a *Archive) expire(ctx context.Context) error {
 		}
 	}
 	a.expired = now
+	return nil
+}
+
+// expireIndex has the index forget what is older than a time. What it begins with
+// then is in the sealed head before, so that nothing else can be taken away from
+// it unnoticed.
+func (a *Archive) expireIndex(ctx context.Context, horizon time.Time) error {
+	if a.pendingBefore(horizon) {
+		return nil
+	}
+	if first := a.index.FirstFrom(horizon); first > max(a.head.First, 1) {
+		next := a.head
+		next.First = first
+		if err := a.saveHead(ctx, next); err != nil {
+			return err
+		}
+	}
+	a.index.Expire(horizon)
 	return nil
 }
 

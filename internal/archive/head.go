@@ -30,6 +30,9 @@ type head struct {
 	Through uint64 `json:"through"` // the newest segment that was delivered
 	Files   uint64 `json:"files"`   // number of the newest file
 	Chain   string `json:"chain"`   // over all files through that one; see extend
+	// First is the first delivery that the index has to tell of: those before it
+	// have expired. 0 means the first of all.
+	First uint64 `json:"first,omitempty"`
 	// Kept are the identities of segments that were delivered and may still be
 	// in the journal; see identify.
 	Kept []string `json:"kept,omitempty"`

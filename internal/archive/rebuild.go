@@ -35,7 +35,7 @@ func OpenIndex(ctx context.Context, o Options, of index.Options) (*index.Index, 
 	}
 	x, err := index.Open(of)
 	switch {
-	case err == nil && x.Through() >= a.head.Through && x.NewestFile() >= a.head.Files:
+	case err == nil && x.Through() >= a.head.Through && x.NewestFile() >= a.head.Files && x.First() <= max(a.head.First, 1):
 		return x, nil
 	case err == nil:
 		err = errors.Join(errors.New("it does not tell of all that was delivered"), x.Close())
@@ -270,7 +270,7 @@ func (a *Archive) recordsOf(object string) (body []byte, records [][]byte, err e
 // renumbered returns the head for an index that was made anew.
 func (a *Archive) renumbered(x *index.Index, unlisted int) (head, error) {
 	next := a.head
-	next.Rebuilt = a.now().UTC()
+	next.Rebuilt, next.First = a.now().UTC(), 0 // its deliveries are numbered anew
 	next.Files, next.Through = max(x.NewestFile(), next.Files), max(x.Through(), next.Through)
 	next.Digested = x.NewestFile() - uint64(unlisted)
 	next.DigestedChain, next.Chain = "", ""

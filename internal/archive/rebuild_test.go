@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,39 @@ func TestIndexIsMadeAnew(t *testing.T) {
 		},
 		"newest delivery removed": func(t *testing.T, _ string, runs []string) {
 			if err := os.Remove(runs[len(runs)-1]); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"oldest delivery removed": func(t *testing.T, _ string, runs []string) {
+			if err := os.Remove(runs[0]); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"delivery removed": func(t *testing.T, _ string, runs []string) {
+			if err := os.Remove(runs[1]); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"all but one removed": func(t *testing.T, _ string, runs []string) {
+			for _, run := range runs[:len(runs)-1] {
+				if err := os.Remove(run); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"delivery in place of another": func(t *testing.T, _ string, runs []string) {
+			text, err := os.ReadFile(runs[2])
+			if err = errors.Join(err, os.WriteFile(runs[1], text, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"format of before": func(t *testing.T, _ string, runs []string) {
+			text, err := os.ReadFile(runs[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			text[len(text)-4096+len("KRINDEX")] = 1
+			if err := os.WriteFile(runs[1], text, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -105,6 +139,78 @@ func TestIndexIsMadeAnewOfDamagedFiles(t *testing.T) {
 	}
 	if n := e.archive.Newest(); n != 2 {
 		t.Errorf("the newest file is number %d, want 2", n)
+	}
+}
+
+// Where the index begins once deliveries have expired is known, too.
+func TestOldestDeliveryRemovedAfterOthersExpired(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, func(o *archive.Options) { o.Retention = 24 * time.Hour })
+	for range 3 {
+		e.hour(accountA)
+	}
+	e.pass(23 * time.Hour)
+	e.hour(accountA)
+	e.pass(20 * time.Hour)
+	e.hour(accountA)
+	runs := func() []string {
+		found, err := filepath.Glob(filepath.Join(e.dir, "index", "*.run"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(found)
+		return found
+	}
+	if n := len(runs()); n < 2 || strings.Contains(runs()[0], "0000000001-") {
+		t.Fatalf("runs %q: none expired", runs())
+	}
+	e.reopen()
+	if d := e.archive.Damages(); len(d) != 0 {
+		t.Errorf("what expired is damage: %q", d)
+	}
+	want := e.search(accountA)
+	e.close()
+	if err := os.Remove(runs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	e.open()
+	if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
+		t.Errorf("damages: %q", d)
+	}
+	if n := e.search(accountA); n < want {
+		t.Errorf("%d events are found, want %d", n, want)
+	}
+	e.reopen()
+	if d := e.archive.Damages(); len(d) != 0 {
+		t.Errorf("damages the next time: %q", d)
+	}
+}
+
+// An index that is put back as it once was does not tell of all that was
+// delivered since.
+func TestIndexPutBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.hour(accountA)
+	e.hour(accountA)
+	e.close()
+	dir, old := filepath.Join(e.dir, "index"), filepath.Join(t.TempDir(), "index")
+	if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	e.open()
+	e.hour(accountA)
+	want := e.search(accountA)
+	e.close()
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(old))); err != nil {
+		t.Fatal(err)
+	}
+	e.open()
+	if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
+		t.Errorf("damages: %q", d)
+	}
+	if n := e.search(accountA); n != want {
+		t.Errorf("%d events are found, want %d", n, want)
 	}
 }
 

@@ -46,7 +46,7 @@ func (n *Node) openRecorded(ctx context.Context, u *unsealed) (err error) {
 		files := archive.Options{
 			Dir: dir, Journal: n.audit, Records: u.records, Region: c.Region, Retention: c.Audit.Retention(), Now: c.Now, Logger: n.log,
 		}
-		u.index, err = archive.OpenIndex(ctx, files, index.Options{Dir: filepath.Join(c.Data, auditDir, indexDir), Logger: n.log})
+		u.index, err = archive.OpenIndex(ctx, files, index.Options{Dir: filepath.Join(c.Data, auditDir, indexDir), Box: n.box, Logger: n.log})
 		if err != nil {
 			return err
 		}

@@ -29,16 +29,21 @@ func (x *Index) Runs() (levels []int) {
 	return levels
 }
 
-// WriteRun writes the file of a run with this text and this footer, with right
-// checksums.
-func WriteRun(path string, text, footer []byte) error {
+// WriteRun writes the file of the run of the first delivery with this text and
+// this footer, which stands behind the key, with right tags.
+func WriteRun(path string, box Box, text, footer []byte) error {
+	m, sealed, err := sealNew(box, 1, 1)
+	if err != nil {
+		return err
+	}
+	footer = append(appendFooter(nil, sealed), footer...)
 	var b bytes.Buffer
-	w := pageWriter{w: &b}
-	for _, part := range [][]byte{text, footer[:min(len(footer), pagePayload)]} {
+	w := pageWriter{w: &b, tags: tagger{mac: m}}
+	for i, part := range [][]byte{text, footer[:min(len(footer), pagePayload-1)]} {
 		if _, err := w.Write(part); err != nil {
 			return err
 		}
-		if err := w.flush(); err != nil {
+		if err := w.flush(i == 1); err != nil {
 			return err
 		}
 	}
@@ -49,12 +54,12 @@ func WriteRun(path string, text, footer []byte) error {
 // for itself.
 func (x *Index) MergeAll(ctx context.Context, out io.Writer, spool *os.File) error {
 	m := merger{ctx: ctx}
-	return writeRun(out, spool, m.begin(x.runs), m.write)
+	return writeRun(out, spool, x.box, m.begin(x.runs), m.write)
 }
 
-// ReadRun returns the text and the footer of a run.
-func ReadRun(path string) (text, footer []byte, err error) {
-	r, err := openRun(path)
+// ReadRun returns the text and the footer of a run, without what that begins with.
+func ReadRun(path string, box Box) (text, footer []byte, err error) {
+	r, err := openRun(path, box)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,12 +26,19 @@
 // delivery in it, of ten decimal digits or more. It consists of pages of 4096
 // bytes:
 //
-//	4092  payload
-//	   4  CRC-32C of the payload and the page's number (4 bytes)
+//	4080  payload
+//	  16  tag of the payload, by the key of the run: AES-256-GCM (NIST SP 800-38D)
+//	      with the payload as associated data and no plaintext. The nonce is 12
+//	      bytes: 1 for the last page and 0 for the others, three of zero, and the
+//	      page's number as 8 bytes, big-endian
 //
-// All integers are little-endian. The payload of the last page is the footer:
+// All other integers are little-endian. The payload of the last page is the
+// footer:
 //
-//	 8  "KRINDEX", version 1
+//	 8  "KRINDEX", version 2
+//	 2  length of what follows
+//	    key of the tags, 32 bytes, as the node seals it; associated data is the
+//	    run's name
 //	 8  number of the first delivery
 //	 8  number of the last delivery
 //	 8  number of the newest segment of the journal that is delivered
@@ -85,9 +92,15 @@
 //	fence     4 bytes for each 512 rows begun: the time of the first of them, as
 //	          in the row
 //
+// The key of the tags is random, and no other run has it: whoever can write the
+// files, and has not the node's root key, can neither change a page nor put one
+// of another run or place there. Nor a run: the key is sealed for its name, all
+// runs of a directory have the same key of hashes, deliveries and files go on
+// from run to run without a gap, and how far they go, and where they begin, the
+// archive knows ([Index.Through], [Index.NewestFile], [Index.First]).
+//
 // A term is an attribute and a value: SipHash-2-4 over the attribute's byte and
-// the value. The key is random, and the same in all runs of a directory that
-// are to be merged; nobody who chooses values (names, ids) can make them
+// the value. The key is random, and the same in all runs of a directory; nobody who chooses values (names, ids) can make them
 // collide. The accounts and Regions of events are attributes like the others.
 package index
 
@@ -128,6 +141,9 @@ type Options struct {
 	// Dir is where the runs are. It is created if need be.
 	Dir string
 
+	// Box seals the keys of runs. Required. Both must be open while the index is.
+	Box Box
+
 	// FanOut is how many adjacent runs of a level are merged into one of the
 	// next; 0 means 10.
 	FanOut int
@@ -152,6 +168,7 @@ const maxLevel = 3
 // goroutines at once, but there is one who delivers and merges.
 type Index struct {
 	dir     string
+	box     Box
 	fanOut  int
 	maxRows int
 	logger  *slog.Logger
@@ -176,6 +193,7 @@ type Index struct {
 func Open(o Options) (*Index, error) {
 	x := &Index{
 		dir:     o.Dir,
+		box:     o.Box,
 		fanOut:  max(cmp.Or(o.FanOut, 10), 2),
 		maxRows: cmp.Or(o.MaxRows, 8_000_000),
 		logger:  o.Logger,
@@ -183,6 +201,9 @@ func Open(o Options) (*Index, error) {
 	}
 	if x.logger == nil {
 		x.logger = slog.New(slog.DiscardHandler)
+	}
+	if x.box == nil {
+		return nil, errors.New("opening audit index: there is nothing to seal keys with")
 	}
 	if err := x.open(); err != nil {
 		return nil, fmt.Errorf("opening audit index: %w", err)
@@ -212,11 +233,16 @@ func (x *Index) open() (err error) {
 		}
 	}()
 	for _, name := range names {
-		r, err := openRun(filepath.Join(x.dir, name))
+		r, err := openRun(filepath.Join(x.dir, name), x.box)
 		if err != nil {
 			return err
 		}
 		x.runs = append(x.runs, r)
+		if n := len(x.runs); n > 1 {
+			if err := r.follows(x.runs[n-2]); err != nil {
+				return err
+			}
+		}
 	}
 	if n := len(x.runs); n > 0 {
 		x.key = x.runs[n-1].key
@@ -224,6 +250,19 @@ func (x *Index) open() (err error) {
 	}
 	_, err = rand.Read(x.key[:])
 	return err
+}
+
+// follows says why a run does not go on from another.
+func (r *run) follows(before *run) error {
+	switch {
+	case r.key != before.key:
+		return damaged(r.path, "it is of another index than the run before it")
+	case r.first != before.last+1:
+		return damaged(r.path, "the deliveries from %d to %d are missing before it", before.last+1, r.first-1)
+	case r.firstFile != before.firstFile+uint64(before.files), r.through <= before.through:
+		return damaged(r.path, "it does not go on from the run before it")
+	}
+	return nil
 }
 
 // sweep returns the names of the runs that count, oldest first. It removes
@@ -394,6 +433,38 @@ func (x *Index) throughLocked() uint64 {
 	return x.runs[len(x.runs)-1].through
 }
 
+// First returns the number of the first delivery that the index tells of; 0 if
+// there is none.
+func (x *Index) First() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.runs) == 0 {
+		return 0
+	}
+	return x.runs[0].first
+}
+
+// FirstFrom returns what [Index.First] will return once [Index.Expire] has
+// forgotten what is older than a time. Whoever keeps it before can tell runs that
+// were taken away from those that expired.
+func (x *Index) FirstFrom(before time.Time) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.runs) == 0 {
+		return 0
+	}
+	return x.runs[x.expiredLocked(max(x.horizon, before.Unix()))].first
+}
+
+// expiredLocked returns how many runs have nothing that is not older than the
+// horizon. The newest is none of them.
+func (x *Index) expiredLocked(horizon int64) (n int) {
+	for n < len(x.runs)-1 && (x.runs[n].rows == 0 || x.runs[n].newest < horizon) {
+		n++
+	}
+	return n
+}
+
 // Stats tells how large the index is.
 type Stats struct {
 	Runs   int
@@ -432,10 +503,7 @@ func (x *Index) Expire(before time.Time) {
 	defer x.work.Unlock()
 	x.mu.Lock()
 	x.horizon = max(x.horizon, before.Unix())
-	n := 0
-	for n < len(x.runs)-1 && (x.runs[n].rows == 0 || x.runs[n].newest < x.horizon) {
-		n++
-	}
+	n := x.expiredLocked(x.horizon)
 	closed := x.closed
 	x.mu.Unlock()
 	if n > 0 && !closed {

@@ -41,7 +41,7 @@ func (x *Index) Merge(ctx context.Context) (bool, error) {
 // has more than half of the rows that a merged run may have stays as it is.
 func (x *Index) mergeable(runs []*run) (from, to int) {
 	level := func(r *run) int {
-		if r.rows > x.maxRows/2 || r.key != x.key {
+		if r.rows > x.maxRows/2 {
 			return maxLevel
 		}
 		return r.level

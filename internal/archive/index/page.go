@@ -1,31 +1,20 @@
 package index
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"math"
 )
 
 const (
 	pageSize    = 4096
-	pagePayload = pageSize - 4
+	pagePayload = pageSize - tagSize
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// sum is the checksum of a page: of its payload and its number, so that a page
-// in the wrong place is found, too.
-func sum(payload []byte, number int64) uint32 {
-	var n [4]byte
-	binary.LittleEndian.PutUint32(n[:], uint32(number))
-	return crc32.Update(crc32.Checksum(payload, castagnoli), castagnoli, n[:])
-}
 
 // A pageWriter writes a text as the payloads of pages.
 type pageWriter struct {
 	w       io.Writer
+	tags    tagger
 	number  int64
 	page    [pageSize]byte
 	used    int
@@ -39,7 +28,7 @@ func (w *pageWriter) Write(p []byte) (int, error) {
 		p = p[c:]
 		w.used += c
 		if w.used == pagePayload {
-			if err := w.flush(); err != nil {
+			if err := w.flush(false); err != nil {
 				return 0, err
 			}
 		}
@@ -49,12 +38,13 @@ func (w *pageWriter) Write(p []byte) (int, error) {
 }
 
 // flush fills up the page with zeros and writes it, if there is something in it.
-func (w *pageWriter) flush() error {
+// Footer says that it is the last one.
+func (w *pageWriter) flush(footer bool) error {
 	if w.used == 0 {
 		return nil
 	}
 	clear(w.page[w.used:pagePayload])
-	binary.LittleEndian.PutUint32(w.page[pagePayload:], sum(w.page[:pagePayload], w.number))
+	copy(w.page[pagePayload:], w.tags.of(w.page[:pagePayload], w.number, footer))
 	if w.number++; w.number > math.MaxUint32 {
 		return ErrTooLarge
 	}
@@ -67,6 +57,7 @@ func (w *pageWriter) flush() error {
 // the newest ones, and is used by one goroutine.
 type pager struct {
 	file   io.ReaderAt
+	tags   tagger
 	name   string
 	length int64 // of the text
 	cached [cachedPages]cachedPage
@@ -106,8 +97,8 @@ func (p *pager) readPage(number int64) ([]byte, error) {
 		return nil, fmt.Errorf("reading page %d of %s: %w", number, p.name, err)
 	}
 	payload := oldest.page[:pagePayload]
-	if binary.LittleEndian.Uint32(oldest.page[pagePayload:]) != sum(payload, number) {
-		return nil, damaged(p.name, "the checksum of page %d is wrong", number)
+	if !p.tags.right(oldest.page, number, false) {
+		return nil, damaged(p.name, "the tag of page %d is wrong", number)
 	}
 	oldest.number, oldest.used = number, p.clock
 	return payload, nil

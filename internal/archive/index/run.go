@@ -21,7 +21,7 @@ import (
 
 // Sizes of what is in a run; see the package's documentation.
 const (
-	magic     = "KRINDEX\x01"
+	magic     = "KRINDEX\x02"
 	rowSize   = 24
 	termSize  = 12
 	fileFixed = 8 + 8 + 8 + 8 + 4 + 32
@@ -68,9 +68,9 @@ func (m *runMeta) end() int64     { return m.fence() + 4*int64(m.fences()) }
 // fences is how many entries the fence has.
 func (m *runMeta) fences() int { return (m.rows + fenceRows - 1) / fenceRows }
 
+// append appends the footer of a run, but for what stands before it.
 func (m *runMeta) append(b []byte) []byte {
 	le := binary.LittleEndian
-	b = append(b, magic...)
 	for _, v := range []uint64{m.first, m.last, m.through, m.firstFile, uint64(m.oldest), uint64(m.newest)} {
 		b = le.AppendUint64(b, v)
 	}
@@ -83,14 +83,30 @@ func (m *runMeta) append(b []byte) []byte {
 	return le.AppendUint64(b, uint64(m.listsLength))
 }
 
-// parse reads a footer. It checks that the sections it tells of end where the
-// file of that many pages does.
-func (m *runMeta) parse(b []byte, pages int64) bool {
-	le := binary.LittleEndian
+// appendFooter appends what a footer begins with: the version, and the key.
+func appendFooter(b, sealed []byte) []byte {
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(sealed)))
+	return append(b, sealed...)
+}
+
+// cutFooter undoes appendFooter.
+func cutFooter(b []byte) (sealed, rest []byte, ok bool) {
 	if string(b[:len(magic)]) != magic {
-		return false
+		return nil, nil, false
 	}
 	b = b[len(magic):]
+	n := int(binary.LittleEndian.Uint16(b))
+	if b = b[2:]; n > maxSealed {
+		return nil, nil, false
+	}
+	return b[:n], b[n:], true
+}
+
+// parse reads a footer after what it begins with. It checks that the sections
+// it tells of end where the file of that many pages does.
+func (m *runMeta) parse(b []byte, pages int64) bool {
+	le := binary.LittleEndian
 	var longs [6]uint64
 	for i := range longs {
 		longs[i], b = le.Uint64(b), b[8:]
@@ -120,11 +136,12 @@ type run struct {
 	path  string
 	size  int64
 	file  *os.File
+	mac   mac
 	users atomic.Int32
 }
 
 // openRun opens a run, with one user. It reads no more than the footer.
-func openRun(path string) (_ *run, err error) {
+func openRun(path string, box Box) (_ *run, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -143,14 +160,24 @@ func openRun(path string) (_ *run, err error) {
 	if r.size%pageSize != 0 || pages == 0 {
 		return nil, damaged(path, "%d bytes are not whole pages", r.size)
 	}
-	p := pager{file: f, name: path}
-	footer, err := p.readPage(pages - 1)
-	if err != nil {
+	page := make([]byte, pageSize)
+	if _, err := f.ReadAt(page, r.size-pageSize); err != nil {
 		return nil, err
 	}
 	first, last, named := parseRunName(filepath.Base(path))
-	if !r.parse(footer, pages) || named && (first != r.first || last != r.last) {
+	sealed, rest, ok := cutFooter(page[:pagePayload])
+	if !ok || !named {
 		return nil, damaged(path, "the footer is wrong, or of another version")
+	}
+	if r.mac, err = openSealed(box, path, first, last, sealed); err != nil {
+		return nil, err
+	}
+	tags := tagger{mac: r.mac}
+	if !tags.right(page, pages-1, true) {
+		return nil, damaged(path, "the tag of the footer is wrong")
+	}
+	if !r.parse(rest, pages) || first != r.first || last != r.last {
+		return nil, damaged(path, "the footer is wrong")
 	}
 	r.users.Store(1)
 	return r, nil
@@ -165,7 +192,9 @@ func (r *run) release() {
 }
 
 // pager returns a new pager of the run's text.
-func (r *run) pager() *pager { return &pager{file: r.file, name: r.path, length: r.end()} }
+func (r *run) pager() *pager {
+	return &pager{file: r.file, tags: tagger{mac: r.mac}, name: r.path, length: r.end()}
+}
 
 // A runReader reads a run. It is used by one goroutine.
 type runReader struct {
@@ -505,15 +534,16 @@ func (r *runReader) seekSparse(l *list, from uint32) (uint32, bool, error) {
 // says; then all terms, in the order of their hashes; the files at any time, in
 // the order of their numbers.
 type runWriter struct {
-	meta  runMeta
-	out   *pageWriter
-	terms *bufio.Writer // of a temporary file: they stand behind the lists
-	texts []byte        // of the files
-	table []byte
-	words []uint32 // of a dense list
-	fence []byte
-	rows  int // written
-	buf   []byte
+	meta   runMeta
+	sealed []byte // the key
+	out    *pageWriter
+	terms  *bufio.Writer // of a temporary file: they stand behind the lists
+	texts  []byte        // of the files
+	table  []byte
+	words  []uint32 // of a dense list
+	fence  []byte
+	rows   int // written
+	buf    []byte
 }
 
 func (w *runWriter) row(r *row) error {
@@ -621,18 +651,25 @@ func (w *runWriter) finish(spool *os.File) error {
 			return err
 		}
 	}
-	if err := w.out.flush(); err != nil {
+	if err := w.out.flush(false); err != nil {
 		return err
 	}
-	if _, err := w.out.Write(w.meta.append(nil)); err != nil {
+	if _, err := w.out.Write(w.meta.append(appendFooter(nil, w.sealed))); err != nil {
 		return err
 	}
-	return w.out.flush()
+	return w.out.flush(true)
 }
 
-// writeRun writes a run with the rows, terms and files that fill adds.
-func writeRun(out io.Writer, spool *os.File, meta runMeta, fill func(*runWriter) error) error {
-	w := &runWriter{meta: meta, out: &pageWriter{w: out}, terms: bufio.NewWriterSize(spool, 64<<10)}
+// writeRun writes a run with the rows, terms and files that fill adds, and with a
+// new key.
+func writeRun(out io.Writer, spool *os.File, box Box, meta runMeta, fill func(*runWriter) error) error {
+	m, sealed, err := sealNew(box, meta.first, meta.last)
+	if err != nil {
+		return err
+	}
+	w := &runWriter{
+		meta: meta, sealed: sealed, out: &pageWriter{w: out, tags: tagger{mac: m}}, terms: bufio.NewWriterSize(spool, 64<<10),
+	}
 	if err := fill(w); err != nil {
 		return err
 	}
@@ -657,7 +694,7 @@ func (x *Index) write(meta runMeta, fill func(*runWriter) error) (_ *run, err er
 	defer func() { err = errors.Join(err, remove(spool)) }()
 
 	buffered := bufio.NewWriterSize(f, 64<<10)
-	if err := writeRun(buffered, spool, meta, fill); err != nil {
+	if err := writeRun(buffered, spool, x.box, meta, fill); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(buffered.Flush(), f.Sync(), f.Close()); err != nil {
@@ -670,7 +707,7 @@ func (x *Index) write(meta runMeta, fill func(*runWriter) error) (_ *run, err er
 	if err := durable.SyncDir(x.dir); err != nil {
 		return nil, err
 	}
-	return openRun(path)
+	return openRun(path, x.box)
 }
 
 // remove closes and removes a temporary file, which may have another name now.

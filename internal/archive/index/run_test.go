@@ -201,7 +201,7 @@ func names(t *testing.T, dir string) (list []string) {
 }
 
 func TestCommitRefuses(t *testing.T) {
-	x, err := index.Open(index.Options{Dir: t.TempDir()})
+	x, err := index.Open(index.Options{Dir: t.TempDir(), Box: newBox(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestScanThenPlace(t *testing.T) {
 }
 
 func TestFirstFile(t *testing.T) {
-	x, err := index.Open(index.Options{Dir: t.TempDir(), FirstFile: 7})
+	x, err := index.Open(index.Options{Dir: t.TempDir(), Box: newBox(t), FirstFile: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func TestSegmentNumber(t *testing.T) {
 }
 
 // FuzzRun opens, searches, lists and merges runs with anything in them, whose
-// checksums are right.
+// tags are right.
 func FuzzRun(f *testing.F) {
 	w := newWorld(f, 6, index.Options{})
 	w.cut()
@@ -390,13 +390,14 @@ func FuzzRun(f *testing.F) {
 	w.cut()
 	w.deliver(1)
 	w.close()
-	text, footer, err := index.ReadRun(w.path())
+	text, footer, err := index.ReadRun(w.path(), w.options.Box)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(text, footer, uint16(0), byte(0))
 	f.Add(text, footer, uint16(100), byte(1))
-	f.Add([]byte{}, binary.LittleEndian.AppendUint64([]byte("KRINDEX\x01"), 1), uint16(0), byte(0))
+	f.Add([]byte{}, binary.LittleEndian.AppendUint64(nil, 1), uint16(0), byte(0))
+	box := w.options.Box
 	f.Fuzz(func(t *testing.T, text, footer []byte, at uint16, by byte) {
 		dir := t.TempDir()
 		text = bytes.Clone(text)
@@ -404,10 +405,10 @@ func FuzzRun(f *testing.F) {
 			text[at] ^= by
 		}
 		name := "0000000001-0000000001.run"
-		if err := index.WriteRun(filepath.Join(dir, name), text, footer); err != nil {
+		if err := index.WriteRun(filepath.Join(dir, name), box, text, footer); err != nil {
 			t.Fatal(err)
 		}
-		x, err := index.Open(index.Options{Dir: dir, FanOut: 2})
+		x, err := index.Open(index.Options{Dir: dir, Box: box, FanOut: 2})
 		if err != nil {
 			if !errors.Is(err, index.ErrDamaged) {
 				t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
+	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/store"
 )
 
 // event is an event of a world.
@@ -58,9 +60,19 @@ type world struct {
 func newWorld(t testing.TB, seed uint64, o index.Options) *world {
 	t.Helper()
 	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), options: o, blocks: 7, clock: 1795000000, start: 1795000000}
-	w.options.Dir = filepath.Join(w.dir, "index")
+	w.options.Dir, w.options.Box = filepath.Join(w.dir, "index"), newBox(t)
 	w.open()
 	return w
+}
+
+// newBox returns a box of its own.
+func newBox(t testing.TB) *seal.Box {
+	t.Helper()
+	box, err := seal.Open(t.Context(), store.NewMem(), seal.Options{Provider: seal.Memory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
 }
 
 func (w *world) open() {
