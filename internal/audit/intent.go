@@ -32,6 +32,7 @@ type Intent struct {
 	slot *slot      // nil before there is a note
 	at   string     // the segment that was open when the note was made
 	note []byte     // the newest one
+	open bool       // a commit has asked for it, and was not said to have happened
 }
 
 // maxNote bounds a note, so that the commit that it goes with has room for the
@@ -76,7 +77,7 @@ func (i *Intent) Note() (slot string, note []byte) {
 	l.mu.Lock()
 	at := l.at
 	l.mu.Unlock()
-	i.at = at.Segment
+	i.at, i.open = at.Segment, true
 	l.slots.noted(i.slot, i.at)
 	i.note = appendSince(i.note[:0], at)
 	if i.line != nil {
@@ -132,6 +133,7 @@ func sinceOf(note []byte) (at Head) {
 
 // Stood implements [call.Intent].
 func (i *Intent) Stood(store.Rev) {
+	i.open = false
 	if i.slot != nil {
 		i.log.slots.stood(i.slot, i.at)
 	}
@@ -162,10 +164,13 @@ func (i *Intent) Leave() {
 }
 
 // ended ends an intent whose record is on the disk, unless err says that it is not.
+// A commit that is not known to have happened may still come, and would put its
+// note where another's is by then: so nobody gets the slot before the vault has
+// been asked, after which nothing comes any more.
 func (i *Intent) ended(err error) {
 	switch {
 	case i.slot == nil:
-	case err != nil:
+	case err != nil || i.open:
 		i.Leave()
 	default:
 		i.log.slots.free(i.slot)

@@ -144,6 +144,39 @@ func TestMuchToLookThrough(t *testing.T) {
 	}
 }
 
+// The slot of a commit that may still happen, though its call has failed and is on
+// record, is nobody else's until the store can tell.
+func TestLateCommit(t *testing.T) {
+	dir, box, s := t.TempDir(), newBox(t), newSafe()
+	l := attach(t, dir, box, s, nil)
+	doubtful := intended(t, l, 1)
+	slot, note := doubtful.Intent.Note()
+	note = append([]byte(nil), note...)
+	must(t, l.Append(doubtful))
+	if l.Unsettled() != 1 {
+		t.Errorf("%d unsettled, want 1", l.Unsettled())
+	}
+	next := intended(t, l, 2)
+	if other, _ := next.Intent.Note(); other == slot {
+		t.Errorf("two calls have the slot %s", slot)
+	}
+	s.commit(next.Intent)
+	s.mu.Lock()
+	s.notes[slot] = string(note) // now it happens
+	s.mu.Unlock()
+	must(t, l.Append(next))
+	must(t, l.Sweep(t.Context()))
+	if l.Unsettled() != 0 || s.count() != 0 {
+		t.Errorf("after a sweep: %d unsettled, %d notes", l.Unsettled(), s.count())
+	}
+	for _, request := range []string{"1", "2"} {
+		if n := count(t, dir, request); n != 1 {
+			t.Errorf("the record of %s is there %d times", request, n)
+		}
+	}
+	leave(t, l)
+}
+
 func TestSince(t *testing.T) {
 	for _, at := range []audit.Head{
 		{Segment: "2026-11-21-000001.jsonl", Size: 1, Tag: audit.Tag{1, 2, 3}},
