@@ -50,6 +50,7 @@ func (w *world) path() string {
 // A run that was changed, wherever, gives an error or what it would have given;
 // never fewer events.
 func TestDamagedRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 21, index.Options{})
 	w.cut()
 	for range 700 {

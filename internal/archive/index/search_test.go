@@ -95,7 +95,7 @@ func (w *world) check(q index.Query, between func()) {
 // the journal and in runs, and whatever is delivered, merged, removed and
 // expired between its pages.
 func TestSearchEqualsScan(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(5) { // as many as there are kinds of worlds
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, seed, index.Options{FanOut: 2 + int(seed%3), MaxRows: 40 << (seed % 4)})
@@ -155,6 +155,7 @@ func TestSearchEqualsScan(t *testing.T) {
 // The first row of a page is found in runs of many rows, too, also where many
 // events have the same time.
 func TestSearchInLongRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 31, index.Options{})
 	defer w.close()
 	w.blocks = 100
@@ -205,6 +206,7 @@ func (w *world) expire(seconds int64) {
 
 // Searches go on while events are added, delivered, merged and removed.
 func TestConcurrentSearches(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 99, index.Options{FanOut: 2})
 	defer w.close()
 	w.cut()
@@ -244,6 +246,7 @@ func TestConcurrentSearches(t *testing.T) {
 }
 
 func TestRunsAreMerged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 5, index.Options{FanOut: 3})
 	defer func() { w.close() }()
 	for range 100 {
@@ -360,6 +363,7 @@ func TestPages(t *testing.T) {
 
 // A page is bounded in what is read for it, too.
 func TestLongPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3, index.Options{})
 	defer w.close()
 	w.cut()
