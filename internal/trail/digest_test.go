@@ -69,7 +69,7 @@ func (e *env) check(in, prefix string) (chain []digest, wrong []string) {
 		e.ok(err)
 		keys[k.Fingerprint] = public
 	}
-	for _, name := range e.digests(in) {
+	for _, name := range digestsOf(objects) {
 		if !strings.HasPrefix(name, prefix) {
 			continue
 		}

@@ -297,13 +297,17 @@ func (e *env) status(t trail.Trail) trail.Status {
 }
 
 // logs returns the names of the log files in a bucket, in their order.
-func (e *env) logs(in string) []string {
-	names := slices.Sorted(maps.Keys(e.s3.Objects(in)))
+func (e *env) logs(in string) []string { return logsOf(e.s3.Objects(in)) }
+
+func logsOf(objects map[string]s3test.Object) []string {
+	names := slices.Sorted(maps.Keys(objects))
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, "/CloudTrail/") })
 }
 
-func (e *env) digests(in string) []string {
-	names := slices.Sorted(maps.Keys(e.s3.Objects(in)))
+func (e *env) digests(in string) []string { return digestsOf(e.s3.Objects(in)) }
+
+func digestsOf(objects map[string]s3test.Object) []string {
+	names := slices.Sorted(maps.Keys(objects))
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, "/CloudTrail-Digest/") })
 }
 
@@ -313,7 +317,7 @@ func (e *env) in(name, prefix string) []string {
 	e.t.Helper()
 	var ids []string
 	objects := e.s3.Objects(name)
-	for _, n := range e.logs(name) {
+	for _, n := range logsOf(objects) { // not asked for again: it grows
 		if !strings.HasPrefix(n, prefix) {
 			continue
 		}
