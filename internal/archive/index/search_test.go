@@ -172,7 +172,7 @@ func TestSearchInLongRuns(t *testing.T) {
 	w.deliver(3)
 	w.remove()
 	r := w.random
-	for range 20 {
+	for range 8 {
 		q := w.query()
 		q.Filter, q.Limit = nil, 100
 		if at := w.events[r.IntN(len(w.events))]; r.IntN(2) == 0 {
