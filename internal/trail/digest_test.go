@@ -314,6 +314,7 @@ func TestDigestAgain(t *testing.T) {
 	want = append(want, e.some(1)...)
 	e.deliver()
 	e.gets("", want)
+	e.settled(tr) // it is in the chain, too
 	e.pass(time.Hour)
 	mend()
 	e.digested(2)
