@@ -4,26 +4,40 @@ package keyring
 // permit, and in what states of the key.
 
 // states is a set of key states.
-type states uint8
+type states uint16
 
 const (
-	inEnabled states = 1 << iota
+	inCreating states = 1 << iota
+	inEnabled
 	inDisabled
+	inPendingImport
 	inPendingDeletion
+	inPendingReplicaDeletion
+	inUpdating
 	inDestroying
 
-	inAny      = inEnabled | inDisabled | inPendingDeletion
-	notPending = inEnabled | inDisabled
+	inPending  = inPendingDeletion | inPendingReplicaDeletion
+	notPending = inCreating | inEnabled | inDisabled | inPendingImport | inUpdating
+	inAny      = notPending | inPending
+	inUse      = inEnabled | inUpdating // in which a key works
 )
 
 func (s State) set() states {
 	switch s {
+	case Creating:
+		return inCreating
 	case Enabled:
 		return inEnabled
 	case Disabled:
 		return inDisabled
+	case PendingImport:
+		return inPendingImport
 	case PendingDeletion:
 		return inPendingDeletion
+	case PendingReplicaDeletion:
+		return inPendingReplicaDeletion
+	case Updating:
+		return inUpdating
 	case destroying:
 		return inDestroying
 	}
@@ -83,30 +97,30 @@ var actions = map[string]*action{
 	"kms:GetKeyPolicy":     {in: inAny},
 	"kms:ListKeyPolicies":  {in: inAny},
 
-	"kms:Encrypt":                             {in: inEnabled, may: mayEncrypt, usage: EncryptDecrypt},
-	"kms:Decrypt":                             {in: inEnabled, may: mayDecrypt, usage: EncryptDecrypt},
-	"kms:ReEncryptFrom":                       {in: inEnabled, may: mayDecrypt, usage: EncryptDecrypt},
-	"kms:ReEncryptTo":                         {in: inEnabled, may: mayEncrypt, usage: EncryptDecrypt},
-	"kms:GenerateDataKey":                     {in: inEnabled, may: mayDataKey | mayPlaintext, usage: EncryptDecrypt},
-	"kms:GenerateDataKeyWithoutPlaintext":     {in: inEnabled, may: mayDataKey, usage: EncryptDecrypt},
-	"kms:GenerateDataKeyPair":                 {in: inEnabled, may: mayDataKeyPair | mayPlaintext, usage: EncryptDecrypt},
-	"kms:GenerateDataKeyPairWithoutPlaintext": {in: inEnabled, may: mayDataKeyPair, usage: EncryptDecrypt},
-	"kms:Sign":                                {in: inEnabled, may: maySign, usage: SignVerify},
-	"kms:Verify":                              {in: inEnabled, may: mayVerify, usage: SignVerify},
-	"kms:GenerateMac":                         {in: inEnabled, may: mayGenerateMAC, usage: GenerateVerifyMAC},
-	"kms:VerifyMac":                           {in: inEnabled, may: mayVerifyMAC, usage: GenerateVerifyMAC},
-	"kms:DeriveSharedSecret":                  {in: inEnabled, may: mayDerive, usage: KeyAgreement},
-	"kms:Encapsulate":                         {in: inEnabled, may: mayEncapsulate, usage: EncapsulateDecapsulate},
-	"kms:Decapsulate":                         {in: inEnabled, may: mayDecapsulate, usage: EncapsulateDecapsulate},
-	"kms:GetPublicKey":                        {in: inEnabled, may: mayPublicKey},
+	"kms:Encrypt":                             {in: inUse, may: mayEncrypt, usage: EncryptDecrypt},
+	"kms:Decrypt":                             {in: inUse, may: mayDecrypt, usage: EncryptDecrypt},
+	"kms:ReEncryptFrom":                       {in: inUse, may: mayDecrypt, usage: EncryptDecrypt},
+	"kms:ReEncryptTo":                         {in: inUse, may: mayEncrypt, usage: EncryptDecrypt},
+	"kms:GenerateDataKey":                     {in: inUse, may: mayDataKey | mayPlaintext, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyWithoutPlaintext":     {in: inUse, may: mayDataKey, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyPair":                 {in: inUse, may: mayDataKeyPair | mayPlaintext, usage: EncryptDecrypt},
+	"kms:GenerateDataKeyPairWithoutPlaintext": {in: inUse, may: mayDataKeyPair, usage: EncryptDecrypt},
+	"kms:Sign":                                {in: inUse, may: maySign, usage: SignVerify},
+	"kms:Verify":                              {in: inUse, may: mayVerify, usage: SignVerify},
+	"kms:GenerateMac":                         {in: inUse, may: mayGenerateMAC, usage: GenerateVerifyMAC},
+	"kms:VerifyMac":                           {in: inUse, may: mayVerifyMAC, usage: GenerateVerifyMAC},
+	"kms:DeriveSharedSecret":                  {in: inUse, may: mayDerive, usage: KeyAgreement},
+	"kms:Encapsulate":                         {in: inUse, may: mayEncapsulate, usage: EncapsulateDecapsulate},
+	"kms:Decapsulate":                         {in: inUse, may: mayDecapsulate, usage: EncapsulateDecapsulate},
+	"kms:GetPublicKey":                        {in: inUse, may: mayPublicKey},
 
-	"kms:EnableKey":            {in: notPending, may: mayEnable},
-	"kms:DisableKey":           {in: notPending, may: mayDisable},
+	"kms:EnableKey":            {in: inEnabled | inDisabled, may: mayEnable},
+	"kms:DisableKey":           {in: inEnabled | inDisabled, may: mayDisable},
 	"kms:UpdateKeyDescription": {in: notPending, may: mayDescription},
 	"kms:TagResource":          {in: notPending, may: mayTag},
 	"kms:UntagResource":        {in: notPending, may: mayUntag},
-	"kms:ScheduleKeyDeletion":  {in: notPending, may: mayScheduleDeletion},
-	"kms:CancelKeyDeletion":    {in: inPendingDeletion, may: mayCancelDeletion},
+	"kms:ScheduleKeyDeletion":  {in: notPending &^ inUpdating, may: mayScheduleDeletion},
+	"kms:CancelKeyDeletion":    {in: inPending, may: mayCancelDeletion},
 
 	"kms:CreateAlias": {in: notPending, may: mayCreateAlias},
 	// Only the key that the alias is pointed at must not be pending deletion:
@@ -115,7 +129,7 @@ var actions = map[string]*action{
 	"kms:DeleteAlias": {in: inAny, may: mayDeleteAlias},
 
 	"kms:PutKeyPolicy": {in: inAny, may: mayPutPolicy},
-	"kms:CreateGrant":  {in: inEnabled, may: mayCreateGrant},
+	"kms:CreateGrant":  {in: inUse, may: mayCreateGrant},
 	"kms:ListGrants":   {in: inAny, may: mayListGrants},
 	"kms:RetireGrant":  {in: inAny, may: mayRetireGrant},
 	"kms:RevokeGrant":  {in: inAny, may: mayRevokeGrant},
@@ -135,7 +149,7 @@ func (a *action) allows(m *Metadata) error {
 		return nil
 	case m.State == destroying:
 		return ErrNotFound
-	case a.in == inPendingDeletion:
+	case a.in == inPending:
 		return &StateError{ARN: m.ARN, State: m.State, Want: PendingDeletion}
 	}
 	return &StateError{ARN: m.ARN, State: m.State}

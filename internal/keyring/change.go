@@ -100,6 +100,7 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 		Bindings:    sortBindings(params.Bindings),
 		Created:     r.instant(c),
 		PublicKey:   public,
+		Origin:      AWSKMS,
 	}
 	if params.Disabled {
 		m.State = Disabled
@@ -184,26 +185,69 @@ func newUUID() string {
 // change changes the key's record, on condition that it is still what it was
 // when the key was opened; else ErrStale. The function with it may add steps.
 func (k Key) change(ctx context.Context, m *Metadata, with func(*record.Tx)) error {
-	value, err := appendKey(nil, m)
-	if err != nil {
-		return err
+	return k.r.changeAll(ctx, []keyChange{{k.s, m}}, with)
+}
+
+// A keyChange is what a key is to become.
+type keyChange struct {
+	s  *Subject
+	to *Metadata
+}
+
+// changeAll is change of several keys in one transaction, which are related
+// multi-Region keys.
+func (r *Ring) changeAll(ctx context.Context, changes []keyChange, with func(*record.Tx)) error {
+	tx := r.records.Begin()
+	for _, c := range changes {
+		value, err := appendKey(nil, c.to)
+		if err != nil {
+			return err
+		}
+		tx.Put(c.s.record(), value)
+		if err := r.remember(ctx, tx, &c.s.m, c.to); err != nil {
+			return err
+		}
 	}
-	tx := k.r.records.Begin()
-	tx.Put(k.s.record(), value)
 	if with != nil {
 		with(tx)
 	}
-	_, err = tx.Commit(ctx)
+	_, err := tx.Commit(ctx)
 	if errors.Is(err, record.ErrConflict) {
 		return ErrStale
 	}
 	if err != nil {
-		return fmt.Errorf("changing %s: %w", m.ARN, err)
+		return fmt.Errorf("changing %s: %w", changes[0].to.ARN, err)
 	}
-	// The record cache has let go of it; but one that was read beside the cache
+	// The record cache has let go of them; but one that was read beside the cache
 	// never was in there.
-	k.s.end()
+	for _, c := range changes {
+		c.s.end()
+	}
 	return nil
+}
+
+// members returns all related keys of a multi-Region key, itself first, as the
+// store has them; itself alone of a single-Region key. Error: ErrStale, if one
+// has gone meanwhile.
+func (r *Ring) members(ctx context.Context, s *Subject) ([]*Subject, error) {
+	all := []*Subject{s}
+	if s.m.MultiRegion == nil {
+		return all, nil
+	}
+	for _, region := range s.m.MultiRegion.Regions {
+		if region == s.m.Region {
+			continue
+		}
+		other, err := r.current(ctx, s.m.Account, region, s.m.ID)
+		if errors.Is(err, ErrNotFound) {
+			return nil, ErrStale
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, other)
+	}
+	return all, nil
 }
 
 // Enable enables the key; nothing is written if it is. Action: kms:EnableKey.
@@ -297,10 +341,7 @@ func (k Key) ScheduleDeletion(ctx context.Context, window time.Duration) (time.T
 	m := k.s.m
 	m.State = PendingDeletion
 	m.Deletion = k.now().Add(window)
-	err := k.change(ctx, &m, func(tx *record.Tx) {
-		tx.Create(record.KindDue, dueKey(m.Deletion, m.Account, m.Region, m.ID), []byte{recordVersion})
-	})
-	if err != nil {
+	if err := k.change(ctx, &m, nil); err != nil {
 		return time.Time{}, err
 	}
 	return m.Deletion, nil
@@ -313,15 +354,6 @@ func (k Key) CancelDeletion(ctx context.Context) error {
 		return err
 	}
 	m := k.s.m
-	due, err := k.r.records.Get(ctx, record.KindDue, dueKey(m.Deletion, m.Account, m.Region, m.ID))
-	// One that is damaged stays: it does nothing to a key that is not due.
-	if err != nil && !errors.Is(err, record.ErrNotFound) && !errors.Is(err, record.ErrTampered) {
-		return fmt.Errorf("reading what is due: %w", err)
-	}
 	m.State, m.Deletion = Disabled, time.Time{}
-	return k.change(ctx, &m, func(tx *record.Tx) {
-		if due.Rev != 0 {
-			tx.Delete(due)
-		}
-	})
+	return k.change(ctx, &m, nil)
 }

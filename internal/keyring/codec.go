@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -35,6 +36,22 @@ import (
 //	  uvarint number of tags; of each: text key, text value
 //	  text   policy, only if the byte above is 0
 //
+//	What more there is, the bits of that byte say, in this order:
+//
+//	bindings     uvarint number; of each: text ARN, text unique id
+//	grantees     1 byte
+//	alias names  as many as aliases: text
+//	rotation     uvarint days between automatic rotations, 0 if there are none;
+//	             time of the next; uvarint number of rotations on demand
+//	materials    uvarint number; of each, the oldest first: 32 bytes id; 1 state;
+//	             1 type of the rotation that made it current, 0 for none; time of
+//	             that rotation; 1 flags (1 imported and here, 2 expires); time of
+//	             expiry, only if it expires; text description
+//	external     nothing: that the material is imported
+//	regions      text primary Region; uvarint number of the members' Regions,
+//	             of each, sorted: text; 1 state that an Updating key returns to, else 0;
+//	             uvarint days that a primary key waits after its last replica, else 0
+//
 //	material, version 1:  0x01, token (seal.Materials; AAD: tokenLabel ‖ 00 ‖ ARN ‖ 00 ‖ material id in hex)
 //	alias, version 1:     0x01, text target key id, time created, time updated
 //	alias of a key, version 1: 0x01, time created, time updated
@@ -47,7 +64,10 @@ const tokenLabel = "keyreeve material token v1"
 var (
 	specNumbers  = []Spec{1: SymmetricDefault, 2: RSA2048, 3: RSA3072, 4: RSA4096, 5: ECCNISTP256, 6: ECCNISTP384, 7: ECCNISTP521, 8: ECCSECGP256K1, 9: HMAC224, 10: HMAC256, 11: HMAC384, 12: HMAC512, 13: ECCEdwards25519, 14: MLKEM512, 15: MLKEM768, 16: MLKEM1024, 17: MLDSA44, 18: MLDSA65, 19: MLDSA87}
 	usageNumbers = []Usage{1: EncryptDecrypt, 2: SignVerify, 3: GenerateVerifyMAC, 4: KeyAgreement, 5: EncapsulateDecapsulate}
-	stateNumbers = []State{1: Enabled, 2: Disabled, 3: PendingDeletion, 4: destroying}
+	stateNumbers = []State{1: Enabled, 2: Disabled, 3: PendingDeletion, 4: destroying, 5: PendingImport, 6: PendingReplicaDeletion, 7: Creating, 8: Updating}
+
+	materialStateNumbers = []MaterialState{1: Current, 2: NonCurrent, 3: PendingRotation, 4: PendingMultiRegionImportAndRotation}
+	rotationTypeNumbers  = []RotationType{1: Automatic, 2: OnDemand}
 )
 
 // destroying is the state of a key whose waiting period is over and whose
@@ -60,14 +80,17 @@ const (
 	hasBindings
 	hasGrantees
 	hasAliasNames
-
-	hasKnown = 1<<iota - 1
+	hasRotation
+	hasMaterials
+	hasExternal
+	hasRegions // the eighth: another needs another version
 )
 
 // maxStoredTags bounds what a decoder makes room for.
 const (
-	maxStoredTags     = 1 << 10
-	maxStoredBindings = 1 << 12
+	maxStoredTags      = 1 << 10
+	maxStoredBindings  = 1 << 12
+	maxStoredMaterials = 1 << 12
 )
 
 // errRecord says that a record, although sealed by us, does not decode.
@@ -102,9 +125,21 @@ func appendKey(b []byte, m *Metadata) ([]byte, error) {
 	if len(m.aliasNames) > 0 && len(m.aliasNames) == m.Aliases {
 		has |= hasAliasNames
 	}
+	if m.Rotation != (Rotation{}) {
+		has |= hasRotation
+	}
+	if len(m.Materials) > 0 {
+		has |= hasMaterials
+	}
+	if m.Origin == External {
+		has |= hasExternal
+	}
+	if m.MultiRegion != nil {
+		has |= hasRegions
+	}
 	b = append(b, recordVersion, spec, usage, state, has)
 	var id [32]byte
-	if !parseLowerHex(id[:], m.MaterialID) {
+	if m.MaterialID != "" && !parseLowerHex(id[:], m.MaterialID) {
 		return nil, fmt.Errorf("%w: material id", ErrParameter)
 	}
 	if !utf8.ValidString(m.Description) || !utf8.ValidString(m.Policy) || len(m.Tags) > maxStoredTags {
@@ -142,7 +177,95 @@ func appendKey(b []byte, m *Metadata) ([]byte, error) {
 			b = appendText(b, name)
 		}
 	}
+	if has&hasRotation != 0 {
+		b = binary.AppendUvarint(b, uint64(m.Rotation.PeriodDays))
+		b = appendTime(b, m.Rotation.Next)
+		b = binary.AppendUvarint(b, uint64(m.Rotation.OnDemand))
+	}
+	if has&hasMaterials != 0 {
+		var err error
+		if b, err = appendMaterials(b, m.Materials); err != nil {
+			return nil, err
+		}
+	}
+	if has&hasRegions != 0 {
+		b = appendText(b, m.MultiRegion.Primary)
+		b = binary.AppendUvarint(b, uint64(len(m.MultiRegion.Regions)))
+		for _, region := range m.MultiRegion.Regions {
+			b = appendText(b, region)
+		}
+		b = append(b, number(stateNumbers, m.MultiRegion.Resume))
+		b = binary.AppendUvarint(b, uint64(m.MultiRegion.Window))
+	}
 	return b, nil
+}
+
+// Flags of a material.
+const (
+	materialImported = 1 << iota
+	materialExpires
+)
+
+func appendMaterials(b []byte, materials []Material) ([]byte, error) {
+	if len(materials) > maxStoredMaterials {
+		return nil, fmt.Errorf("%w: number of materials", ErrParameter)
+	}
+	b = binary.AppendUvarint(b, uint64(len(materials)))
+	for _, mat := range materials {
+		var id [32]byte
+		state, by := number(materialStateNumbers, mat.State), number(rotationTypeNumbers, mat.RotatedBy)
+		if !parseLowerHex(id[:], mat.ID) || state == 0 || by == 0 && mat.RotatedBy != "" || !utf8.ValidString(mat.Description) {
+			return nil, fmt.Errorf("%w: material", ErrParameter)
+		}
+		flags := byte(0)
+		if mat.Imported {
+			flags |= materialImported
+		}
+		if !mat.Expires.IsZero() {
+			flags |= materialExpires
+		}
+		b = append(append(b, id[:]...), state, by)
+		b = append(appendTime(b, mat.Rotated), flags)
+		if !mat.Expires.IsZero() {
+			b = appendTime(b, mat.Expires)
+		}
+		b = appendText(b, mat.Description)
+	}
+	return b, nil
+}
+
+func (r *recordReader) materials() []Material {
+	n := r.count(maxStoredMaterials)
+	r.bad = r.bad || n == 0
+	var list []Material
+	for i := 0; i < n && !r.bad; i++ {
+		mat := Material{ID: hex.EncodeToString(r.take(32)), State: entry(r, materialStateNumbers)}
+		mat.RotatedBy = optional(r, rotationTypeNumbers)
+		mat.Rotated = r.time()
+		flags := r.byte()
+		mat.Imported = flags&materialImported != 0
+		if flags&materialExpires != 0 {
+			mat.Expires = r.time()
+			r.bad = r.bad || mat.Expires.IsZero()
+		}
+		r.bad = r.bad || flags&^(materialImported|materialExpires) != 0
+		mat.Description = r.text()
+		list = append(list, mat)
+	}
+	return list
+}
+
+func (r *recordReader) multiRegion() *MultiRegion {
+	set := &MultiRegion{Primary: r.text()}
+	n := r.count(maxStoredTags)
+	for i := 0; i < n && !r.bad; i++ {
+		set.Regions = append(set.Regions, r.text())
+		r.bad = r.bad || i > 0 && set.Regions[i-1] >= set.Regions[i]
+	}
+	set.Resume = optional(r, stateNumbers)
+	set.Window = r.count(1 << 10)
+	r.bad = r.bad || !slices.Contains(set.Regions, set.Primary)
+	return set
 }
 
 // decodeKey decodes the record of a key into m, given its storage key.
@@ -167,7 +290,9 @@ func decodeKey(m *Metadata, storageKey string, b []byte) error {
 	m.Usage = entry(&r, usageNumbers)
 	m.State = entry(&r, stateNumbers)
 	has := r.byte()
-	m.MaterialID = hex.EncodeToString(r.take(32))
+	if m.MaterialID = hex.EncodeToString(r.take(32)); m.MaterialID == zeroMaterialID {
+		m.MaterialID = ""
+	}
 	m.Created = r.time()
 	m.Deletion = r.time()
 	m.Aliases = r.count(math.MaxInt32)
@@ -206,7 +331,20 @@ func decodeKey(m *Metadata, storageKey string, b []byte) error {
 			r.bad = r.bad || i > 0 && m.aliasNames[i-1] >= m.aliasNames[i]
 		}
 	}
-	r.bad = r.bad || has&^hasKnown != 0
+	if has&hasRotation != 0 {
+		m.Rotation = Rotation{PeriodDays: r.count(math.MaxInt32), Next: r.time(), OnDemand: r.count(math.MaxInt32)}
+		r.bad = r.bad || m.Rotation == Rotation{}
+	}
+	if has&hasMaterials != 0 {
+		m.Materials = r.materials()
+	}
+	m.Origin = AWSKMS
+	if has&hasExternal != 0 {
+		m.Origin = External
+	}
+	if has&hasRegions != 0 {
+		m.MultiRegion = r.multiRegion()
+	}
 	if r.bad || len(r.b) != 0 || !Compatible(m.Spec, m.Usage) {
 		return fmt.Errorf("%w: key", errRecord)
 	}
@@ -355,6 +493,16 @@ func entry[T any](r *recordReader, table []T) T {
 	return table[n]
 }
 
+// optional is entry, and 0 stands for nothing.
+func optional[T any](r *recordReader, table []T) T {
+	n := int(r.byte())
+	if n >= len(table) {
+		r.bad = true
+		n = 0
+	}
+	return table[n]
+}
+
 // The keyspace; package record has all of it.
 const (
 	keyPrefix     = "v1/key/"
@@ -368,9 +516,6 @@ const (
 	retiringPrefix  = "v1/retiring/"
 	grantNamePrefix = "v1/grantname/"
 )
-
-// dueJob names the deletion of a key among the things that are due.
-const dueJob = "delete"
 
 // dueLayout is the time in a due record's key: RFC 3339 of fixed width, so that
 // the keys are in the order of time.
@@ -390,8 +535,8 @@ func aliasOfKey(account, region, id, name string) string {
 	return aliasOfPrefix + account + "/" + region + "/" + id + "/" + name
 }
 
-func dueKey(due time.Time, account, region, id string) string {
-	return duePrefix + due.UTC().Format(dueLayout) + "/" + dueJob + "/" + account + "/" + region + "/" + id
+func dueKey(d due, account, region, id string) string {
+	return duePrefix + d.at.UTC().Format(dueLayout) + "/" + d.job + "/" + account + "/" + region + "/" + id
 }
 
 // splitKeyKey takes the storage key of a key apart.
@@ -404,18 +549,19 @@ func splitKeyKey(key string) (account, region, id string, ok bool) {
 }
 
 // splitDueKey takes the storage key of a due record apart; ok is false if it is
-// not that of a deletion.
-func splitDueKey(key string) (due time.Time, account, region, id string, ok bool) {
+// not that of a job of this package, and then only the time is there.
+func splitDueKey(key string) (d due, account, region, id string, ok bool) {
 	when, rest, _ := strings.Cut(strings.TrimPrefix(key, duePrefix), "/")
-	due, err := time.Parse(dueLayout, when)
+	at, err := time.Parse(dueLayout, when)
 	if err != nil {
-		return due, "", "", "", false
+		return due{}, "", "", "", false
 	}
-	if rest, ok = strings.CutPrefix(rest, dueJob+"/"); !ok {
-		return due, "", "", "", false
+	job, rest, _ := strings.Cut(rest, "/")
+	if !isJob(job) {
+		return due{at: at}, "", "", "", false
 	}
 	account, region, id, ok = splitName(rest)
-	return due, account, region, id, ok
+	return due{at: at, job: job}, account, region, id, ok
 }
 
 // splitName takes account/region/id apart and checks them.

@@ -25,7 +25,7 @@ func someMetadata() *keyring.Metadata {
 		Spec: keyring.RSA2048, Usage: keyring.SignVerify, State: keyring.PendingDeletion,
 		Description: "x", Tags: []keyring.Tag{{Key: "a", Value: "b"}, {Key: "c"}}, Policy: `{"Version":"2012-10-17"}`,
 		Created: start, Deletion: start.Add(time.Hour), MaterialID: strings.Repeat("0a", 32),
-		PublicKey: []byte{1, 2, 3}, Aliases: 300,
+		PublicKey: []byte{1, 2, 3}, Aliases: 300, Origin: keyring.AWSKMS,
 	}
 }
 
@@ -37,7 +37,20 @@ func TestKeyRecord(t *testing.T) {
 	full := keyring.WithFinders(someMetadata(), 5, "alias/a", "alias/b")
 	full.Aliases = 2
 	full.Bindings = []keyring.Binding{{ARN: "arn:aws:iam::" + account + ":role/r", ID: "AROAR"}, {ARN: "arn:aws:iam::" + account + ":user/u", ID: "AIDAU"}}
-	for _, m := range []*keyring.Metadata{someMetadata(), plain, full} {
+	imported := someMetadata()
+	imported.Spec, imported.Usage, imported.State, imported.PublicKey = keyring.SymmetricDefault, keyring.EncryptDecrypt, keyring.Updating, nil
+	imported.Origin, imported.Rotation = keyring.External, keyring.Rotation{OnDemand: 1}
+	imported.Materials = []keyring.Material{
+		{ID: strings.Repeat("0b", 32), State: keyring.NonCurrent, Imported: true, Expires: start, Description: "first"},
+		{ID: imported.MaterialID, State: keyring.Current, RotatedBy: keyring.OnDemand, Rotated: start},
+		{ID: strings.Repeat("0c", 32), State: keyring.PendingMultiRegionImportAndRotation, Imported: true},
+	}
+	imported.MultiRegion = &keyring.MultiRegion{Primary: region, Regions: []string{"ap-south-1", region}, Resume: keyring.Disabled, Window: 30}
+	empty := someMetadata()
+	empty.State, empty.Origin, empty.MaterialID, empty.PublicKey = keyring.PendingImport, keyring.External, "", nil
+	rotated := someMetadata()
+	rotated.Rotation = keyring.Rotation{PeriodDays: 365, Next: start.Add(365 * 24 * time.Hour)}
+	for _, m := range []*keyring.Metadata{someMetadata(), plain, full, imported, empty, rotated} {
 		b, err := keyring.AppendKeyRecord(nil, m)
 		if err != nil {
 			t.Fatal(err)

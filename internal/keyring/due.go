@@ -4,17 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
+	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/record"
 )
 
-// Deletion is a key that has been destroyed.
-type Deletion struct {
-	Account, Region, ID, ARN string
-	Due                      time.Time // when its waiting period ended
-	MaterialIDs              []string  // destroyed material
+// Event is something that the ring does to a key by itself, and that is put on
+// record, as an event of the service.
+type Event struct {
+	Name                     string // in CloudTrail
+	Account, Region, ID, ARN string // of the key
+	Details                  []call.Pair
+}
+
+// DeleteKey is the name of the event of a key's destruction.
+const DeleteKey = "DeleteKey"
+
+// event returns an event of a key.
+func event(name string, m *Metadata, details ...call.Pair) Event {
+	return Event{Name: name, Account: m.Account, Region: m.Region, ID: m.ID, ARN: m.ARN, Details: details}
+}
+
+// recorded commits a change that is an event.
+func (r *Ring) recorded(ctx context.Context, e Event, commit func(context.Context) error) error {
+	if r.onRecord == nil {
+		return commit(ctx)
+	}
+	return r.onRecord(ctx, e, commit)
 }
 
 // A key is destroyed in steps, each a transaction, so that it can be stopped
@@ -24,16 +43,16 @@ type Deletion struct {
 //	2  its material, in batches
 //	3  its aliases, in batches
 //	4  its grants, in batches
-//	5  the key's record and the due record, by Options.Deleted
+//	5  the key's record and the due record, by Options.Record
 
 // batch is how many aliases, two records each, go in one transaction, which
 // also looks at the key; and how many materials.
 const batch = 45
 
-// RunDue destroys every key whose waiting period ended at or before now: its
-// material first, then its aliases and grants, then the record of the key. It
-// goes on where an earlier run was stopped, and leaves what fails for the next run; its
-// error is all failures together.
+// RunDue does what is due at or before now. Every key whose waiting period has
+// ended is destroyed: its material first, then its aliases and grants, then the
+// record of the key. It goes on where an earlier run was stopped, and leaves what
+// fails for the next run; its error is all failures together.
 //
 // What is due is looked up in the storage keys of due records, and then the
 // key's own record decides. So a due record that is damaged does its work all
@@ -42,14 +61,14 @@ const batch = 45
 func (r *Ring) RunDue(ctx context.Context, now time.Time) error {
 	r.runDue.Lock()
 	defer r.runDue.Unlock()
-	err := r.destroyDue(ctx, now)
+	err := r.doDue(ctx, now)
 	if ctx.Err() == nil {
 		err = errors.Join(err, r.remind(ctx, now))
 	}
 	return err
 }
 
-func (r *Ring) destroyDue(ctx context.Context, now time.Time) error {
+func (r *Ring) doDue(ctx context.Context, now time.Time) error {
 	var failures []error
 	after := ""
 	for {
@@ -62,8 +81,8 @@ func (r *Ring) destroyDue(ctx context.Context, now time.Time) error {
 		}
 		for _, f := range found {
 			after = f.Key
-			due, account, region, id, ok := splitDueKey(f.Key)
-			if due.After(now) {
+			d, account, region, id, ok := splitDueKey(f.Key)
+			if d.at.After(now) {
 				return errors.Join(failures...)
 			}
 			if !ok {
@@ -72,9 +91,9 @@ func (r *Ring) destroyDue(ctx context.Context, now time.Time) error {
 			if f.Err != nil {
 				r.log.Warn("a due record is damaged; its key's own record decides", "record", f.Key, "error", f.Err)
 			}
-			if err := r.runOne(ctx, now, f.Record, due, account, region, id); err != nil {
-				r.log.Error("destroying a key failed", "account", account, "region", region, "key", id, "error", err)
-				failures = append(failures, fmt.Errorf("destroying key %s: %w", id, err))
+			if err := r.runOne(ctx, now, f.Record, d, account, region, id); err != nil {
+				r.log.Error("what is due for a key failed", "job", d.job, "account", account, "region", region, "key", id, "error", err)
+				failures = append(failures, fmt.Errorf("job %s of key %s: %w", d.job, id, err))
 			}
 			if ctx.Err() != nil {
 				return errors.Join(append(failures, ctx.Err())...)
@@ -85,27 +104,65 @@ func (r *Ring) destroyDue(ctx context.Context, now time.Time) error {
 
 // runOne does what one due record asks for. Of the due record itself only that
 // it is there counts.
-func (r *Ring) runOne(ctx context.Context, now time.Time, due record.Record, at time.Time, account, region, id string) error {
+func (r *Ring) runOne(ctx context.Context, now time.Time, rec record.Record, d due, account, region, id string) error {
 	s, err := r.current(ctx, account, region, id)
 	if errors.Is(err, ErrNotFound) {
-		return r.settle(ctx, due, nil)
+		return r.settle(ctx, rec, nil)
 	}
 	if err != nil {
 		return err
 	}
-	m := &s.m
-	if !m.Deletion.Equal(at) || m.State != PendingDeletion && m.State != destroying {
-		return r.settle(ctx, due, s) // canceled, or scheduled anew
+	if !slices.ContainsFunc(dues(&s.m), d.is) {
+		return r.settle(ctx, rec, s) // canceled, done, or put off
 	}
-	if m.Deletion.After(now) {
+	if d.at.After(now) {
 		return nil
 	}
-	p := authz.System("key deletion").Permit(actionDestroy, s.Resource())
+	p := authz.System(jobs[d.job].purpose).Permit(jobs[d.job].action, s.Resource())
 	k, err := r.Open(ctx, nil, p)
 	if err != nil {
 		return err
 	}
-	return k.destroy(ctx, due)
+	if d.job == jobDelete {
+		return k.destroy(ctx, rec)
+	}
+	return nil
+}
+
+// remember changes due records along with the record of a key.
+func (r *Ring) remember(ctx context.Context, tx *record.Tx, before, after *Metadata) error {
+	was, is := dues(before), dues(after)
+	for _, d := range was {
+		if slices.ContainsFunc(is, d.is) {
+			continue
+		}
+		rec, err := r.dueRecord(ctx, d, before)
+		// One that is damaged stays: it does nothing to a key for which nothing is due.
+		if err == nil {
+			tx.Delete(rec)
+		} else if !errors.Is(err, record.ErrNotFound) && !errors.Is(err, record.ErrTampered) {
+			return fmt.Errorf("reading what is due: %w", err)
+		}
+	}
+	for _, d := range is {
+		if slices.ContainsFunc(was, d.is) {
+			continue
+		}
+		rec, err := r.dueRecord(ctx, d, after)
+		switch {
+		case errors.Is(err, record.ErrNotFound):
+			tx.Create(record.KindDue, dueKey(d, after.Account, after.Region, after.ID), []byte{recordVersion})
+		case err == nil:
+			tx.Check(rec) // left over, and about to be settled, perhaps
+		case !errors.Is(err, record.ErrTampered):
+			return fmt.Errorf("reading what is due: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *Ring) dueRecord(ctx context.Context, d due, m *Metadata) (record.Record, error) {
+	return r.records.Get(ctx, record.KindDue, dueKey(d, m.Account, m.Region, m.ID))
 }
 
 const (
@@ -122,9 +179,9 @@ type reminder struct {
 	after string    // the last key of the look under way; empty if none is
 }
 
-// remind looks for keys that are to be destroyed but have no due record, and
+// remind looks for keys for which something is due that has no due record, and
 // makes it. None is ever missing but by loss, or if somebody deletes it
-// underneath: then the key would be pending deletion forever. A day's look
+// underneath: then the key would be pending deletion forever, say. A day's look
 // through all keys is cut into parts, one to a run; the first run, at the start
 // of a node, does none.
 func (r *Ring) remind(ctx context.Context, now time.Time) error {
@@ -152,39 +209,40 @@ func (r *Ring) remind(ctx context.Context, now time.Time) error {
 	return errors.Join(failures...)
 }
 
-// remindOf makes the due record of one key, if it should have one and has none.
+// remindOf makes the due records of one key that it should have and has not.
 func (r *Ring) remindOf(ctx context.Context, f record.Found) error {
 	err := f.Err
-	var state State
-	var deletion time.Time
+	var m Metadata
 	if err == nil {
-		state, deletion, err = decodeState(f.Value)
+		err = decodeKey(&m, f.Key, f.Value)
 	}
-	account, region, id, ok := splitKeyKey(f.Key)
-	if err != nil || !ok {
+	if err != nil {
 		r.damaged(f.Key, err)
 		return nil
 	}
-	if state != PendingDeletion && state != destroying {
-		return nil
-	}
-	key := dueKey(deletion, account, region, id)
-	_, err = r.records.Get(ctx, record.KindDue, key)
-	if err == nil || errors.Is(err, record.ErrTampered) {
-		return nil
-	}
-	if !errors.Is(err, record.ErrNotFound) {
-		return err
-	}
 	tx := r.records.Begin()
 	tx.Check(f.Record)
-	tx.Create(record.KindDue, key, []byte{recordVersion})
+	var missing []due
+	for _, d := range dues(&m) {
+		_, err = r.dueRecord(ctx, d, &m)
+		if errors.Is(err, record.ErrNotFound) {
+			tx.Create(record.KindDue, dueKey(d, m.Account, m.Region, m.ID), []byte{recordVersion})
+			missing = append(missing, d)
+		} else if err != nil && !errors.Is(err, record.ErrTampered) {
+			return err
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
 	if _, err := tx.Commit(ctx); errors.Is(err, record.ErrConflict) {
 		return nil // changed meanwhile, by somebody who knows
 	} else if err != nil {
 		return err
 	}
-	r.log.Warn("a due record was missing and was made anew", "account", account, "region", region, "key", id, "due", deletion)
+	for _, d := range missing {
+		r.log.Warn("a due record was missing and was made anew", "account", m.Account, "region", m.Region, "key", m.ID, "job", d.job, "due", d.at)
+	}
 	return nil
 }
 
@@ -199,12 +257,12 @@ func (r *Ring) current(ctx context.Context, account, region, id string) (*Subjec
 
 // settle removes a due record that nothing has to be done for any more, on
 // condition that the key is still what it was found to be.
-func (r *Ring) settle(ctx context.Context, due record.Record, s *Subject) error {
+func (r *Ring) settle(ctx context.Context, rec record.Record, s *Subject) error {
 	tx := r.records.Begin()
 	if s != nil {
 		tx.Check(s.record())
 	}
-	tx.Delete(due)
+	tx.Delete(rec)
 	if _, err := tx.Commit(ctx); err != nil && !errors.Is(err, record.ErrConflict) {
 		return fmt.Errorf("removing a due record: %w", err)
 	}
@@ -212,7 +270,7 @@ func (r *Ring) settle(ctx context.Context, due record.Record, s *Subject) error 
 }
 
 // destroy destroys the key, from whatever step on.
-func (k Key) destroy(ctx context.Context, due record.Record) error {
+func (k Key) destroy(ctx context.Context, rec record.Record) error {
 	if err := k.may(mayDestroy); err != nil {
 		return err
 	}
@@ -238,20 +296,13 @@ func (k Key) destroy(ctx context.Context, due record.Record) error {
 	if err := k.r.destroyGrants(ctx, s); err != nil {
 		return err
 	}
-	remove := func(ctx context.Context) error {
+	err := k.r.recorded(ctx, event(DeleteKey, m), func(ctx context.Context) error {
 		tx := k.r.records.Begin()
 		tx.Delete(s.record())
-		tx.Delete(due)
+		tx.Delete(rec)
 		_, err := tx.Commit(ctx)
 		return err
-	}
-	var err error
-	if k.r.deleted != nil {
-		d := Deletion{Account: m.Account, Region: m.Region, ID: m.ID, ARN: m.ARN, Due: m.Deletion, MaterialIDs: []string{m.MaterialID}}
-		err = k.r.deleted(ctx, d, remove)
-	} else {
-		err = remove(ctx)
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("removing the record: %w", err)
 	}
@@ -322,7 +373,7 @@ func (r *Ring) destroyAliases(ctx context.Context, s *Subject) error {
 	}
 }
 
-// NextDue returns when the next key is to be destroyed; zero if none is.
+// NextDue returns when something is to be done to a key next; zero if nothing is.
 func (r *Ring) NextDue(ctx context.Context) (time.Time, error) {
 	after := ""
 	for {
@@ -334,8 +385,8 @@ func (r *Ring) NextDue(ctx context.Context) (time.Time, error) {
 			return time.Time{}, nil
 		}
 		for _, key := range keys {
-			if due, _, _, _, ok := splitDueKey(key); ok {
-				return due, nil
+			if d, _, _, _, ok := splitDueKey(key); ok {
+				return d.at, nil
 			}
 			after = key
 		}

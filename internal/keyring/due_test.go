@@ -72,8 +72,8 @@ func (g *rig) schedule(t testing.TB, id string, window time.Duration) time.Time 
 
 func TestRunDue(t *testing.T) {
 	st := store.NewMem()
-	var told []keyring.Deletion
-	g := newRig(t, st, keyring.Options{Deleted: func(ctx context.Context, d keyring.Deletion, remove func(context.Context) error) error {
+	var told []keyring.Event
+	g := newRig(t, st, keyring.Options{Record: func(ctx context.Context, d keyring.Event, remove func(context.Context) error) error {
 		told = append(told, d)
 		return remove(ctx)
 	}})
@@ -117,7 +117,7 @@ func TestRunDue(t *testing.T) {
 			t.Errorf("still there: %s", kv.Key)
 		}
 	}
-	want := keyring.Deletion{Account: account, Region: region, ID: doomed.ID, ARN: doomed.ARN, Due: due, MaterialIDs: []string{doomed.MaterialID}}
+	want := keyring.Event{Name: keyring.DeleteKey, Account: account, Region: region, ID: doomed.ID, ARN: doomed.ARN}
 	if len(told) != 1 || fmt.Sprint(told[0]) != fmt.Sprint(want) {
 		t.Errorf("told %v, want %v", told, want)
 	}
@@ -149,14 +149,14 @@ func TestRunDueGoesOn(t *testing.T) {
 		for n := int64(1); ; n++ {
 			f := &faulty{Store: store.NewMem(), kept: kept}
 			var told atomic.Int64
-			count := func(ctx context.Context, _ keyring.Deletion, remove func(context.Context) error) error {
+			count := func(ctx context.Context, _ keyring.Event, remove func(context.Context) error) error {
 				err := remove(ctx)
 				if err == nil {
 					told.Add(1)
 				}
 				return err
 			}
-			g := newRig(t, f, keyring.Options{Deleted: count})
+			g := newRig(t, f, keyring.Options{Record: count})
 			m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
 			other := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
 			for i := range 50 {
@@ -182,7 +182,7 @@ func TestRunDueGoesOn(t *testing.T) {
 					t.Errorf("after failing at commit %d, keys: %v", n, ids)
 				}
 			}
-			second := newRig(t, f, keyring.Options{Deleted: count})
+			second := newRig(t, f, keyring.Options{Record: count})
 			if err := second.ring.RunDue(t.Context(), due); err != nil {
 				t.Errorf("second run after commit %d: %v", n, err)
 			}
@@ -207,7 +207,7 @@ func TestRunDueGoesOn(t *testing.T) {
 }
 
 func TestRecordStaysUntilItIsRemoved(t *testing.T) {
-	g := newRig(t, nil, keyring.Options{Deleted: func(context.Context, keyring.Deletion, func(context.Context) error) error { return errFault }})
+	g := newRig(t, nil, keyring.Options{Record: func(context.Context, keyring.Event, func(context.Context) error) error { return errFault }})
 	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
 	due := g.schedule(t, m.ID, time.Hour)
 	for range 2 {
@@ -230,7 +230,7 @@ func TestRecordStaysUntilItIsRemoved(t *testing.T) {
 // A key that fails does not keep others from being destroyed.
 func TestRunDueLeavesWhatFails(t *testing.T) {
 	var broken string
-	g := newRig(t, nil, keyring.Options{Deleted: func(ctx context.Context, d keyring.Deletion, remove func(context.Context) error) error {
+	g := newRig(t, nil, keyring.Options{Record: func(ctx context.Context, d keyring.Event, remove func(context.Context) error) error {
 		if d.ID == broken {
 			return errFault
 		}
@@ -323,7 +323,7 @@ func TestRunDueGoesByTheKeysRecord(t *testing.T) {
 func TestLostDueRecords(t *testing.T) {
 	fail := true
 	f := &faulty{Store: store.NewMem()}
-	g := newRig(t, f, keyring.Options{Log: slog.New(slog.DiscardHandler), Deleted: func(ctx context.Context, _ keyring.Deletion, remove func(context.Context) error) error {
+	g := newRig(t, f, keyring.Options{Log: slog.New(slog.DiscardHandler), Record: func(ctx context.Context, _ keyring.Event, remove func(context.Context) error) error {
 		if fail {
 			return errFault
 		}

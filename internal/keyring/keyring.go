@@ -67,12 +67,16 @@ type Metadata struct {
 	Bindings    []Binding // who the policy names, sorted by ARN
 	Created     time.Time // UTC, as all times here, to the millisecond
 	Deletion    time.Time // when the key will be destroyed; zero unless PendingDeletion
-	MaterialID  string    // of the current material, 64 hex digits; every spec has one, AWS shows that of symmetric keys
-	PublicKey   []byte    // SubjectPublicKeyInfo in DER; nil unless asymmetric
-	Aliases     int       // number of aliases
-	aliasNames  []string  // of all of them, sorted; nil in a record from before it had them
-	grantees    grantees  // the kinds of grantee that the key's grants have had
-	Revision    int64     // of the record, as in authz.Resource
+	Origin      Origin
+	MaterialID  string       // of the current material, 64 hex digits; AWS shows that of symmetric keys only; empty if none was imported yet
+	Materials   []Material   // all of the key, the oldest first; nil if there is one, and it was made here
+	Rotation    Rotation     // of the material
+	MultiRegion *MultiRegion // nil for a single-Region key
+	PublicKey   []byte       // SubjectPublicKeyInfo in DER; nil unless asymmetric
+	Aliases     int          // number of aliases
+	aliasNames  []string     // of all of them, sorted; nil in a record from before it had them
+	grantees    grantees     // the kinds of grantee that the key's grants have had
+	Revision    int64        // of the record, as in authz.Resource
 }
 
 // Tag is a tag of a key.
@@ -140,7 +144,7 @@ func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
 	}
 	s.m.Revision = int64(rec.Rev)
 	var ok bool
-	if s.id, ok = newIdentity(s.m.Account, s.m.ID, s.m.MaterialID); !ok {
+	if s.id, ok = newIdentity(s.m.Account, s.m.ID, cmp.Or(s.m.MaterialID, zeroMaterialID)); !ok {
 		return nil, fmt.Errorf("%w: key", errRecord)
 	}
 	if s.m.aliasNames != nil {
@@ -191,6 +195,12 @@ func (s *Subject) cost() int {
 	}
 	if m.aliasNames == nil {
 		n += m.Aliases * 256 // which are not known yet
+	}
+	for _, mat := range m.Materials {
+		n += 160 + len(mat.ID) + len(mat.Description)
+	}
+	if m.MultiRegion != nil {
+		n += 64 + 2*32*len(m.MultiRegion.Regions)
 	}
 	switch {
 	case s.policy == nil:
@@ -267,31 +277,32 @@ type Options struct {
 	// KeysPerRegion is the most keys that an account may have in a Region; no
 	// limit if 0. It is exact on one node.
 	KeysPerRegion int
-	// Deleted, if not nil, is given each key whose material, aliases and grants
-	// have been destroyed, and calls remove, which takes its record away in one
-	// commit: so it can put the deletion on record in that very commit, by the
-	// context. If remove is not called, or fails, the record stays and the next
-	// RunDue does it again. An error of remove is to be returned.
-	Deleted func(ctx context.Context, d Deletion, remove func(context.Context) error) error
+	// Record, if not nil, is given each event of the ring's own work (such as a
+	// key whose material, aliases and grants have been destroyed), and calls
+	// commit, which does what the event tells of in one commit: so it can put the
+	// event on record in that very commit, by the context. If commit is not
+	// called, or fails, nothing has happened and the next RunDue does it again. An
+	// error of commit is to be returned.
+	Record func(ctx context.Context, e Event, commit func(context.Context) error) error
 }
 
 // Ring is the keys of an installation: of all its accounts and Regions. Its
 // methods may be called concurrently.
 type Ring struct {
-	records *record.Store
-	box     *seal.Box
-	arena   *seal.Arena
-	now     func() time.Time
-	log     *slog.Logger
-	keys    *record.Cache[*Subject]
-	aliases *record.Cache[*alias]
-	pages   *record.Cache[*grantPage] // of grants
-	grants  *record.Cache[struct{}]   // that are there
-	delay   time.Duration             // of new grants
-	spare   *sparePairs
-	census  *census // of keys; nil without a limit
-	granted *census // of the grants of each key
-	deleted func(ctx context.Context, d Deletion, remove func(context.Context) error) error
+	records  *record.Store
+	box      *seal.Box
+	arena    *seal.Arena
+	now      func() time.Time
+	log      *slog.Logger
+	keys     *record.Cache[*Subject]
+	aliases  *record.Cache[*alias]
+	pages    *record.Cache[*grantPage] // of grants
+	grants   *record.Cache[struct{}]   // that are there
+	delay    time.Duration             // of new grants
+	spare    *sparePairs
+	census   *census // of keys; nil without a limit
+	granted  *census // of the grants of each key
+	onRecord func(ctx context.Context, e Event, commit func(context.Context) error) error
 
 	slots    registry // material in the arena
 	privates registry // parsed private keys
@@ -311,13 +322,13 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		return nil, errors.New("keyring: no records or no box")
 	}
 	r := &Ring{
-		records: records,
-		box:     box,
-		arena:   o.Arena,
-		now:     o.Now,
-		log:     o.Log,
-		deleted: o.Deleted,
-		done:    make(chan struct{}),
+		records:  records,
+		box:      box,
+		arena:    o.Arena,
+		now:      o.Now,
+		log:      o.Log,
+		onRecord: o.Record,
+		done:     make(chan struct{}),
 	}
 	if r.now == nil {
 		r.now = time.Now

@@ -201,9 +201,6 @@ func NewResource(params *CreateParams, p *policy.Policy) authz.Resource {
 	return key.Resource()
 }
 
-// origin is where the material of every key comes from.
-const origin = "AWS_KMS"
-
 // values is a Subject as the condition keys that describe the key.
 type values Subject
 
@@ -217,9 +214,16 @@ func (v *values) Value(k *policy.Key) policy.Value {
 	case "kms:keyusage", "kms:customermasterkeyusage":
 		return policy.String(string(v.m.Usage))
 	case "kms:keyorigin":
-		return policy.String(origin)
+		return policy.String(string(v.m.Origin))
 	case "kms:multiregion":
-		return policy.Bool(false)
+		return policy.Bool(v.m.MultiRegion != nil)
+	case "kms:multiregionkeytype":
+		switch {
+		case v.m.IsPrimary():
+			return policy.String("PRIMARY")
+		case v.m.IsReplica():
+			return policy.String("REPLICA")
+		}
 	case "kms:resourcealiases":
 		if names := v.names.Load(); names != nil && len(*names) > 0 {
 			return policy.Strings(*names)

@@ -43,11 +43,24 @@ const (
 // State is a key's state, spelled as the API's KeyState.
 type State string
 
-// The states that a key of this version can be in.
+// The states that a key can be in.
 const (
-	Enabled         State = "Enabled"
-	Disabled        State = "Disabled"
-	PendingDeletion State = "PendingDeletion"
+	Creating               State = "Creating" // a replica that has no material yet
+	Enabled                State = "Enabled"
+	Disabled               State = "Disabled"
+	PendingImport          State = "PendingImport" // some material of the key is not there
+	PendingDeletion        State = "PendingDeletion"
+	PendingReplicaDeletion State = "PendingReplicaDeletion" // a primary key whose replicas are still there
+	Updating               State = "Updating"               // its primary Region is being changed
+)
+
+// Origin is where a key's material comes from, spelled as the API's OriginType.
+type Origin string
+
+// The origins.
+const (
+	AWSKMS   Origin = "AWS_KMS"  // made here
+	External Origin = "EXTERNAL" // imported
 )
 
 // Algorithm is an encryption, signing, MAC, key agreement or encapsulation

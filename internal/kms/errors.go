@@ -72,8 +72,14 @@ func stateError(e *keyring.StateError) *wire.Error {
 		return kmsapi.KMSInvalidStateException(e.ARN + " is not pending deletion.")
 	case e.State == keyring.Disabled:
 		return kmsapi.DisabledException(e.ARN + " is disabled.")
-	case e.State == keyring.PendingDeletion:
+	case e.State == keyring.PendingDeletion, e.State == keyring.PendingReplicaDeletion:
 		return kmsapi.KMSInvalidStateException(e.ARN + " is pending deletion.")
+	case e.State == keyring.PendingImport:
+		return kmsapi.KMSInvalidStateException(e.ARN + " is pending import.")
+	case e.State == keyring.Creating:
+		return kmsapi.KMSInvalidStateException(e.ARN + " is creating.")
+	case e.State == keyring.Updating:
+		return kmsapi.KMSInvalidStateException(e.ARN + " is updating.")
 	}
 	return wire.Internal(e)
 }

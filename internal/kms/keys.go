@@ -252,7 +252,7 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		KeyUsage:              kmsapi.KeyUsageType(m.Usage),
 		KeyState:              kmsapi.KeyState(m.State),
 		DeletionDate:          m.Deletion,
-		Origin:                kmsapi.OriginTypeAwsKms,
+		Origin:                kmsapi.OriginType(m.Origin),
 		KeyManager:            kmsapi.KeyManagerTypeCustomer,
 		KeySpec:               kmsapi.KeySpec(m.Spec),
 		CustomerMasterKeySpec: oldSpec(m.Spec),

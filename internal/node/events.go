@@ -59,20 +59,24 @@ func (n *Node) account() string {
 	return n.c.Account
 }
 
-// deleted puts the destruction of a key on record, in the commit by which its
-// record goes: neither can be without the other.
-func (n *Node) deleted(ctx context.Context, d keyring.Deletion, remove func(context.Context) error) error {
-	i := n.audit.IntendEvent(&audit.Event{
-		Time: n.c.Now(), Source: "kms.amazonaws.com", Name: "DeleteKey", Region: d.Region, Account: d.Account, InvokedBy: audit.Node,
-		Resources: []call.Resource{{ARN: d.ARN, Account: d.Account, Type: "AWS::KMS::Key"}},
-		Elements:  []call.Pair{{Name: "keyId", Value: d.ARN}},
-	})
+// keyEvent puts what the ring does to a key by itself on record, in the commit
+// that does it: neither can be without the other.
+func (n *Node) keyEvent(ctx context.Context, e keyring.Event, commit func(context.Context) error) error {
+	event := &audit.Event{
+		Time: n.c.Now(), Source: "kms.amazonaws.com", Name: e.Name, Region: e.Region, Account: e.Account, InvokedBy: audit.Node,
+		Resources: []call.Resource{{ARN: e.ARN, Account: e.Account, Type: "AWS::KMS::Key"}},
+		Details:   e.Details,
+	}
+	if e.Name == keyring.DeleteKey {
+		event.Elements = []call.Pair{{Name: "keyId", Value: e.ARN}}
+	}
+	i := n.audit.IntendEvent(event)
 	defer i.Leave()
-	if err := remove(record.WithIntent(ctx, i)); err != nil {
+	if err := commit(record.WithIntent(ctx, i)); err != nil {
 		return err
 	}
 	if err := i.Append(); err != nil {
-		n.log.Error("a key was destroyed, which could not be recorded yet", "arn", d.ARN, "error", err)
+		n.log.Error("an event of a key could not be recorded yet", "event", e.Name, "arn", e.ARN, "error", err)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	n.reportDamage()
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
-		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Deleted: n.deleted,
+		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Record: n.keyEvent,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
