@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/arn":     1,
 	"internal/durable": 1,
 	"internal/hint":    1,
+	"internal/quota":   1,
 	"internal/secret":  1,
 	"internal/store":   1,
 	"tools/licenses":   1,
