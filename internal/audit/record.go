@@ -77,6 +77,34 @@ func appendCopies(b []byte, c *call.Call, unfinished bool) []byte {
 	return b
 }
 
+// EventIDFor returns the event id of the record that an account has of a call: as a
+// UUID, but for its text. It is of use once the call is on record. It reports
+// false for an account that has none.
+func EventIDFor(c *call.Call, account string) (id [16]byte, ok bool) {
+	id = c.EventID
+	if id == ([16]byte{}) {
+		return id, false
+	}
+	to := recipient(c)
+	if account == to {
+		return id, true
+	}
+	if isDenial(c.Failure.Code) {
+		return [16]byte{}, false
+	}
+	number := byte(0)
+	for i, r := range c.Resources {
+		if !isOther(c, to, i) {
+			continue
+		}
+		if number++; r.Account == account {
+			id[15] ^= number
+			return id, true
+		}
+	}
+	return [16]byte{}, false
+}
+
 // isOther reports whether resource i is the first one of its owner, and he is an
 // account, not AWS, and not the recipient of the caller's record.
 func isOther(c *call.Call, recipient string, i int) bool {

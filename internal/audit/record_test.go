@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"net/netip"
 	"regexp"
@@ -357,6 +358,9 @@ func TestCopies(t *testing.T) {
 					t.Errorf("event id %s twice", r.EventID)
 				}
 				ids[r.EventID] = true
+				if id, ok := audit.EventIDFor(c, r.RecipientAccountID); !ok || uuid(id) != r.EventID {
+					t.Errorf("EventIDFor for %s is %s, %v; its record has %s", r.RecipientAccountID, uuid(id), ok, r.EventID)
+				}
 				if i == 0 {
 					shared = r.SharedEventID
 				}
@@ -370,7 +374,25 @@ func TestCopies(t *testing.T) {
 					t.Errorf("another call's: %s", line)
 				}
 			}
+			for _, account := range []string{"111122223333", other, third, "000000000000", ""} {
+				if _, ok := audit.EventIDFor(c, account); ok != (tt.want[account] != nil || account == "111122223333" && tt.name == "denied") {
+					t.Errorf("EventIDFor for %q is there: %v", account, ok)
+				}
+			}
 		})
+	}
+}
+
+// uuid returns the text of a UUID.
+func uuid(id [16]byte) string {
+	s := hex.EncodeToString(id[:])
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+// The event ids of a call that is not on record are not known.
+func TestEventIDForNoRecord(t *testing.T) {
+	if id, ok := audit.EventIDFor(newCall(), "111122223333"); ok {
+		t.Errorf("EventIDFor returned %x of a call that is not on record", id)
 	}
 }
 

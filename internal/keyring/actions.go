@@ -76,6 +76,7 @@ const (
 	mayListGrants
 	mayRetireGrant
 	mayRevokeGrant
+	mayLastUse
 	mayDestroy
 )
 
@@ -96,6 +97,7 @@ var actions = map[string]*action{
 	"kms:ListResourceTags": {in: inAny},
 	"kms:GetKeyPolicy":     {in: inAny},
 	"kms:ListKeyPolicies":  {in: inAny},
+	"kms:GetKeyLastUsage":  {in: inAny, may: mayLastUse},
 
 	"kms:Encrypt":                             {in: inUse, may: mayEncrypt, usage: EncryptDecrypt},
 	"kms:Decrypt":                             {in: inUse, may: mayDecrypt, usage: EncryptDecrypt},

@@ -43,7 +43,7 @@ func (r *Ring) recorded(ctx context.Context, e Event, commit func(context.Contex
 //	2  its material, in batches
 //	3  its aliases, in batches
 //	4  its grants, in batches
-//	5  the key's record and the due record, by Options.Record
+//	5  the key's record, that of its last use, and the due record, by Options.Record
 
 // batch is how many aliases, two records each, go in one transaction, which
 // also looks at the key; and how many materials.
@@ -300,6 +300,9 @@ func (k Key) destroy(ctx context.Context, rec record.Record) error {
 		tx := k.r.records.Begin()
 		tx.Delete(s.record())
 		tx.Delete(rec)
+		if err := k.r.dropUse(ctx, tx, m); err != nil {
+			return err
+		}
 		_, err := tx.Commit(ctx)
 		return err
 	})

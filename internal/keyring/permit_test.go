@@ -112,6 +112,7 @@ func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 		"ListGrants":       third2(k.ListGrants(ctx, keyring.GrantFilter{}, "", 0)),
 		"RetireGrant":      k.RetireGrant(ctx, "bad"),
 		"RevokeGrant":      k.RevokeGrant(ctx, "bad"),
+		"LastUse":          second(keyring.NewUses(g.ring, keyring.UsesOptions{}).Last(ctx, k)),
 	}
 }
 
@@ -137,6 +138,7 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		"kms:DescribeKey": "", "kms:ListResourceTags": "", "kms:EnableKey": "", "kms:DisableKey": "",
 		"kms:GetKeyPolicy": "", "kms:ListKeyPolicies": "", "kms:PutKeyPolicy": "SetPolicy", "kms:CreateGrant": "CreateGrant",
 		"kms:ListGrants": "ListGrants", "kms:RetireGrant": "RetireGrant", "kms:RevokeGrant": "RevokeGrant",
+		"kms:GetKeyLastUsage": "LastUse",
 	}
 	for action, method := range allowed {
 		for _, id := range ids {
@@ -177,7 +179,7 @@ func TestStates(t *testing.T) {
 	)
 	always := []string{
 		"kms:DescribeKey", "kms:ListResourceTags", "kms:DeleteAlias", "kms:UpdateAlias", "kms:PutKeyPolicy", "kms:GetKeyPolicy",
-		"kms:ListKeyPolicies", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant",
+		"kms:ListKeyPolicies", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant", "kms:GetKeyLastUsage",
 	}
 	notPending := []string{"kms:EnableKey", "kms:DisableKey", "kms:UpdateKeyDescription", "kms:TagResource", "kms:UntagResource", "kms:ScheduleKeyDeletion", "kms:CreateAlias"}
 	onlyEnabled := []string{

@@ -74,6 +74,8 @@ const (
 	KindRetiring Kind = 12 // v1/retiring/<region>/<hash of the principal>/<account>/<keyId>/<grantId>
 	// KindGrantName finds a grant by its name and parameters.
 	KindGrantName Kind = 13 // v1/grantname/<account>/<region>/<keyId>/<hash of name and parameters>
+	// KindKeyUse is when a key was last used.
+	KindKeyUse Kind = 14 // v1/use/<account>/<region>/<keyId>
 
 	KindGroup  Kind = 20 // v1/group/<account>/<groupName>
 	KindRole   Kind = 21 // v1/role/<account>/<roleName>
