@@ -42,6 +42,13 @@ var (
 	// ErrPeerKey: no public key that a secret can be agreed on with: no
 	// SubjectPublicKeyInfo, on another curve, or no point of the curve.
 	ErrPeerKey = errors.New("keyring: invalid public key of the peer")
+	// ErrKeyMaterial: no material of the key's spec, or not the material that is
+	// to be imported: not the same as before, or the same where another is wanted.
+	ErrKeyMaterial = errors.New("keyring: incorrect key material")
+	// ErrImportToken: no import token of this key.
+	ErrImportToken = errors.New("keyring: invalid import token")
+	// ErrImportTokenExpired: an import token of this key that is no longer good.
+	ErrImportTokenExpired = errors.New("keyring: expired import token")
 	// ErrParameter: a combination or size that no API call can ask for once it
 	// is validated, such as a spec that does not go with a usage.
 	ErrParameter = errors.New("keyring: invalid parameter")
