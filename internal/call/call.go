@@ -81,6 +81,10 @@ type Call struct {
 	// Denial is what authorization was asked last, if it denied that.
 	Denial *Denial
 
+	// Counted says against which request quotas the call was counted, for the
+	// service whose call it is: a call that is run anew is not counted anew.
+	Counted uint8
+
 	Failure Failure // zero if the call succeeded
 
 	// EventID is what the ids of the call's records are made from: a UUID that

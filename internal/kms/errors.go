@@ -54,7 +54,7 @@ func answer(c *call.Call, err error) error {
 	case errors.Is(err, keyring.ErrIncorrectKey):
 		return kmsapi.IncorrectKeyException(textIncorrectKey)
 	case errors.Is(err, keyring.ErrBusy):
-		return wire.Throttling("You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.")
+		return throttled()
 	case errors.Is(err, keyring.ErrClosed), errors.Is(err, seal.ErrSealed):
 		// The node is being sealed under the call.
 		return wire.Sealed().WithCause(err)

@@ -5,6 +5,7 @@
 // one order, so that nobody learns about a key more than they may:
 //
 //  1. what can be said of the request alone (a missing combination of members);
+//     before it, or with the permit, the request quotas (quotas.go), if there are any;
 //  2. which key is meant: NotFoundException for what is not there in the
 //     caller's own account, and for another account one denial for all that is
 //     not there or not shared;
@@ -27,6 +28,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/quota"
 	"github.com/keyreeve/keyreeve/internal/seal"
 )
 
@@ -34,9 +36,13 @@ import (
 type Options struct {
 	// Box seals the markers of list operations. Required.
 	Box *seal.Box
+	// Uses are the uses of the ring's keys. Nil: they are kept in memory only.
+	Uses *keyring.Uses
 	// Principals knows whom key policies and grants may name. Nil: whatever
 	// has the form of a principal exists, and has no unique id.
 	Principals Principals
+	// Quotas limit how often accounts call. Nil: nothing is counted.
+	Quotas *quota.Limits
 }
 
 // Principals knows users, roles and accounts.
@@ -55,24 +61,34 @@ type Service struct {
 	ring *keyring.Ring
 	az   *authz.Authorizer
 	box  *seal.Box
+	uses *keyring.Uses
 
 	principals Principals
+	quotas     *quota.Limits // nil: none
 }
 
 var _ kmsapi.Handler = (*Service)(nil)
 
 // New returns the operations on a ring's keys, as az decides them.
 func New(ring *keyring.Ring, az *authz.Authorizer, o Options) *Service {
-	s := &Service{ring: ring, az: az, box: o.Box, principals: o.Principals}
+	s := &Service{ring: ring, az: az, box: o.Box, uses: o.Uses, principals: o.Principals, quotas: o.Quotas}
 	if s.principals == nil {
 		s.principals = anybody{}
+	}
+	if s.uses == nil {
+		s.uses = keyring.NewUses(ring, keyring.UsesOptions{})
 	}
 	return s
 }
 
 // serve runs an operation and puts its error into the API's terms. A key that
-// changed under it makes it start anew.
+// changed under it makes it start anew. What is over a request quota is not run.
 func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *O, operation func(*Service, context.Context, *call.Call, *I, *O) error) error {
+	if s.quotas != nil {
+		if err := s.count(c, in); err != nil {
+			return err
+		}
+	}
 	err := operation(s, ctx, c, in, out)
 	if err == nil {
 		return nil
@@ -84,5 +100,9 @@ func serve[I, O any](ctx context.Context, s *Service, c *call.Call, in *I, out *
 			return operation(s, ctx, c, in, out)
 		})
 	}
-	return answer(c, err)
+	err = answer(c, err)
+	if s.quotas != nil && err != nil {
+		err = s.countFailed(c, in, err)
+	}
+	return err
 }

@@ -50,7 +50,7 @@ var modelled = map[string]string{
 }
 
 // structural are the errors that every operation can end with.
-var structural = []string{"AccessDeniedException", "KMSInternalException", "SerializationException", "ServiceUnavailableException", "ValidationException"}
+var structural = []string{"AccessDeniedException", "KMSInternalException", "SerializationException", "ServiceUnavailableException", "ThrottlingException", "ValidationException"}
 
 // beyondModel are the errors by which a parameter is refused that the model
 // has, and its list of errors or this version has not.

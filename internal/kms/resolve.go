@@ -138,6 +138,9 @@ func (s *Service) open(ctx context.Context, c *call.Call, f found, p authz.Permi
 	if errors.Is(err, keyring.ErrNotFound) {
 		return key, noSuchKey(f.subject.ARN()) // destroyed a moment ago
 	}
+	if err == nil && s.quotas != nil {
+		err = s.countKey(c, key.Metadata().Spec)
+	}
 	return key, err
 }
 
