@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -193,6 +194,10 @@ func parsePublic(s Spec, spki []byte) (*publicKey, error) {
 	parsed, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {
 		return nil, fmt.Errorf("parsing a public key of %s: %w", s, err)
+	}
+	// x509 passes over what a SEQUENCE has too much. A key has one encoding.
+	if der, err := x509.MarshalPKIXPublicKey(parsed); err != nil || !bytes.Equal(der, spki) {
+		return nil, fmt.Errorf("parsing a public key of %s: it is not in DER", s)
 	}
 	switch p := parsed.(type) {
 	case *rsa.PublicKey:

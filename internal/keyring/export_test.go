@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"crypto/sha512"
 	"encoding/binary"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
@@ -175,3 +176,37 @@ func (r *Ring) HoldTurns() (release func()) {
 
 // Waiting is how many callers wait for an RSA key pair.
 func (r *Ring) Waiting() int { return int(r.spare.waiting.Load()) }
+
+// Verifier verifies signatures with a public key that need not be of a key.
+type Verifier struct{ p *publicKey }
+
+// NewVerifier parses a public key.
+func NewVerifier(s Spec, spki []byte) (Verifier, error) {
+	p, err := parsePublic(s, spki)
+	return Verifier{p}, err
+}
+
+// Verify is Key.Verify but for the key.
+func (v Verifier) Verify(a Algorithm, message []byte, digest bool, signature []byte) (bool, error) {
+	var buf [sha512.Size]byte
+	d, err := digestOf(a, message, digest, &buf)
+	if err != nil {
+		return false, err
+	}
+	return v.p.verify(a, d, digest, signature), nil
+}
+
+// VerifyDigested verifies a signature of what the algorithm signs in the end.
+func (v Verifier) VerifyDigested(a Algorithm, digest, signature []byte) bool {
+	return v.p.verify(a, digest, false, signature)
+}
+
+// PublicOf returns the public half of a private key.
+func PublicOf(s Spec, pkcs8 []byte) ([]byte, error) {
+	k, err := parsePrivate(s, pkcs8)
+	if err != nil {
+		return nil, err
+	}
+	p := k.public()
+	return p.marshal()
+}
