@@ -50,6 +50,7 @@ func foreign() map[string]object {
 		"UpdateKeyDescription":                {"KeyId": "{key}", "Description": "mine"},
 		"PutKeyPolicy":                        putPolicy("{key}", rootOf("{B}")),
 		"PutKeyPolicy of none":                {"KeyId": "{key}", "Policy": "{}"},
+		"GetKeyLastUsage":                     onKey("{key}"),
 		"GetKeyPolicy":                        onKey("{key}"),
 		"ListKeyPolicies":                     onKey("{key}"),
 		"ListAliases":                         onKey("{key}"),

@@ -59,6 +59,9 @@ var useOperations = []string{
 	10: "Sign", 11: "Verify", 12: "VerifyMac", 13: "Encapsulate", 14: "Decapsulate",
 }
 
+// IsUse reports whether an operation uses a key for cryptography.
+func IsUse(operation string) bool { return number(useOperations, operation) != 0 }
+
 const (
 	// StoreUses is how often it is good to store what was noted.
 	StoreUses = time.Minute

@@ -170,10 +170,6 @@ func flag(key string, set *bool) []attribute {
 
 const bypassKey = "kms:bypasspolicylockoutsafetycheck"
 
-// unusedDays is kms:TrailingDaysWithoutKeyUsage. When a key was used last is
-// not kept yet, so it may have been today.
-var unusedDays = attribute{"kms:trailingdayswithoutkeyusage", policy.Number(0)}
-
 // A question is what authorization is asked. Questions are used again.
 type question struct {
 	resource authz.Resource

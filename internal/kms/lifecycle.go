@@ -45,7 +45,7 @@ func (s *Service) DisableKey(ctx context.Context, c *call.Call, in *kmsapi.Disab
 }
 
 func (s *Service) disableKey(ctx context.Context, c *call.Call, in *kmsapi.DisableKeyInput, _ *kmsapi.DisableKeyOutput) error {
-	key, err := s.use(ctx, c, &toDisableKey, in.KeyID, &asked{more: []attribute{unusedDays}})
+	key, err := s.useUnused(ctx, c, &toDisableKey, in.KeyID)
 	if err != nil {
 		return err
 	}
@@ -66,9 +66,8 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kms
 		return wire.Validation("PendingWindowInDays should be between " + strconv.Itoa(minWindow) + " and " +
 			strconv.Itoa(maxWindow) + ", but it is " + strconv.Itoa(int(days)))
 	}
-	key, err := s.use(ctx, c, &toScheduleKeyDeletion, in.KeyID, &asked{more: []attribute{
-		{"kms:schedulekeydeletionpendingwindowindays", policy.Number(float64(days))}, unusedDays,
-	}})
+	key, err := s.useUnused(ctx, c, &toScheduleKeyDeletion, in.KeyID,
+		attribute{"kms:schedulekeydeletionpendingwindowindays", policy.Number(float64(days))})
 	if err != nil {
 		return err
 	}

@@ -232,6 +232,11 @@ var keyOperations = []keyOperation{
 		request:   always(object{"Policy": delegation}),
 	},
 	{
+		name: "GetKeyLastUsage", member: "KeyId", actions: []string{"kms:GetKeyLastUsage"}, spec: "HMAC_256", usage: "GENERATE_VERIFY_MAC",
+		arnErrors: true,
+		request:   nothing,
+	},
+	{
 		name: "GetKeyPolicy", member: "KeyId", actions: []string{"kms:GetKeyPolicy"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
 		arnErrors: true,
 		request:   nothing,
@@ -413,7 +418,7 @@ func TestGrantTokens(t *testing.T) {
 
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	naming := those(t, withCancel(), 34, func(o *keyOperation) bool { return o.member != "" })
+	naming := those(t, withCancel(), 35, func(o *keyOperation) bool { return o.member != "" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		alias := aliasOf(e, id)

@@ -27,6 +27,7 @@ var modelled = map[string]string{
 	"GenerateDataKeyWithoutPlaintext":     "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"GenerateMac":                         "NotFoundException DisabledException KeyUnavailableException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"GenerateRandom":                      "DependencyTimeoutException KMSInternalException UnsupportedOperationException CustomKeyStoreNotFoundException CustomKeyStoreInvalidStateException",
+	"GetKeyLastUsage":                     "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException",
 	"GetKeyPolicy":                        "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
 	"GetPublicKey":                        "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException UnsupportedOperationException InvalidArnException InvalidGrantTokenException InvalidKeyUsageException KMSInternalException KMSInvalidStateException",
 	"ListAliases":                         "DependencyTimeoutException InvalidMarkerException KMSInternalException InvalidArnException NotFoundException",

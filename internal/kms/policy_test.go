@@ -32,7 +32,7 @@ func TestSharedKeys(t *testing.T) {
 	t.Parallel()
 	share := statement(`{"Effect": "Allow", "Principal": {"AWS": "` + theirs + `"}, "Action": "kms:*", "Resource": "*"}`)
 	// Aliases, and ciphertexts alone, name no key of another account.
-	naming := those(t, withCancel(), 32, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
+	naming := those(t, withCancel(), 33, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		e.putPolicy(id, share)
@@ -152,7 +152,7 @@ func TestConditionKeysOfOperations(t *testing.T) {
 	// What the others are decided on first is another key: see
 	// TestReEncryptConditions for one, and the key that the alias points at now is
 	// tested with the other variant.
-	first := those(t, keyOperations, 34, func(o *keyOperation) bool {
+	first := those(t, keyOperations, 35, func(o *keyOperation) bool {
 		return (o.name != "ReEncrypt" || o.variant != "destination") && (o.name != "UpdateAlias" || o.variant != "target")
 	})
 	run(t, first, func(t *testing.T, e *env, o *keyOperation) {

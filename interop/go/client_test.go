@@ -32,7 +32,7 @@ import (
 var routed = []string{
 	"CancelKeyDeletion", "CreateAlias", "CreateGrant", "CreateKey", "Decapsulate", "Decrypt", "DeleteAlias", "DeriveSharedSecret",
 	"DescribeKey", "DisableKey", "EnableKey", "Encapsulate", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
-	"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "GenerateRandom", "GetKeyPolicy",
+	"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "GenerateRandom", "GetKeyLastUsage", "GetKeyPolicy",
 	"GetPublicKey", "ListAliases", "ListGrants", "ListKeyPolicies", "ListKeys", "ListResourceTags", "ListRetirableGrants", "PutKeyPolicy",
 	"ReEncrypt", "RetireGrant", "RevokeGrant", "ScheduleKeyDeletion", "Sign", "TagResource", "UntagResource", "UpdateAlias",
 	"UpdateKeyDescription", "Verify", "VerifyMac",

@@ -217,6 +217,7 @@ var overlays = map[string]overlay{
 		readOnly: true,
 	},
 	"GetKeyLastUsage": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId"},
 	},

@@ -57,6 +57,7 @@ var routed = map[string]bool{
 	"UpdateKeyDescription": false, "Verify": true, "VerifyMac": true,
 	"CreateGrant": false, "GetKeyPolicy": true, "ListGrants": true, "ListKeyPolicies": true, "ListRetirableGrants": true,
 	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false, "DeriveSharedSecret": true, "Encapsulate": true, "Decapsulate": true,
+	"GetKeyLastUsage": true,
 }
 
 func TestOperations(t *testing.T) {

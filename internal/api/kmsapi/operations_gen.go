@@ -31,6 +31,7 @@ type Handler interface {
 	GenerateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *GenerateDataKeyWithoutPlaintextInput, out *GenerateDataKeyWithoutPlaintextOutput) error
 	GenerateMac(ctx context.Context, c *call.Call, in *GenerateMacInput, out *GenerateMacOutput) error
 	GenerateRandom(ctx context.Context, c *call.Call, in *GenerateRandomInput, out *GenerateRandomOutput) error
+	GetKeyLastUsage(ctx context.Context, c *call.Call, in *GetKeyLastUsageInput, out *GetKeyLastUsageOutput) error
 	GetKeyPolicy(ctx context.Context, c *call.Call, in *GetKeyPolicyInput, out *GetKeyPolicyOutput) error
 	GetPublicKey(ctx context.Context, c *call.Call, in *GetPublicKeyInput, out *GetPublicKeyOutput) error
 	ListAliases(ctx context.Context, c *call.Call, in *ListAliasesInput, out *ListAliasesOutput) error
@@ -75,6 +76,7 @@ func Operations(h Handler) map[string]*call.Operation {
 		"GenerateDataKeyWithoutPlaintext":     operation("GenerateDataKeyWithoutPlaintext", readOnly, showNothing, h.GenerateDataKeyWithoutPlaintext),
 		"GenerateMac":                         operation("GenerateMac", readOnly, showNothing, h.GenerateMac),
 		"GenerateRandom":                      operation("GenerateRandom", readOnly, showNothing, h.GenerateRandom),
+		"GetKeyLastUsage":                     operation("GetKeyLastUsage", readOnly, showNothing, h.GetKeyLastUsage),
 		"GetKeyPolicy":                        operation("GetKeyPolicy", readOnly, showNothing, h.GetKeyPolicy),
 		"GetPublicKey":                        operation("GetPublicKey", readOnly, showNothing, h.GetPublicKey),
 		"ListAliases":                         operation("ListAliases", readOnly, showNothing, h.ListAliases),
