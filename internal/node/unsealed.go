@@ -106,6 +106,10 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
+	uses := keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
+	if err := uses.Begin(ctx); err != nil {
+		return err
+	}
 	if n.seed != nil {
 		made, err := n.applySeed(ctx, u)
 		if err != nil {
@@ -119,7 +123,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return err
 	}
 	az := authz.New(u.directory)
-	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Principals: u.directory})
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
@@ -146,7 +150,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		n.operatorService(az, u, installation.Account, trails),
 	}
 	services = append(services, n.certificateService(az, u.directory)...)
-	var recorder server.Recorder = u.denials.Recording(n.audit)
+	var recorder server.Recorder = keys.Recording(u.denials.Recording(n.audit))
 	if c.wrapRecorder != nil {
 		recorder = c.wrapRecorder(recorder)
 	}
@@ -165,6 +169,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	})
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
+	u.jobs.Go(func() { uses.Keep(jobs, keyring.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
 	u.run(jobs, u)
 	n.open.Store(u)
