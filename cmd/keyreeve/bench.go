@@ -144,7 +144,11 @@ func startNode(ctx context.Context, self, parent string, layered bool, start fun
 		return nil, nil, err
 	}
 	data, ready := filepath.Join(dir, "data"), filepath.Join(dir, "ready")
-	args := []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready}
+	file := filepath.Join(dir, "keyreeve.yaml")
+	if err := os.WriteFile(file, []byte("quotas: {keys: 10000000}\n"), 0o600); err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	args := []string{"serve", "--config", file, "--data", data, "--listen", "127.0.0.1:0", "--ready-file", ready}
 	policies, key := newLayers(), ""
 	if layered {
 		var seed string

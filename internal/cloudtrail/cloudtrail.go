@@ -29,6 +29,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/quota"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/tag"
 	"github.com/keyreeve/keyreeve/internal/trail"
@@ -62,13 +63,15 @@ type Keys interface {
 	PublicKeys(region string, start, end time.Time) []archive.PublicKey
 }
 
-// Options are what a [Service] works with. All but Log are required.
+// Options are what a [Service] works with. All but Quotas and Log are required.
 type Options struct {
 	Trails Trails
 	Events Events
 	Keys   Keys
 	// Box seals the tokens of list operations.
 	Box *seal.Box
+	// Quotas limit how often accounts look events up. Nil: nothing is counted.
+	Quotas *quota.Limits
 	// Log gets what callers are not told; slog.Default() if nil.
 	Log *slog.Logger
 }
@@ -81,6 +84,7 @@ type Service struct {
 	events Events
 	keys   Keys
 	box    *seal.Box
+	quotas *quota.Limits // nil: none
 	log    *slog.Logger
 }
 
@@ -91,7 +95,7 @@ func New(az *authz.Authorizer, o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Service{az: az, trails: o.Trails, events: o.Events, keys: o.Keys, box: o.Box, log: o.Log}
+	return &Service{az: az, trails: o.Trails, events: o.Events, keys: o.Keys, box: o.Box, quotas: o.Quotas, log: o.Log}
 }
 
 // decide returns an error if the caller may not do the call's action on a

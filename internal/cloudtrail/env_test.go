@@ -50,6 +50,8 @@ type env struct {
 	keys   keys
 	now    time.Time
 	region string // that requests are signed for
+
+	options cloudtrail.Options
 }
 
 func newEnv(t testing.TB) *env {
@@ -98,8 +100,14 @@ func newEnv(t testing.TB) *env {
 	if err != nil {
 		t.Fatalf("trail.New: %v", err)
 	}
-	e.ops = api.Operations(cloudtrail.New(authz.New(e.dir), cloudtrail.Options{Trails: e.trails, Events: &e.events, Keys: &e.keys, Box: box, Log: log}))
+	e.serve(cloudtrail.Options{Trails: e.trails, Events: &e.events, Keys: &e.keys, Box: box, Log: log})
 	return e
+}
+
+// serve makes the operations with these options.
+func (e *env) serve(o cloudtrail.Options) {
+	e.options = o
+	e.ops = api.Operations(cloudtrail.New(authz.New(e.dir), o))
 }
 
 // principal returns that of a user.

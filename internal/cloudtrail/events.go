@@ -9,7 +9,9 @@ import (
 	api "github.com/keyreeve/keyreeve/internal/api/cloudtrailapi"
 	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/quota"
 	"github.com/keyreeve/keyreeve/internal/seal"
+	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
 // Limits of LookupEvents. Source: LookupEvents in the AWS CloudTrail API
@@ -22,6 +24,9 @@ const (
 // LookupEvents implements [api.Handler]: events of the caller's account in the
 // call's Region.
 func (s *Service) LookupEvents(ctx context.Context, c *call.Call, in *api.LookupEventsInput, out *api.LookupEventsOutput) error {
+	if s.quotas != nil && !s.quotas.Take(c.Caller.Account, c.Region, quota.Operation(c.Operation.Name), 1) {
+		return wire.Throttling("Rate exceeded")
+	}
 	return answer(s.lookupEvents(ctx, c, in, out))
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive"
+	"github.com/keyreeve/keyreeve/internal/quota"
 )
 
 // looked is an answer of LookupEvents.
@@ -209,4 +210,28 @@ func TestListPublicKeys(t *testing.T) {
 	e.is(e.must("alice", "ListPublicKeys", `{}`), fmt.Sprintf(`{"PublicKeyList":[{"Value":"AQID","ValidityStartTime":%d.123,"ValidityEndTime":%d.123,"Fingerprint":"bb"}]}`, at(-35*day), at(330*day)))
 	e.refused("alice", "ListPublicKeys", fmt.Sprintf(`{"StartTime":%d,"EndTime":%d}`, at(0), at(-day)), "InvalidTimeRangeException 400: The start time is after the end time.")
 	e.refused("alice", "ListPublicKeys", `{"NextToken":"x"}`, "InvalidTokenException 400: The NextToken is not valid.")
+}
+
+// TestLookupEventsTooOften: an account may look events up twice a second in each
+// Region, where calls are counted.
+func TestLookupEventsTooOften(t *testing.T) {
+	e := newEnv(t)
+	limits, err := quota.New(quota.Options{Regions: []string{home, away}, Now: func() time.Time { return e.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := e.options
+	o.Quotas = limits
+	e.serve(o)
+	const refused = "ThrottlingException 400: Rate exceeded"
+	for range 2 {
+		e.must("alice", "LookupEvents", `{}`)
+		e.refused("alice", "LookupEvents", `{"MaxResults": 51}`, "InvalidMaxResultsException 400: MaxResults must be between 1 and 50.")
+		e.refused("alice", "LookupEvents", `{}`, refused)
+		e.must("alice", "ListTrails", `{}`)
+		e.must("bob", "LookupEvents", `{}`)
+		e.now = e.now.Add(time.Second)
+	}
+	e.must("alice", "LookupEvents", `{}`)
+	e.in(away).must("alice", "LookupEvents", `{}`)
 }

@@ -24,6 +24,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/quota"
 )
 
 //go:generate go run render.go
@@ -75,6 +76,7 @@ type Config struct {
 	Seal     Seal     `yaml:"seal"`
 	Memory   Memory   `yaml:"memory"`
 	Grants   Grants   `yaml:"grants"`
+	Quotas   Quotas   `yaml:"quotas"`
 	Audit    Audit    `yaml:"audit"`
 	Outbound Outbound `yaml:"outbound"`
 
@@ -165,6 +167,26 @@ type Grants struct {
 // maxGrantDelay is the time within which AWS's grants work everywhere. Source:
 // "Grants in AWS KMS" in the AWS KMS Developer Guide.
 const maxGrantDelay = 5 * time.Minute
+
+// Quotas is how much accounts may have, and how often they may call: see
+// quotas.md.
+type Quotas struct {
+	// The most keys that an account may have in a Region, those that are
+	// disabled or pending deletion included. Default: 100000, as on AWS.
+	Keys int `yaml:"keys"`
+
+	// Whether calls are counted, and those that come too often answered with a
+	// ThrottlingException. Default: false.
+	Requests bool `yaml:"requests"`
+
+	// Quotas that differ from AWS's, in calls per second of an account in a
+	// Region, from 0.001 to 1000000: {symmetric: 500, CreateKey: 20}. The names
+	// are in quotas.md. Default: AWS's.
+	Rates map[string]float64 `yaml:"rates"`
+}
+
+// maxKeys bounds how long it takes to count the keys of an account.
+const maxKeys = 10_000_000
 
 // Certificates is who may get temporary credentials for an X.509 certificate, as
 // from IAM Roles Anywhere: see certificates.md. Default: nobody.
@@ -549,6 +571,9 @@ func (c *Config) SetDefaults() {
 	if c.Memory.Cache == 0 {
 		c.Memory.Cache = max(Size(c.Memory.Records)*5<<10, leastCache)
 	}
+	if c.Quotas.Keys == 0 {
+		c.Quotas.Keys = 100000
+	}
 	for i := range c.Certificates.Profiles {
 		if p := &c.Certificates.Profiles[i]; p.Duration == 0 {
 			p.Duration = time.Hour
@@ -655,6 +680,12 @@ func (c *Config) Check() error {
 	}
 	if c.Grants.Delay < 0 || c.Grants.Delay > maxGrantDelay {
 		wrong("grants.delay: must be 0 to 5m")
+	}
+	if c.Quotas.Keys < 1 || c.Quotas.Keys > maxKeys {
+		wrong("quotas.keys: must be from 1 to %d", maxKeys)
+	}
+	if err := quota.Check(c.Quotas.Rates); err != nil {
+		wrong("quotas.rates: %w", err)
 	}
 	for _, host := range c.Outbound.Allow {
 		if !isAllowed(host) {

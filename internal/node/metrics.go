@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/audit"
+	"github.com/keyreeve/keyreeve/internal/quota"
 )
 
 // auditMetrics are the metrics of what is recorded, delivered and copied. They
@@ -138,6 +139,22 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 		counter(trailObjects, s.Objects, s.Kind)
 		counter(trailFailures, s.Failures, s.Kind)
 		counter(trailLost, s.Lost, s.Kind)
+	}
+}
+
+// quotaMetrics are the metrics of request quotas.
+type quotaMetrics struct{ limits *quota.Limits }
+
+var throttledCalls = prometheus.NewDesc("keyreeve_throttled_calls_total",
+	"Calls that were refused for being over a request quota.", []string{"quota"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (quotaMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- throttledCalls }
+
+// Collect implements [prometheus.Collector].
+func (m quotaMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, r := range m.limits.Refused() {
+		ch <- prometheus.MustNewConstMetric(throttledCalls, prometheus.CounterValue, float64(r.Calls), r.Quota)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/outbound"
+	"github.com/keyreeve/keyreeve/internal/quota"
 	"github.com/keyreeve/keyreeve/internal/rolesanywhere"
 	"github.com/keyreeve/keyreeve/internal/seal"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -104,6 +105,8 @@ type Node struct {
 	wrote    bool         // the ready file is ours
 	watch    *watch       // over the clock
 
+	quotas *quota.Limits // of requests; nil if they are not counted
+
 	outbound *outbound.Dialer // connects to what tenants name
 
 	management atomic.Pointer[string] // account; nil before it is known
@@ -170,6 +173,11 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	if err := n.openOutbound(); err != nil {
 		return nil, err
+	}
+	if c.Quotas.Requests {
+		if n.quotas, err = quota.New(quota.Options{Regions: c.Regions, Rates: c.Quotas.Rates, Now: c.Now}); err != nil {
+			return nil, fmt.Errorf("reading the quotas: %w", err)
+		}
 	}
 	if err := n.openData(ctx); err != nil {
 		return nil, err
@@ -352,6 +360,9 @@ func newRegistry(n *Node) *prometheus.Registry {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
 	r.MustRegister(auditMetrics{n})
+	if n.quotas != nil {
+		r.MustRegister(quotaMetrics{n.quotas})
+	}
 	gauge("keyreeve_dev_mode", "1 if the node runs in development mode, which keeps nothing and protects nothing.", func() float64 { return flag(n.c.Dev) })
 	gauge("keyreeve_memory_locked", "1 if all memory for key material is locked.", func() float64 { return flag(n.arena.Locked()) })
 	gauge("keyreeve_memory_slots_used", "Slots of the memory for key material in use.", func() float64 { return float64(n.arena.Stats().Used) })
