@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"hash"
+	"math/big"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
@@ -260,14 +261,19 @@ func (k *privateKey) wipe() {
 		for _, p := range k.rsa.Primes {
 			clear(p.Bits())
 		}
+		for _, n := range []*big.Int{k.rsa.Precomputed.Dp, k.rsa.Precomputed.Dq, k.rsa.Precomputed.Qinv} {
+			if n != nil {
+				clear(n.Bits())
+			}
+		}
 	case k.k1 != nil:
 		k.k1.Zero()
 	case k.ed != nil:
 		clear(k.ed)
 	case k.kem != nil:
-		clear(k.kem.seed)
+		k.kem.wipe()
 	case k.dsa != nil:
-		clear(k.dsa.seed)
+		k.dsa.wipe()
 	}
 	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
 }

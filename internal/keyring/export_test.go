@@ -3,6 +3,10 @@ package keyring
 import (
 	"crypto/sha512"
 	"encoding/binary"
+	"math/big"
+	"slices"
+
+	"filippo.io/mldsa"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/record"
@@ -209,4 +213,37 @@ func PublicOf(s Spec, pkcs8 []byte) ([]byte, error) {
 	}
 	p := k.public()
 	return p.marshal()
+}
+
+// HeldPrivate returns whether the private key that is held of a key, and was
+// not wiped then, is wiped now, as far as it can be reached; nil if none is held.
+func HeldPrivate(k Key) (wiped func() bool) {
+	h := k.s.current.held.Load()
+	if h == nil || h.private == nil {
+		return nil
+	}
+	p := h.private
+	var words [][]big.Word
+	var pieces [][]byte
+	switch {
+	case p.rsa != nil:
+		words = append(words, p.rsa.D.Bits(), p.rsa.Primes[0].Bits(), p.rsa.Primes[1].Bits(),
+			p.rsa.Precomputed.Dp.Bits(), p.rsa.Precomputed.Dq.Bits(), p.rsa.Precomputed.Qinv.Bits())
+	case p.k1 != nil:
+		return p.k1.Key.IsZero
+	case p.ed != nil:
+		pieces = append(pieces, p.ed)
+	case p.kem != nil:
+		pieces = append(pieces, p.kem.seed)
+	case p.dsa != nil:
+		return func() bool { return *p.dsa.key == mldsa.PrivateKey{} && allZero(p.dsa.seed) }
+	}
+	return func() bool {
+		return !slices.ContainsFunc(words, func(w []big.Word) bool { return !allZero(w) }) &&
+			!slices.ContainsFunc(pieces, func(b []byte) bool { return !allZero(b) })
+	}
+}
+
+func allZero[T byte | big.Word](s []T) bool {
+	return !slices.ContainsFunc(s, func(x T) bool { return x != 0 })
 }

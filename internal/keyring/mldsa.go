@@ -78,6 +78,12 @@ func parseMLDSAPrivate(s Spec, pkcs8 []byte) (*mldsaKey, error) {
 // marshal is the inverse of parseMLDSAPrivate.
 func (k *mldsaKey) marshal() ([]byte, error) { return marshalSeed(k.spec.mldsaOID(), k.seed) }
 
+// wipe overwrites what can be reached of the key.
+func (k *mldsaKey) wipe() {
+	clear(k.seed)
+	*k.key = mldsa.PrivateKey{}
+}
+
 // public returns the public half.
 func (k *mldsaKey) public() *mldsaPublic { return &mldsaPublic{spec: k.spec, key: k.key.PublicKey()} }
 

@@ -87,6 +87,14 @@ func parseMLKEMPrivate(s Spec, pkcs8 []byte) (*decapsulationKey, error) {
 // marshal is the inverse of parseMLKEMPrivate.
 func (k *decapsulationKey) marshal() ([]byte, error) { return marshalSeed(k.spec.mlkemOID(), k.seed) }
 
+// wipe overwrites what can be reached of the key.
+func (k *decapsulationKey) wipe() {
+	clear(k.seed)
+	if k.k512 != nil {
+		*k.k512 = mlkem512.PrivateKey{}
+	}
+}
+
 // public returns the public half.
 func (k *decapsulationKey) public() *encapsulationKey {
 	p := &encapsulationKey{spec: k.spec}
