@@ -45,7 +45,7 @@ func (s State) set() states {
 }
 
 // methods is a set of things that a Key can be asked for.
-type methods uint32
+type methods uint64
 
 const (
 	mayEncrypt methods = 1 << iota
@@ -77,6 +77,17 @@ const (
 	mayRetireGrant
 	mayRevokeGrant
 	mayLastUse
+	mayEnableRotation
+	mayDisableRotation
+	mayRotateOnDemand
+	mayRotate // automatically
+	mayImportParameters
+	mayImportMaterial
+	mayDeleteMaterial
+	mayExpire
+	mayReplicate
+	mayUpdatePrimary
+	maySynchronize
 	mayDestroy
 )
 
@@ -124,6 +135,21 @@ var actions = map[string]*action{
 	"kms:ScheduleKeyDeletion":  {in: notPending &^ inUpdating, may: mayScheduleDeletion},
 	"kms:CancelKeyDeletion":    {in: inPending, may: mayCancelDeletion},
 
+	// A key that is pending import cannot be rotated automatically, ever: that is
+	// said by the operation itself.
+	"kms:EnableKeyRotation":    {in: inUse | inPendingImport, may: mayEnableRotation},
+	"kms:DisableKeyRotation":   {in: inUse | inPendingImport, may: mayDisableRotation},
+	"kms:RotateKeyOnDemand":    {in: inEnabled, may: mayRotateOnDemand},
+	"kms:GetKeyRotationStatus": {in: inAny},
+	"kms:ListKeyRotations":     {in: inAny},
+
+	"kms:GetParametersForImport":    {in: inEnabled | inDisabled | inPendingImport, may: mayImportParameters},
+	"kms:ImportKeyMaterial":         {in: inEnabled | inDisabled | inPendingImport | inUpdating, may: mayImportMaterial},
+	"kms:DeleteImportedKeyMaterial": {in: inEnabled | inDisabled | inPendingImport | inPending, may: mayDeleteMaterial},
+
+	"kms:ReplicateKey":        {in: inEnabled, may: mayReplicate},
+	"kms:UpdatePrimaryRegion": {in: inUse, may: mayUpdatePrimary},
+
 	"kms:CreateAlias": {in: notPending, may: mayCreateAlias},
 	// Only the key that the alias is pointed at must not be pending deletion:
 	// UpdateAlias looks at that.
@@ -137,11 +163,20 @@ var actions = map[string]*action{
 	"kms:RevokeGrant":  {in: inAny, may: mayRevokeGrant},
 
 	// The system's own work: no call is ever permitted this.
-	actionDestroy: {in: inPendingDeletion | inDestroying, may: mayDestroy},
+	actionDestroy:     {in: inPendingDeletion | inDestroying, may: mayDestroy},
+	actionRotate:      {in: inEnabled, may: mayRotate},
+	actionExpire:      {in: inAny, may: mayExpire},
+	actionSynchronize: {in: inCreating | inUpdating, may: maySynchronize},
 }
 
-// actionDestroy ends a key whose waiting period is over.
-const actionDestroy = "keyreeve:DestroyKey"
+// actionDestroy ends a key whose waiting period is over; actionRotate rotates one
+// automatically; actionExpire removes its material that has expired;
+// actionSynchronize makes a multi-Region key what its primary is.
+const (
+	actionDestroy = "keyreeve:DestroyKey"
+	actionRotate  = "keyreeve:RotateKey"
+	actionExpire  = "keyreeve:DeleteExpiredKeyMaterial"
+)
 
 // allows returns nil if the action may be done in a state, else a *StateError,
 // or ErrNotFound for a key that is gone as far as anybody can tell.

@@ -20,8 +20,13 @@ type Event struct {
 	Details                  []call.Pair
 }
 
-// DeleteKey is the name of the event of a key's destruction.
-const DeleteKey = "DeleteKey"
+// The names of events.
+const (
+	DeleteKey = "DeleteKey" // a key's destruction
+	RotateKey = "RotateKey" // of its material
+
+	DeleteExpiredKeyMaterial = "DeleteExpiredKeyMaterial" // that was imported
+)
 
 // event returns an event of a key.
 func event(name string, m *Metadata, details ...call.Pair) Event {
@@ -123,10 +128,7 @@ func (r *Ring) runOne(ctx context.Context, now time.Time, rec record.Record, d d
 	if err != nil {
 		return err
 	}
-	if d.job == jobDelete {
-		return k.destroy(ctx, rec)
-	}
-	return nil
+	return jobs[d.job].do(k, ctx, rec)
 }
 
 // remember changes due records along with the record of a key.

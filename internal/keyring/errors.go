@@ -11,7 +11,8 @@ var (
 	ErrNotFound = errors.New("keyring: not found")
 	// ErrExists: a key with this id, or an alias with this name, is there.
 	ErrExists = errors.New("keyring: already exists")
-	// ErrLimit: one more alias of a key, or key of a Region, than allowed.
+	// ErrLimit: one more alias of a key, key of a Region, or rotation on demand
+	// of a key, than allowed.
 	ErrLimit = errors.New("keyring: limit exceeded")
 	// ErrTooManyTags: a key would have more than MaxTags tags.
 	ErrTooManyTags = errors.New("keyring: too many tags")
@@ -54,6 +55,13 @@ var (
 	ErrParameter = errors.New("keyring: invalid parameter")
 	// ErrNoPublicKey: the key is symmetric.
 	ErrNoPublicKey = errors.New("keyring: the key has no public key")
+	// ErrNotRotatable: the key is no symmetric encryption key, and others are not
+	// rotated.
+	ErrNotRotatable = errors.New("keyring: keys of this spec are not rotated")
+	// ErrRotationDue: the key is about to be rotated automatically.
+	ErrRotationDue = errors.New("keyring: an automatic rotation is due")
+	// ErrNothingPending: no imported material is pending rotation.
+	ErrNothingPending = errors.New("keyring: no material is pending rotation")
 	// ErrIncompatible: an alias cannot move between keys of different type or usage.
 	ErrIncompatible = errors.New("keyring: keys of different type or usage")
 )
@@ -104,3 +112,19 @@ type LengthError struct {
 func (e *LengthError) Error() string {
 	return fmt.Sprintf("keyring: %s with a key of %s cannot encrypt more than %d bytes", e.Algorithm, e.Spec, e.Max)
 }
+
+// OriginError says that the origin of a key's material does not go with an action.
+type OriginError struct {
+	ARN    string
+	Origin Origin // the origin that the key has
+}
+
+func (e *OriginError) Error() string {
+	return fmt.Sprintf("keyring: origin of %s is %s", e.ARN, e.Origin)
+}
+
+// NotPrimaryError says that something can be done to the primary of related
+// multi-Region keys alone.
+type NotPrimaryError struct{ ARN string }
+
+func (e *NotPrimaryError) Error() string { return "keyring: not a primary key: " + e.ARN }

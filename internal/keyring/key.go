@@ -7,14 +7,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha512"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
-	"github.com/keyreeve/keyreeve/internal/record"
 	"github.com/keyreeve/keyreeve/internal/secret"
 	"github.com/keyreeve/keyreeve/internal/wire"
 )
@@ -28,6 +26,7 @@ type Context = wire.StringMap
 type Key struct {
 	r   *Ring
 	s   *Subject
+	m   *Metadata // of s, as it is at the instant of the call
 	act *action
 	c   *call.Call
 }
@@ -46,7 +45,7 @@ func (k Key) Metadata() *Metadata {
 	if k.s == nil {
 		return nil
 	}
-	return &k.s.m
+	return k.m
 }
 
 // Check reports whether the key's usage goes with the permit's action, and the
@@ -169,10 +168,7 @@ func (k Key) decryptBlob(ctx context.Context, blob []byte, ec Context) (secret.B
 	if bytes.Equal(blob[offMaterial:offSalt], s.id[offMaterial:]) {
 		l, err = k.r.lease(ctx, s)
 	} else {
-		// Material that is not the current one: none such is made yet, but a
-		// store may hold it, and then it decrypts.
-		materialID = hex.EncodeToString(blob[offMaterial:offSalt])
-		l, err = k.r.leaseOld(ctx, s, materialID)
+		l, materialID, err = k.r.leaseOld(ctx, s, blob[offMaterial:offSalt])
 	}
 	if err != nil {
 		return secret.Bytes{}, "", err
@@ -183,27 +179,6 @@ func (k Key) decryptBlob(ctx context.Context, blob []byte, ec Context) (secret.B
 		return secret.Bytes{}, "", err
 	}
 	return secret.New(plaintext), materialID, nil
-}
-
-// leaseOld opens a material that is not the current one, for this use only.
-func (r *Ring) leaseOld(ctx context.Context, s *Subject, materialID string) (lease, error) {
-	if r.closed.Load() {
-		return lease{}, ErrClosed
-	}
-	if s.gone.Load() {
-		if err := r.still(ctx, s); err != nil {
-			return lease{}, err
-		}
-	}
-	token, err := r.readToken(ctx, &s.m, materialID)
-	if errors.Is(err, record.ErrNotFound) {
-		return lease{}, ErrInvalidCiphertext
-	}
-	if err != nil {
-		return lease{}, err
-	}
-	raw, err := r.openToken(nil, s.m.ARN, materialID, token)
-	return lease{once: raw}, err
 }
 
 // DataKey is a data key and its ciphertext under the key that made it.

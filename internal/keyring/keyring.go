@@ -96,10 +96,9 @@ type Subject struct {
 
 	names   atomic.Pointer[[]string] // of the key's aliases; nil: there are none, or not known yet
 	gone    atomic.Bool              // the cache has let go of it
-	token   atomic.Pointer[[]byte]   // sealed token of the current material
-	held    atomic.Pointer[held]     // opened current material
+	current cell                     // for the current material
+	old     []cell                   // for all other material
 	public  atomic.Pointer[publicKey]
-	loading sync.Mutex // held while material is opened
 }
 
 // ARN returns the key's ARN.
@@ -146,6 +145,15 @@ func (r *Ring) newSubject(rec record.Record) (*Subject, error) {
 	var ok bool
 	if s.id, ok = newIdentity(s.m.Account, s.m.ID, cmp.Or(s.m.MaterialID, zeroMaterialID)); !ok {
 		return nil, fmt.Errorf("%w: key", errRecord)
+	}
+	s.current.id = s.m.MaterialID
+	if n := len(s.m.Materials); n > 1 {
+		s.old = make([]cell, 0, n-1)
+		for _, mat := range s.m.Materials {
+			if mat.ID != s.m.MaterialID {
+				s.old = append(s.old, cell{id: mat.ID})
+			}
+		}
 	}
 	if s.m.aliasNames != nil {
 		s.names.Store(&s.m.aliasNames)
@@ -197,7 +205,7 @@ func (s *Subject) cost() int {
 		n += m.Aliases * 256 // which are not known yet
 	}
 	for _, mat := range m.Materials {
-		n += 160 + len(mat.ID) + len(mat.Description)
+		n += 352 + len(mat.ID) + len(mat.Description) // with the token, and what it is opened in
 	}
 	if m.MultiRegion != nil {
 		n += 64 + 2*32*len(m.MultiRegion.Regions)
@@ -482,10 +490,11 @@ func (r *Ring) Open(ctx context.Context, c *call.Call, p authz.Permit) (Key, err
 	if s.m.Revision != p.Revision() {
 		return Key{}, ErrStale
 	}
-	if err := act.allows(&s.m); err != nil {
+	m := s.m.at(r.instant(c))
+	if err := act.allows(m); err != nil {
 		return Key{}, err
 	}
-	return Key{r: r, s: s, act: act, c: c}, nil
+	return Key{r: r, s: s, m: m, act: act, c: c}, nil
 }
 
 // patience is how long Attempt goes on, and longestPause the longest it waits

@@ -1,8 +1,11 @@
 package keyring
 
 import (
+	"context"
 	"slices"
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/record"
 )
 
 // MaterialState is what a material of a key is now, spelled as the API's
@@ -74,6 +77,48 @@ func (m *Metadata) AllMaterials() []Material {
 	return []Material{{ID: m.MaterialID, State: Current}}
 }
 
+// pending returns the material that the next rotation on demand makes the
+// current one, of a key whose material is imported; false if there is none at an
+// instant.
+func (m *Metadata) pending(at time.Time) (Material, bool) {
+	for _, mat := range m.Materials {
+		if mat.State == PendingRotation && mat.Imported && (mat.Expires.IsZero() || mat.Expires.After(at)) {
+			return mat, true
+		}
+	}
+	return Material{}, false
+}
+
+// rotate makes the material with an id the current one, at an instant: the one
+// that is pending rotation, or else a new one. The list of materials is another
+// one then.
+func (m *Metadata) rotate(id string, by RotationType, at time.Time) {
+	list := slices.Clone(m.AllMaterials())
+	for i := range list {
+		if list[i].State == Current {
+			list[i].State = NonCurrent
+		}
+	}
+	i := slices.IndexFunc(list, func(mat Material) bool { return mat.ID == id })
+	if i < 0 {
+		i, list = len(list), append(list, Material{ID: id})
+	}
+	list[i].State, list[i].RotatedBy, list[i].Rotated = Current, by, at
+	m.Materials, m.MaterialID = list, id
+	switch by {
+	case Automatic:
+		m.Rotation.Next = rotationAfter(at, m.Rotation.PeriodDays)
+	case OnDemand:
+		m.Rotation.OnDemand++
+	}
+}
+
+// rotationAfter returns when material is rotated next, if it was at an instant,
+// or that is when it was said to be rotated.
+func rotationAfter(at time.Time, days int) time.Time {
+	return at.Add(time.Duration(days) * 24 * time.Hour)
+}
+
 // A due is something that is to be done to a key at a time. What is due is
 // said by the key's record alone: a record of kind [record.KindDue] is only
 // where it is found without looking at all keys.
@@ -87,14 +132,24 @@ const (
 	jobDelete = "delete" // the key, at the end of its waiting period
 	jobRotate = "rotate" // automatically
 	jobExpire = "expire" // imported material
+
+	jobSynchronize = "synchronize" // a multi-Region key that is being made, or whose primary is
 )
 
 // is reports whether d and e are the same.
 func (d due) is(e due) bool { return d.job == e.job && d.at.Equal(e.at) }
 
-// jobs is what each job does in the name of, and under which permit.
-var jobs = map[string]struct{ purpose, action string }{
-	jobDelete: {"key deletion", actionDestroy},
+// jobs is what each job does in the name of, and under which permit; and what it
+// does, given its due record.
+var jobs = map[string]struct {
+	purpose, action string
+	do              func(Key, context.Context, record.Record) error
+}{
+	jobDelete: {"key deletion", actionDestroy, Key.destroy},
+	jobRotate: {"key rotation", actionRotate, Key.rotateDue},
+	jobExpire: {"material expiry", actionExpire, Key.expire},
+
+	jobSynchronize: {"multi-Region keys", actionSynchronize, Key.synchronize},
 }
 
 func isJob(name string) bool { return jobs[name].action != "" }
@@ -105,6 +160,8 @@ func dues(m *Metadata) []due {
 	switch m.State {
 	case PendingDeletion, destroying:
 		list = append(list, due{m.Deletion, jobDelete})
+	case Creating, Updating:
+		list = append(list, due{m.Created, jobSynchronize}) // that is: now
 	case Enabled:
 		// Not while it can't be done: then it is done at once when it can again.
 		if m.Rotation.PeriodDays > 0 && !m.IsReplica() {

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,13 +13,13 @@ import (
 	"github.com/keyreeve/keyreeve/internal/seal"
 )
 
-// Opened material hangs on the Subject whose key it is of, as a held. Whoever
-// uses it has a lease, which counts; what is dropped is dead at once for those
-// who come after, and wiped by the last who leaves. So a wipe waits for uses
-// under way, and no use begins after it.
+// A Subject has a cell for each material of its key, and opened material hangs
+// there as a held. Whoever uses it has a lease, which counts; what is dropped is
+// dead at once for those who come after, and wiped by the last who leaves. So a
+// wipe waits for uses under way, and no use begins after it.
 //
-//	lease    subject.held ── hold() ──► refs+1
-//	drop     subject.held = nil, out of the registry, refs |= dead
+//	lease    cell.held ── hold() ──► refs+1
+//	drop     cell.held = nil, out of the registry, refs |= dead
 //	free     when refs is dead alone: slot wiped and given back
 //
 // A Subject itself ends when the record cache lets go of it, because its record
@@ -27,11 +28,26 @@ import (
 // it looks whether the record has changed, and if it has not, opens the
 // material for one use.
 
+// cell is where a material of a Subject's key is opened.
+type cell struct {
+	id      string                 // of the material
+	token   atomic.Pointer[[]byte] // sealed; nil before it was read
+	held    atomic.Pointer[held]   // opened; nil if it is not
+	loading sync.Mutex             // held while it is opened
+}
+
+// end drops what is opened.
+func (c *cell) end() {
+	if h := c.held.Load(); h != nil {
+		h.drop()
+	}
+}
+
 // held is opened material: raw in a slot of locked memory, or a parsed private key.
 type held struct {
 	refs atomic.Int32 // users, and the bit dead
 	used atomic.Bool  // since the last sweep
-	s    *Subject
+	of   *cell
 	in   *registry
 
 	age   int // sweeps that found it unused; guarded by in.mu
@@ -48,8 +64,8 @@ type held struct {
 const dead = 1 << 30
 
 // newHeld returns a held that is in use once.
-func newHeld(s *Subject) *held {
-	h := &held{s: s, index: -1}
+func newHeld(of *cell) *held {
+	h := &held{of: of, index: -1}
 	h.refs.Store(1)
 	h.used.Store(true)
 	return h
@@ -97,7 +113,10 @@ func (h *held) kill() {
 // free wipes h. It is called once, when nobody uses h any more.
 func (h *held) free() {
 	h.raw = nil
-	h.private = nil
+	if h.private != nil {
+		h.private.wipe()
+		h.private = nil
+	}
 	if h.slot != nil {
 		h.slot.Free()
 	}
@@ -106,7 +125,7 @@ func (h *held) free() {
 
 // drop ends h for all who come after.
 func (h *held) drop() {
-	h.s.held.CompareAndSwap(h, nil)
+	h.of.held.CompareAndSwap(h, nil)
 	h.in.remove(h)
 	h.kill()
 }
@@ -266,18 +285,65 @@ func (l lease) end() {
 		l.h.release()
 	}
 	clear(l.once)
+	if l.private != nil {
+		l.private.wipe()
+	}
 }
 
 // lease opens the current material of a key, or takes it as it is held.
 func (r *Ring) lease(ctx context.Context, s *Subject) (lease, error) {
-	if h := s.held.Load(); h != nil && h.hold() {
-		return lease{h: h}, nil
-	}
-	return r.load(ctx, s)
+	return r.leaseOf(ctx, s, &s.current)
 }
 
-// load opens the current material of a key, and holds it if there is room.
-func (r *Ring) load(ctx context.Context, s *Subject) (lease, error) {
+// leaseOld is lease for another material than the current one, by its id in
+// binary, and also returns the id. Error: ErrInvalidCiphertext, if the key has no
+// such material.
+func (r *Ring) leaseOld(ctx context.Context, s *Subject, material []byte) (lease, string, error) {
+	var buf [64]byte
+	name := hex.AppendEncode(buf[:0], material)
+	for i := range s.old {
+		if c := &s.old[i]; c.id == string(name) {
+			l, err := r.leaseOf(ctx, s, c)
+			return l, c.id, unknown(err)
+		}
+	}
+	// The key may have been rotated by another node, since it was read.
+	c := &cell{id: string(name)}
+	if r.closed.Load() {
+		return lease{}, "", ErrClosed
+	}
+	if s.gone.Load() {
+		if err := r.still(ctx, s); err != nil {
+			return lease{}, "", err
+		}
+	}
+	token, err := r.token(ctx, s, c)
+	if err != nil {
+		return lease{}, "", unknown(err)
+	}
+	l, err := r.once(s, c, token)
+	return l, c.id, err
+}
+
+// unknown makes a material that is not there what it is to those who have its
+// ciphertext.
+func unknown(err error) error {
+	if errors.Is(err, record.ErrNotFound) {
+		return ErrInvalidCiphertext
+	}
+	return err
+}
+
+// leaseOf opens a material of a key, or takes it as it is held.
+func (r *Ring) leaseOf(ctx context.Context, s *Subject, c *cell) (lease, error) {
+	if h := c.held.Load(); h != nil && h.hold() {
+		return lease{h: h}, nil
+	}
+	return r.load(ctx, s, c)
+}
+
+// load opens a material of a key, and holds it if there is room.
+func (r *Ring) load(ctx context.Context, s *Subject, c *cell) (lease, error) {
 	if r.closed.Load() {
 		return lease{}, ErrClosed
 	}
@@ -287,30 +353,30 @@ func (r *Ring) load(ctx context.Context, s *Subject) (lease, error) {
 			return lease{}, err
 		}
 	}
-	token, err := r.token(ctx, s)
+	token, err := r.token(ctx, s, c)
 	if err != nil {
 		return lease{}, err
 	}
 	if gone {
-		return r.once(s, token)
+		return r.once(s, c, token)
 	}
 	// One at a time, so that a key wanted by many at once is opened once.
-	s.loading.Lock()
-	defer s.loading.Unlock()
-	if h := s.held.Load(); h != nil && h.hold() {
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	if h := c.held.Load(); h != nil && h.hold() {
 		return lease{h: h}, nil
 	}
 	var l lease
 	if s.m.Spec.asymmetric() {
-		l, err = r.loadPrivate(s, token)
+		l, err = r.loadPrivate(s, c, token)
 	} else {
-		l, err = r.loadRaw(s, token)
+		l, err = r.loadRaw(s, c, token)
 	}
 	if err != nil {
 		return lease{}, err
 	}
 	if l.h != nil {
-		s.held.Store(l.h)
+		c.held.Store(l.h)
 		// The Subject may have ended meanwhile, without a held to drop; or the
 		// box was sealed, and what was held then is forgotten already.
 		if s.gone.Load() || r.box.Sealed() {
@@ -330,9 +396,9 @@ func (r *Ring) still(ctx context.Context, s *Subject) error {
 	return err
 }
 
-// once opens the current material of a key for one use.
-func (r *Ring) once(s *Subject, token []byte) (lease, error) {
-	raw, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
+// once opens a material of a key for one use.
+func (r *Ring) once(s *Subject, c *cell, token []byte) (lease, error) {
+	raw, err := r.openToken(nil, s.m.ARN, c.id, token)
 	if err != nil {
 		return lease{}, err
 	}
@@ -350,12 +416,12 @@ func (r *Ring) once(s *Subject, token []byte) (lease, error) {
 
 // loadRaw opens the material of a symmetric or HMAC key, and holds it if there
 // is room.
-func (r *Ring) loadRaw(s *Subject, token []byte) (lease, error) {
+func (r *Ring) loadRaw(s *Subject, c *cell, token []byte) (lease, error) {
 	slot := r.slot()
 	if slot == nil {
-		return r.once(s, token)
+		return r.once(s, c, token)
 	}
-	raw, err := r.openToken(slot.Bytes()[:0], s.m.ARN, s.m.MaterialID, token)
+	raw, err := r.openToken(slot.Bytes()[:0], s.m.ARN, c.id, token)
 	if err == nil && len(raw) != s.m.Spec.rawLen() {
 		err = fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
 	}
@@ -363,7 +429,7 @@ func (r *Ring) loadRaw(s *Subject, token []byte) (lease, error) {
 		slot.Free()
 		return lease{}, err
 	}
-	h := newHeld(s)
+	h := newHeld(c)
 	h.slot, h.raw = slot, raw
 	if err := r.slots.add(h); err != nil {
 		slot.Free()
@@ -389,24 +455,25 @@ func (r *Ring) slot() *seal.Slot {
 
 // loadPrivate opens and parses the private key of an asymmetric key, and holds
 // it if there is room.
-func (r *Ring) loadPrivate(s *Subject, token []byte) (lease, error) {
+func (r *Ring) loadPrivate(s *Subject, c *cell, token []byte) (lease, error) {
 	size := privateSize(s.m.Spec)
 	for r.privates.full(size) {
 		if !r.privates.evict() {
-			return r.once(s, token)
+			return r.once(s, c, token)
 		}
 	}
-	pkcs8, err := r.openToken(nil, s.m.ARN, s.m.MaterialID, token)
+	pkcs8, err := r.openToken(nil, s.m.ARN, c.id, token)
 	if err != nil {
 		return lease{}, err
 	}
 	defer clear(pkcs8)
-	h := newHeld(s)
+	h := newHeld(c)
 	h.size = size
 	if h.private, err = parseMaterial(s, pkcs8); err != nil {
 		return lease{}, err
 	}
 	if err := r.privates.add(h); err != nil {
+		h.private.wipe()
 		return lease{}, err
 	}
 	return lease{h: h}, nil
@@ -436,20 +503,19 @@ func parseMaterial(s *Subject, pkcs8 []byte) (*privateKey, error) {
 	return k, nil
 }
 
-// token returns the sealed token of a key's current material, from the store
-// the first time.
-func (r *Ring) token(ctx context.Context, s *Subject) ([]byte, error) {
-	if t := s.token.Load(); t != nil {
+// token returns the sealed token of a material, from the store the first time.
+func (r *Ring) token(ctx context.Context, s *Subject, c *cell) ([]byte, error) {
+	if t := c.token.Load(); t != nil {
 		return *t, nil
 	}
-	t, err := r.readToken(ctx, &s.m, s.m.MaterialID)
+	t, err := r.readToken(ctx, &s.m, c.id)
 	if err != nil {
 		if errors.Is(err, record.ErrNotFound) && s.gone.Load() {
 			return nil, ErrStale
 		}
 		return nil, err
 	}
-	s.token.Store(&t)
+	c.token.Store(&t)
 	return t, nil
 }
 
@@ -494,8 +560,9 @@ func appendTokenAAD(b []byte, arn, materialID string) []byte {
 // end is called when the record cache lets go of a Subject.
 func (s *Subject) end() {
 	s.gone.Store(true)
-	if h := s.held.Load(); h != nil {
-		h.drop()
+	s.current.end()
+	for i := range s.old {
+		s.old[i].end()
 	}
 }
 

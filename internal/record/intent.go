@@ -25,10 +25,12 @@ type Intent interface {
 type intentKey struct{}
 
 // WithIntent returns a context under which each [Tx.Commit] that changes
-// something stores the intent's note, too: so it may have one change less than
-// [store.MaxOps]. An intent is used by one goroutine at a time.
+// something stores the intent's note, too, beside those of the intents that ctx
+// has: so it may have as many changes less than [store.MaxOps]. An intent is used
+// by one goroutine at a time.
 func WithIntent(ctx context.Context, i Intent) context.Context {
-	return context.WithValue(ctx, intentKey{}, i)
+	all, _ := ctx.Value(intentKey{}).([]Intent)
+	return context.WithValue(ctx, intentKey{}, append(all[:len(all):len(all)], i))
 }
 
 // IntentPrefix is what the storage keys of notes begin with; the slot follows.

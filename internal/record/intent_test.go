@@ -95,6 +95,34 @@ func TestIntent(t *testing.T) {
 	}
 }
 
+// Who is asked for a change has an intent, and so may whoever makes it.
+func TestIntents(t *testing.T) {
+	s, _ := newStore(t)
+	asked, made, alone := &purpose{slot: "1", note: "asked for"}, &purpose{slot: "2", note: "made"}, &purpose{slot: "3", note: "alone"}
+	outer := record.WithIntent(t.Context(), asked)
+	inner := record.WithIntent(outer, made)
+	_ = record.WithIntent(outer, alone) // beside it, and not of it
+	tx := s.Begin()
+	tx.Create(record.KindKey, keyA, []byte("a"))
+	rev, err := tx.Commit(inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*purpose{asked, made} {
+		if got := note(t, s, p.slot); got != p.note || !slices.Equal(p.stood, []store.Rev{rev}) {
+			t.Errorf("the note is %q, stood at %v; want %q, %d", got, p.stood, p.note, rev)
+		}
+	}
+	if got := note(t, s, alone.slot); got != "" || alone.asked != 0 {
+		t.Errorf("the note of another context is %q, asked %d times", got, alone.asked)
+	}
+	tx = s.Begin()
+	tx.Delete(mustGet(t, s, keyA))
+	if _, err := tx.Commit(outer); err != nil || asked.asked != 2 || made.asked != 1 {
+		t.Errorf("a commit of the outer: %v, asked %d and %d times", err, asked.asked, made.asked)
+	}
+}
+
 // A commit of which the store does not say whether it happened is found out
 // about with its note.
 func TestIntentSettles(t *testing.T) {

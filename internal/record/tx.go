@@ -86,15 +86,19 @@ func notNil(b []byte) []byte {
 // transaction happened, Commit finds out, and returns [ErrUnsettled] only if
 // it cannot; any other error means that it did not happen.
 //
-// Under [WithIntent], the intent's note is one more change of the transaction.
+// Under [WithIntent], the note of each intent is one more change of the
+// transaction.
 func (tx *Tx) Commit(ctx context.Context) (store.Rev, error) {
 	s := tx.s
 	if tx.err != nil {
 		return 0, tx.err
 	}
 	steps := tx.steps
-	intent, _ := ctx.Value(intentKey{}).(Intent)
-	if intent != nil && len(steps) > 0 {
+	var intents []Intent
+	if len(steps) > 0 {
+		intents, _ = ctx.Value(intentKey{}).([]Intent)
+	}
+	for _, intent := range intents {
 		if slot, note := intent.Note(); slot != "" {
 			steps = append(steps[:len(steps):len(steps)], step{kind: KindIntent, key: IntentPrefix + slot, val: notNil(note)})
 		}
@@ -136,7 +140,7 @@ func (tx *Tx) Commit(ctx context.Context) (store.Rev, error) {
 		s.remembered.committed(op.Key, generations[i], rev)
 		s.apply(op.Key, rev)
 	}
-	if intent != nil && len(steps) > 0 {
+	for _, intent := range intents {
 		intent.Stood(rev)
 	}
 	return rev, nil
