@@ -99,8 +99,15 @@ func (g *rig) watched(t testing.TB) {
 // recordOptions are those of a rig's records.
 var recordOptions record.Options
 
-// provider is shared, so that a second rig opens the store of the first.
-var provider = seal.Memory()
+// provider is shared, so that a second rig opens the store of the first. Its
+// root key is there before tests run beside each other.
+var provider = func() seal.Provider {
+	p := seal.Memory()
+	if _, _, err := p.Create(context.Background()); err != nil {
+		panic(err)
+	}
+	return p
+}()
 
 // newCall returns a call of the account's administrator.
 func newCall() *call.Call {
