@@ -92,7 +92,7 @@ func appendServiceEvent(b []byte, e *Event, id [16]byte) []byte {
 	} else {
 		b = appendPairs(b, e.Elements)
 	}
-	b = appendAdditional(b, e.Additional, false)
+	b = appendAdditional(b, e.Additional, nil, false)
 	kind := "AwsServiceEvent"
 	if e.RequestID != "" {
 		kind = "AwsApiCall"

@@ -87,7 +87,7 @@ func (i *Intent) Note() (slot string, note []byte) {
 	i.note = appendUnfinished(i.note, i.call)
 	if len(i.note) > maxNote {
 		brief := *i.call
-		brief.Parameters, brief.Additional = nil, nil
+		brief.Parameters, brief.Additional, brief.Recipient = nil, nil, nil
 		i.note = appendUnfinished(appendSince(i.note[:0], at), &brief)
 	}
 	return i.slot.name, i.note

@@ -156,7 +156,7 @@ func recipient(c *call.Call) string {
 //	 "awsRegion":"eu-central-1","sourceIPAddress":"192.0.2.7","userAgent":"…",
 //	 "errorCode":"…","errorMessage":"…",                                   only of a call that failed
 //	 "requestParameters":{…},"responseElements":null,
-//	 "additionalEventData":{…},                                            only if there is any
+//	 "additionalEventData":{…,"recipient":{…}},                            only if there is any
 //	 "requestID":"…","eventID":"…","readOnly":true,
 //	 "resources":[{"accountId":"…","type":"AWS::KMS::Key","ARN":"…"}],     absent if the caller was denied
 //	 "eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"…",
@@ -239,7 +239,7 @@ func appendEvent(b []byte, c *call.Call, v *view) []byte {
 	}
 	b = appendAuditable(b, "requestParameters", parameters, v.brief)
 	b = appendAuditable(b, "responseElements", elements, v.brief)
-	b = appendAdditional(b, c.Additional, v.brief)
+	b = appendAdditional(b, c.Additional, c.Recipient, v.brief)
 	b = appendMember(b, `,"requestID":`, c.ID, maxName)
 	b = append(b, `,"eventID":"`...)
 	b = appendEventID(b, c.EventID, v.number)
@@ -505,18 +505,35 @@ func appendAuditable(b []byte, name string, a call.Auditable, brief bool) []byte
 	return append(b, '}')
 }
 
-func appendAdditional(b []byte, pairs []call.Pair, brief bool) []byte {
-	if len(pairs) == 0 {
+// appendAdditional appends additionalEventData, with a recipient if there is one.
+func appendAdditional(b []byte, pairs, recipient []call.Pair, brief bool) []byte {
+	if len(pairs) == 0 && len(recipient) == 0 {
 		return b
 	}
-	size := 0
-	for _, p := range pairs {
-		size += len(p.Name) + len(p.Value)
-	}
-	if brief || size > maxAdditional {
+	if brief || size(pairs)+size(recipient) > maxAdditional {
 		return append(b, `,"additionalEventData":{"omitted":true}`...)
 	}
-	return appendPairs(append(b, `,"additionalEventData":`...), pairs)
+	b = append(b, `,"additionalEventData":`...)
+	if len(recipient) == 0 {
+		return appendPairs(b, pairs)
+	}
+	if len(pairs) == 0 {
+		b = append(b, '{')
+	} else {
+		b = appendPairs(b, pairs)
+		b[len(b)-1] = ','
+	}
+	b = append(b, `"recipient":`...)
+	return append(appendPairs(b, recipient), '}')
+}
+
+// size returns how long names and values are together.
+func size(pairs []call.Pair) int {
+	n := 0
+	for _, p := range pairs {
+		n += len(p.Name) + len(p.Value)
+	}
+	return n
 }
 
 // appendPairs appends an object of strings.

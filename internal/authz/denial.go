@@ -3,6 +3,7 @@ package authz
 import (
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/call"
@@ -22,6 +23,20 @@ var requestKeys = []string{
 	"iam:permissionsboundary", "iam:policyarn",
 	"sts:externalid", "sts:rolesessionname", "sts:sourceidentity", "sts:transitivetagkeys",
 }
+
+// attestationKeys are what comes after the colon of kms:RecipientAttestation:….
+// Sources: "Condition keys for Nitro Enclaves" and "Condition keys for NitroTPM"
+// in the AWS KMS Developer Guide.
+var attestationKeys = func() []string {
+	names := []string{"ImageSha384"}
+	for n := range 32 {
+		names = append(names, "PCR"+strconv.Itoa(n))
+	}
+	for n := range 24 {
+		names = append(names, "NitroTPMPCR"+strconv.Itoa(n))
+	}
+	return names
+}()
 
 // denial is what was asked, for the call that was denied it. Nothing of it is
 // shared with the request.
@@ -65,6 +80,14 @@ func (d *decider) denial(o outcome) *call.Denial {
 		}
 		if v := d.q.Values.Value(&policy.Key{Name: name}); v.Exists() {
 			n.Values[name] = v
+		}
+	}
+	if own&keyRecipientAttestation != 0 {
+		for _, sub := range attestationKeys {
+			k := policy.ParseKey("kms:RecipientAttestation:" + sub)
+			if v := d.q.Values.Value(&k); v.Exists() {
+				n.Values[k.String()] = v
+			}
 		}
 	}
 	if own&keyRequestTag != 0 {

@@ -72,6 +72,10 @@ type Call struct {
 	Additional []Pair
 	additional [2]Pair
 
+	// Recipient becomes additionalEventData.recipient: what an attestation
+	// document says of the enclave or instance that the answer is encrypted for.
+	Recipient []Pair
+
 	// MFA is when the caller presented a code of an MFA device in this very
 	// call; the zero time if not. Session.MFATime is of the session.
 	MFA time.Time
@@ -102,7 +106,7 @@ type Call struct {
 // Restart forgets what an attempt to run the operation has noted: the operation
 // is run anew, since something changed under it.
 func (c *Call) Restart() {
-	c.Resources, c.Additional, c.Elements, c.DecisionText, c.Denial = nil, nil, nil, "", nil
+	c.Resources, c.Additional, c.Recipient, c.Elements, c.DecisionText, c.Denial = nil, nil, nil, nil, "", nil
 }
 
 // An Intent is what is to be known of a change even if nothing comes after it.

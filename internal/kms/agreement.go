@@ -18,15 +18,19 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, c *call.Call, in *kmsa
 }
 
 func (s *Service) deriveSharedSecret(ctx context.Context, c *call.Call, in *kmsapi.DeriveSharedSecretInput, out *kmsapi.DeriveSharedSecretOutput) error {
+	to, err := s.recipient(c, in.Recipient)
+	if err != nil {
+		return err
+	}
 	key, err := s.use(ctx, c, &toDeriveSharedSecret, in.KeyID, &asked{
 		more:   []attribute{{"kms:keyagreementalgorithm", text(string(in.KeyAgreementAlgorithm))}},
-		tokens: in.GrantTokens,
+		tokens: in.GrantTokens, attested: to.document,
 	})
 	if err != nil {
 		return err
 	}
-	if in.Recipient != nil {
-		return unsupported("Recipient")
+	if err := to.admit(c); err != nil {
+		return err
 	}
 	shared, err := key.DeriveSharedSecret(ctx, keyring.Algorithm(in.KeyAgreementAlgorithm), in.PublicKey)
 	if errors.Is(err, keyring.ErrPeerKey) {
@@ -40,7 +44,10 @@ func (s *Service) deriveSharedSecret(ctx context.Context, c *call.Call, in *kmsa
 		return errDryRun()
 	}
 	out.KeyID = key.Metadata().ARN
-	out.SharedSecret = shared
+	out.SharedSecret, out.CiphertextForRecipient, err = to.hand(shared)
+	if err != nil {
+		return err
+	}
 	out.KeyAgreementAlgorithm = in.KeyAgreementAlgorithm
 	out.KeyOrigin = kmsapi.OriginTypeAwsKms
 	return nil

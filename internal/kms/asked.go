@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/attestation"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
@@ -29,6 +30,8 @@ type asked struct {
 	tags      []kmsapi.Tag      // that the request sets
 	tagKeys   []string          // of the tags that it sets or removes
 	more      []attribute
+
+	attested *attestation.Document // of the recipient; nil for none
 
 	tokens []string     // grant tokens
 	child  *authz.Grant // that is asked for
@@ -56,6 +59,8 @@ func (a *asked) Value(k *policy.Key) policy.Value {
 		}
 	case "kms:requestalias":
 		return text(a.alias)
+	case "kms:recipientattestation:":
+		return attested(a.attested, k.Sub)
 	case "aws:requesttag/":
 		return tagValue(a.tags, k.Sub)
 	case "aws:tagkeys":

@@ -24,12 +24,13 @@ func (s *Service) GenerateDataKey(ctx context.Context, c *call.Call, in *kmsapi.
 func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyInput, out *kmsapi.GenerateDataKeyOutput) error {
 	made, err := s.makeDataKey(ctx, c, &dataKeyRequest{
 		access: &toGenerateDataKey, keyID: in.KeyID, spec: in.KeySpec, size: in.NumberOfBytes,
-		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient != nil, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
 	}
 	out.Plaintext = made.Plaintext
+	out.CiphertextForRecipient = made.forRecipient
 	out.CiphertextBlob = made.Ciphertext
 	out.KeyID, out.KeyMaterialID = made.arn, made.material
 	return nil
@@ -61,7 +62,7 @@ type dataKeyRequest struct {
 	size      *int32
 	context   wire.StringMap
 	tokens    []string
-	recipient bool
+	recipient *kmsapi.RecipientInfo
 	dryRun    bool
 }
 
@@ -83,6 +84,7 @@ func (r *dataKeyRequest) length() (int, error) {
 
 type madeDataKey struct {
 	keyring.DataKey
+	forRecipient  []byte // in the place of its plaintext
 	arn, material string // of the key that made it
 }
 
@@ -94,12 +96,16 @@ func (s *Service) makeDataKey(ctx context.Context, c *call.Call, r *dataKeyReque
 	if err := checkContext(r.context); err != nil {
 		return madeDataKey{}, err
 	}
-	key, err := s.use(ctx, c, r.access, r.keyID, &asked{algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens})
+	to, err := s.recipient(c, r.recipient)
 	if err != nil {
 		return madeDataKey{}, err
 	}
-	if r.recipient {
-		return madeDataKey{}, unsupported("Recipient")
+	key, err := s.use(ctx, c, r.access, r.keyID, &asked{algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens, attested: to.document})
+	if err != nil {
+		return madeDataKey{}, err
+	}
+	if err := to.admit(c); err != nil {
+		return madeDataKey{}, err
 	}
 	if err := key.Check(keyring.AlgorithmSymmetricDefault); err != nil {
 		return madeDataKey{}, err
@@ -111,9 +117,13 @@ func (s *Service) makeDataKey(ctx context.Context, c *call.Call, r *dataKeyReque
 	if err != nil {
 		return madeDataKey{}, err
 	}
+	var forRecipient []byte
+	if made.Plaintext, forRecipient, err = to.hand(made.Plaintext); err != nil {
+		return madeDataKey{}, err
+	}
 	m := key.Metadata()
 	addMaterial(c, "keyMaterialId", m.MaterialID)
-	return madeDataKey{DataKey: made, arn: m.ARN, material: m.MaterialID}, nil
+	return madeDataKey{DataKey: made, forRecipient: forRecipient, arn: m.ARN, material: m.MaterialID}, nil
 }
 
 // GenerateDataKeyPair implements [kmsapi.Handler].
@@ -124,12 +134,13 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, c *call.Call, in *kms
 func (s *Service) generateDataKeyPair(ctx context.Context, c *call.Call, in *kmsapi.GenerateDataKeyPairInput, out *kmsapi.GenerateDataKeyPairOutput) error {
 	made, err := s.makeDataKeyPair(ctx, c, &dataKeyPairRequest{
 		access: &toGenerateDataKeyPair, keyID: in.KeyID, spec: in.KeyPairSpec,
-		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient != nil, dryRun: in.DryRun,
+		context: in.EncryptionContext, tokens: in.GrantTokens, recipient: in.Recipient, dryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
 	}
 	out.PrivateKeyPlaintext = made.PrivateKey
+	out.CiphertextForRecipient = made.forRecipient
 	out.PrivateKeyCiphertextBlob = made.PrivateCiphertext
 	out.PublicKey = made.PublicKey
 	out.KeyPairSpec = in.KeyPairSpec
@@ -165,12 +176,13 @@ type dataKeyPairRequest struct {
 	spec      kmsapi.DataKeyPairSpec
 	context   wire.StringMap
 	tokens    []string
-	recipient bool
+	recipient *kmsapi.RecipientInfo
 	dryRun    bool
 }
 
 type madeDataKeyPair struct {
 	keyring.DataKeyPair
+	forRecipient  []byte // in the place of its private key
 	arn, material string // of the key that made it
 }
 
@@ -178,18 +190,22 @@ func (s *Service) makeDataKeyPair(ctx context.Context, c *call.Call, r *dataKeyP
 	if err := checkContext(r.context); err != nil {
 		return madeDataKeyPair{}, err
 	}
+	to, err := s.recipient(c, r.recipient)
+	if err != nil {
+		return madeDataKeyPair{}, err
+	}
 	key, err := s.use(ctx, c, r.access, r.keyID, &asked{
-		algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens,
+		algorithm: keyring.AlgorithmSymmetricDefault, context: r.context, tokens: r.tokens, attested: to.document,
 		more: []attribute{{"kms:datakeypairspec", text(string(r.spec))}},
 	})
 	if err != nil {
 		return madeDataKeyPair{}, err
 	}
+	if err := to.admit(c); err != nil {
+		return madeDataKeyPair{}, err
+	}
 	spec := keyring.Spec(r.spec)
-	switch {
-	case r.recipient:
-		return madeDataKeyPair{}, unsupported("Recipient")
-	case !spec.Pair() || !offered(c.Region, spec):
+	if !spec.Pair() || !offered(c.Region, spec) {
 		return madeDataKeyPair{}, unsupported("KeyPairSpec " + string(r.spec))
 	}
 	if err := key.Check(keyring.AlgorithmSymmetricDefault); err != nil {
@@ -202,7 +218,11 @@ func (s *Service) makeDataKeyPair(ctx context.Context, c *call.Call, r *dataKeyP
 	if err != nil {
 		return madeDataKeyPair{}, err
 	}
+	var forRecipient []byte
+	if made.PrivateKey, forRecipient, err = to.hand(made.PrivateKey); err != nil {
+		return madeDataKeyPair{}, err
+	}
 	m := key.Metadata()
 	addMaterial(c, "keyMaterialId", m.MaterialID)
-	return madeDataKeyPair{DataKeyPair: made, arn: m.ARN, material: m.MaterialID}, nil
+	return madeDataKeyPair{DataKeyPair: made, forRecipient: forRecipient, arn: m.ARN, material: m.MaterialID}, nil
 }

@@ -64,11 +64,15 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err := src.check(in.DryRun, in.DryRunModifiers); err != nil {
 		return err
 	}
+	to, err := s.recipient(c, in.Recipient)
+	if err != nil {
+		return err
+	}
 	f, err := s.findSource(ctx, c, &src)
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toDecrypt.action, f, &asked{algorithm: src.algorithm, context: src.context, tokens: in.GrantTokens})
+	permit, err := s.decide(ctx, c, toDecrypt.action, f, &asked{algorithm: src.algorithm, context: src.context, tokens: in.GrantTokens, attested: to.document})
 	if err != nil {
 		return err
 	}
@@ -76,8 +80,8 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err != nil {
 		return err
 	}
-	if in.Recipient != nil {
-		return unsupported("Recipient")
+	if err := to.admit(c); err != nil {
+		return err
 	}
 	plaintext, material, err := src.decrypt(ctx, key)
 	if err != nil {
@@ -87,7 +91,9 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 		plaintext.Wipe()
 		return errDryRun()
 	}
-	out.Plaintext = plaintext
+	if out.Plaintext, out.CiphertextForRecipient, err = to.hand(plaintext); err != nil {
+		return err
+	}
 	out.KeyID = key.Metadata().ARN
 	out.EncryptionAlgorithm = kmsapi.EncryptionAlgorithmSpec(src.algorithm)
 	out.KeyMaterialID = material

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/attestation"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
@@ -28,6 +29,7 @@ func answer(c *call.Call, err error) error {
 		algorithm *keyring.AlgorithmError
 		length    *keyring.LengthError
 		malformed *policy.Error
+		document  *attestation.Error
 	)
 	switch {
 	case errors.As(err, &ready):
@@ -45,6 +47,8 @@ func answer(c *call.Call, err error) error {
 	case errors.As(err, &length):
 		return wire.Validation("Algorithm " + string(length.Algorithm) + " and key spec " + string(length.Spec) +
 			" cannot encrypt data larger than " + strconv.Itoa(length.Max) + " bytes.")
+	case errors.As(err, &document):
+		return wire.Validation("The attestation document " + document.Reason + ".")
 	case errors.As(err, &malformed):
 		return kmsapi.MalformedPolicyDocumentException(malformed.Message)
 	case errors.Is(err, authz.ErrGrantToken):

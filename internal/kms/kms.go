@@ -4,7 +4,8 @@
 // it is authenticated and well-formed. Every operation then does its checks in
 // one order, so that nobody learns about a key more than they may:
 //
-//  1. what can be said of the request alone (a missing combination of members);
+//  1. what can be said of the request alone (a missing combination of members,
+//     an attestation document that is not valid);
 //     before it, or with the permit, the request quotas (quotas.go), if there are any;
 //  2. which key is meant: NotFoundException for what is not there in the
 //     caller's own account, and for another account one denial for all that is
@@ -25,6 +26,7 @@ import (
 	"errors"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/attestation"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
@@ -43,6 +45,10 @@ type Options struct {
 	Principals Principals
 	// Quotas limit how often accounts call. Nil: nothing is counted.
 	Quotas *quota.Limits
+	// Attestation is the authorities that are trusted to certify enclaves and
+	// instances, for which answers may be encrypted. Nil: none, and who asks for
+	// that is refused.
+	Attestation *attestation.Roots
 }
 
 // Principals knows users, roles and accounts.
@@ -63,15 +69,16 @@ type Service struct {
 	box  *seal.Box
 	uses *keyring.Uses
 
-	principals Principals
-	quotas     *quota.Limits // nil: none
+	principals  Principals
+	quotas      *quota.Limits      // nil: none
+	attestation *attestation.Roots // nil: none
 }
 
 var _ kmsapi.Handler = (*Service)(nil)
 
 // New returns the operations on a ring's keys, as az decides them.
 func New(ring *keyring.Ring, az *authz.Authorizer, o Options) *Service {
-	s := &Service{ring: ring, az: az, box: o.Box, uses: o.Uses, principals: o.Principals, quotas: o.Quotas}
+	s := &Service{ring: ring, az: az, box: o.Box, uses: o.Uses, principals: o.Principals, quotas: o.Quotas, attestation: o.Attestation}
 	if s.principals == nil {
 		s.principals = anybody{}
 	}

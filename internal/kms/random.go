@@ -19,19 +19,23 @@ func (s *Service) generateRandom(ctx context.Context, c *call.Call, in *kmsapi.G
 	if in.NumberOfBytes == nil {
 		return wire.Validation("NumberOfBytes is required.")
 	}
-	if _, err := s.decideAll(ctx, c, "kms:GenerateRandom", nil); err != nil {
+	to, err := s.recipient(c, in.Recipient)
+	if err != nil {
 		return err
 	}
-	switch {
-	case in.CustomKeyStoreID != "":
+	if _, err := s.decideAll(ctx, c, "kms:GenerateRandom", &asked{attested: to.document}); err != nil {
+		return err
+	}
+	if in.CustomKeyStoreID != "" {
 		return unsupported("CustomKeyStoreId")
-	case in.Recipient != nil:
-		return unsupported("Recipient")
+	}
+	if err := to.admit(c); err != nil {
+		return err
 	}
 	b := make([]byte, *in.NumberOfBytes)
 	if _, err := rand.Read(b); err != nil {
 		return err
 	}
-	out.Plaintext = secret.New(b)
-	return nil
+	out.Plaintext, out.CiphertextForRecipient, err = to.hand(secret.New(b))
+	return err
 }
