@@ -17,14 +17,19 @@ type census struct {
 	records *record.Store
 	limit   int
 
-	mu     sync.Mutex // guards counts, and is held while records are counted
+	mu     sync.Mutex // guards counts
 	counts map[string]*count
 }
 
+// A count is what is known of one prefix. It is locked while records are
+// counted: who waits for that would be a caller of the same account.
 type count struct {
-	there   int       // records
-	pending int       // those that are being made
-	counted time.Time // when records were counted last
+	users int // that have it, for the census's lock
+
+	mu      sync.Mutex // guards what follows
+	there   int        // records
+	pending int        // those that are being made
+	counted time.Time  // when records were counted last; zero if they were not
 }
 
 // maxCounts is how many prefixes a census knows about at once. One that it has
@@ -42,18 +47,22 @@ func newCensus(records *record.Store, limit int) *census {
 // enter makes room for a record that is about to be made, or returns ErrLimit.
 // After nil, made must be called.
 func (c *census) enter(ctx context.Context, prefix string, now time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.counts[prefix]
-	if n == nil || n.there+n.pending >= c.limit && now.Sub(n.counted) >= recount {
+	n := c.use(prefix)
+	err := c.room(ctx, prefix, n, now)
+	if err != nil {
+		c.leave(n)
+	}
+	return err
+}
+
+// room makes room for a record in n.
+func (c *census) room(ctx context.Context, prefix string, n *count, now time.Time) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.counted.IsZero() || n.there+n.pending >= c.limit && now.Sub(n.counted) >= recount {
 		there, err := c.count(ctx, prefix)
 		if err != nil {
 			return err
-		}
-		if n == nil {
-			c.forget()
-			n = new(count)
-			c.counts[prefix] = n
 		}
 		n.there, n.counted = there, now
 	}
@@ -64,13 +73,33 @@ func (c *census) enter(ctx context.Context, prefix string, now time.Time) error 
 	return nil
 }
 
+// use returns what is known of a prefix, which is not forgotten before leave.
+func (c *census) use(prefix string) *count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.counts[prefix]
+	if n == nil {
+		c.forget()
+		n = new(count)
+		c.counts[prefix] = n
+	}
+	n.users++
+	return n
+}
+
+func (c *census) leave(n *count) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.users--
+}
+
 // forget makes room for another count.
 func (c *census) forget() {
 	if len(c.counts) < maxCounts {
 		return
 	}
 	for prefix, n := range c.counts {
-		if n.pending == 0 {
+		if n.users == 0 {
 			delete(c.counts, prefix)
 		}
 	}
@@ -79,19 +108,28 @@ func (c *census) forget() {
 // made notes how the making of a record ended.
 func (c *census) made(prefix string, ok bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.counts[prefix]
+	n := c.counts[prefix] // there since enter
+	c.mu.Unlock()
+	n.mu.Lock()
 	n.pending--
 	if ok {
 		n.there++
 	}
+	n.mu.Unlock()
+	c.leave(n)
 }
 
 // destroyed notes that a record is gone.
 func (c *census) destroyed(prefix string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.counts[prefix]; n != nil && n.there > 0 {
+	n := c.counts[prefix]
+	c.mu.Unlock()
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.there > 0 {
 		n.there--
 	}
 }
