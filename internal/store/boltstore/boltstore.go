@@ -12,6 +12,8 @@
 //	    "state"   byte  0      version of this layout, 1
 //	              bytes 1-8    head revision, big-endian
 //	              bytes 9-16   number of pairs, big-endian
+//	    "compacted"  bytes 0-7  when the file was last compacted, in milliseconds
+//	              since 1970, big-endian; absent if it never was
 //	bucket "data"              its sequence is the head revision, too
 //	    key       bytes 0-7    revision of the last change, big-endian
 //	              then         the value
@@ -24,6 +26,12 @@
 // give [ErrFailed] from then on: to go on writing over a state of which it is
 // not known whether it is on disk could lose both. Reads go on; opening the
 // store again finds one state or the other.
+//
+// # What was deleted
+//
+// A page whose pairs were deleted or replaced stays in the file as it was until
+// it is used again, and the file never shrinks. [Store.Compact] makes the file
+// anew, of what is in the store alone, and takes its place.
 package boltstore
 
 import (
@@ -83,25 +91,31 @@ const (
 )
 
 var (
-	metaBucket = []byte("meta")
-	dataBucket = []byte("data")
-	stateKey   = []byte("state")
+	metaBucket   = []byte("meta")
+	dataBucket   = []byte("data")
+	stateKey     = []byte("state")
+	compactedKey = []byte("compacted")
 )
 
 // Store is a store in a file. It implements [store.Store].
 type Store struct {
-	db       *bolt.DB
+	path     string
+	options  Options
+	file     atomic.Pointer[file]
 	hub      *store.Hub
 	commitTx func(*bolt.Tx) error
 
-	queue   chan *request
-	closing chan struct{} // closed by Close: no more commits
-	stopped chan struct{} // closed when the writer has ended
-	once    sync.Once     // guards Close
+	compacting sync.Mutex  // held by Compact
+	between    chan func() // done by the writer between two batches
+	queue      chan *request
+	closing    chan struct{} // closed by Close: no more commits
+	stopped    chan struct{} // closed when the writer has ended
+	once       sync.Once     // guards Close
 
 	// Owned by the writer.
-	head  store.Rev
-	count uint64
+	head    store.Rev
+	count   uint64
+	changed map[string]struct{} // keys that changed during a compaction; nil without one
 
 	failed atomic.Bool // set by the writer
 }
@@ -140,15 +154,19 @@ func Open(path string, o Options) (_ *Store, err error) {
 		o.LockTimeout = 2 * time.Second
 	}
 	_, statErr := os.Stat(path)
-	db, err := openFile(path, o)
+	f, err := openCurrent(path, o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			db.Close()
+			f.db.Close()
 		}
 	}()
+	// Of a compaction that was cut off.
+	if err := os.Remove(path + compactSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
@@ -158,8 +176,10 @@ func Open(path string, o Options) (_ *Store, err error) {
 		}
 	}
 	s := &Store{
-		db:       db,
+		path:     path,
+		options:  o,
 		commitTx: o.commit,
+		between:  make(chan func()),
 		queue:    make(chan *request, maxBatch),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -167,7 +187,8 @@ func Open(path string, o Options) (_ *Store, err error) {
 	if s.commitTx == nil {
 		s.commitTx = (*bolt.Tx).Commit
 	}
-	if err := s.init(); err != nil {
+	s.file.Store(f)
+	if err := s.init(f.db); err != nil {
 		return nil, fmt.Errorf("opening store %s: %w", path, err)
 	}
 	s.hub = store.NewHub(s.head)
@@ -175,12 +196,33 @@ func Open(path string, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-func openFile(path string, o Options) (db *bolt.DB, err error) {
+// openCurrent opens the file at path, and again if another process has put
+// another file in its place while this one waited for the lock.
+func openCurrent(path string, o Options) (*file, error) {
+	for {
+		db, opened, err := openFile(path, o)
+		if err != nil {
+			return nil, err
+		}
+		there, err := os.Stat(path)
+		if err == nil {
+			var mine os.FileInfo
+			if mine, err = opened.Stat(); err == nil && os.SameFile(mine, there) {
+				return newFile(db), nil
+			}
+		}
+		db.Close()
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("opening store: %w", err)
+		}
+	}
+}
+
+func openFile(path string, o Options) (db *bolt.DB, file *os.File, err error) {
 	size := 0
 	if math.MaxInt > math.MaxInt32 {
 		size = mapped
 	}
-	var file *os.File
 	bo := bolt.Options{
 		Timeout:         o.LockTimeout,
 		NoFreelistSync:  true,
@@ -199,7 +241,7 @@ func openFile(path string, o Options) (db *bolt.DB, err error) {
 			if file != nil {
 				file.Close()
 			}
-			db, err = nil, fmt.Errorf("opening store %s: %w: it is damaged: %v", path, ErrFormat, p)
+			db, file, err = nil, nil, fmt.Errorf("opening store %s: %w: it is damaged: %v", path, ErrFormat, p)
 		}
 	}()
 	db, err = bolt.Open(path, 0o600, &bo)
@@ -209,20 +251,20 @@ func openFile(path string, o Options) (db *bolt.DB, err error) {
 	}
 	switch {
 	case err == nil:
-		return db, nil
+		return db, file, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("opening store %s: %w", path, ErrLocked)
+		return nil, nil, fmt.Errorf("opening store %s: %w", path, ErrLocked)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
-		return nil, fmt.Errorf("opening store %s: %w: %w", path, ErrFormat, err)
+		return nil, nil, fmt.Errorf("opening store %s: %w: %w", path, ErrFormat, err)
 	default:
-		return nil, fmt.Errorf("opening store: %w", err)
+		return nil, nil, fmt.Errorf("opening store: %w", err)
 	}
 }
 
 // init reads the state, or writes that of a new file.
-func (s *Store) init() error {
+func (s *Store) init(db *bolt.DB) error {
 	fresh := false
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := db.View(func(tx *bolt.Tx) error {
 		meta, data := tx.Bucket(metaBucket), tx.Bucket(dataBucket)
 		if meta == nil && data == nil {
 			if k, _ := tx.Cursor().First(); k != nil {
@@ -254,17 +296,21 @@ func (s *Store) init() error {
 	if err != nil || !fresh {
 		return err
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucket(metaBucket)
-		if err != nil {
-			return err
-		}
-		data, err := tx.CreateBucket(dataBucket)
+	return db.Update(func(tx *bolt.Tx) error {
+		meta, data, err := createBuckets(tx)
 		if err != nil {
 			return err
 		}
 		return putState(meta, data, 0, 0)
 	})
+}
+
+func createBuckets(tx *bolt.Tx) (meta, data *bolt.Bucket, err error) {
+	if meta, err = tx.CreateBucket(metaBucket); err != nil {
+		return nil, nil, err
+	}
+	data, err = tx.CreateBucket(dataBucket)
+	return meta, data, err
 }
 
 func putState(meta, data *bolt.Bucket, head store.Rev, count uint64) error {
@@ -288,7 +334,9 @@ func (s *Store) view(ctx context.Context, f func(data *bolt.Bucket, head store.R
 		return store.ErrClosed
 	default:
 	}
-	tx, err := s.db.Begin(false)
+	file := s.use()
+	defer file.done()
+	tx, err := file.db.Begin(false)
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}
@@ -448,6 +496,9 @@ func (s *Store) write() {
 		select {
 		case r := <-s.queue:
 			take(r)
+		case do := <-s.between:
+			do()
+			continue
 		case <-s.closing:
 			for {
 				select {
@@ -495,7 +546,8 @@ func (s *Store) commit(batch []*request) {
 		fail(ErrFailed)
 		return
 	}
-	tx, err := s.db.Begin(true)
+	db := s.file.Load().db // nobody else exchanges it
+	tx, err := db.Begin(true)
 	if err != nil {
 		fail(fmt.Errorf("boltstore: committing: %w", err))
 		return
@@ -530,7 +582,7 @@ func (s *Store) commit(batch []*request) {
 		// Was it the very last step that failed? Then it is there to be read,
 		// and watchers must hear of it.
 		var seen store.Rev
-		readErr := s.db.View(func(tx *bolt.Tx) error {
+		readErr := db.View(func(tx *bolt.Tx) error {
 			seen = store.Rev(tx.Bucket(dataBucket).Sequence())
 			return nil
 		})
@@ -542,6 +594,11 @@ func (s *Store) commit(batch []*request) {
 	s.head, s.count = head, count
 	for _, keys := range published {
 		s.hub.Publish(keys)
+		if s.changed != nil && len(s.changed) <= maxChanged {
+			for _, key := range keys {
+				s.changed[key] = struct{}{}
+			}
+		}
 	}
 }
 
@@ -602,7 +659,10 @@ func (s *Store) Close() error {
 		close(s.closing)
 		<-s.stopped
 		s.hub.Close()
-		if err = s.db.Close(); err != nil {
+		// A compaction under way gives up, now that there is no writer.
+		s.compacting.Lock()
+		defer s.compacting.Unlock()
+		if err = s.file.Load().db.Close(); err != nil {
 			err = fmt.Errorf("closing store: %w", err)
 		}
 	})

@@ -64,6 +64,14 @@ func childCommits(path string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	go func() {
+		for {
+			if err := s.Compact(ctx, time.Now()); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
+	}()
 	var mu sync.Mutex
 	prefix := fmt.Sprintf("%d-%d", os.Getpid(), rand.Int64())
 	for w := range 16 {
