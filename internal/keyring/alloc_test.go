@@ -76,3 +76,15 @@ func TestResourceAllocations(t *testing.T) {
 		t.Error("no grant was seen")
 	}
 }
+
+// To note the use of a key that was noted in the same second costs nothing.
+func TestNoteAllocations(t *testing.T) {
+	g := newRig(t, nil, keyring.Options{})
+	m := g.create(t, keyring.HMAC256, keyring.GenerateVerifyMAC)
+	u := keyring.NewUses(g.ring, keyring.UsesOptions{})
+	use := useOf("VerifyMac", 0, 1)
+	u.Note(m.ARN, use)
+	if n := testing.AllocsPerRun(200, func() { u.Note(m.ARN, use) }); n > 0 {
+		t.Errorf("noting a use allocates %.0f times", n)
+	}
+}

@@ -92,3 +92,17 @@ func BenchmarkGrantsOfOne(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNote notes uses of one key, by many at once.
+func BenchmarkNote(b *testing.B) {
+	g := newRig(b, nil, keyring.Options{})
+	m := g.create(b, keyring.HMAC256, keyring.GenerateVerifyMAC)
+	u := keyring.NewUses(g.ring, keyring.UsesOptions{})
+	use := useOf("VerifyMac", 0, 1)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			u.Note(m.ARN, use)
+		}
+	})
+}
