@@ -35,8 +35,8 @@ type rate struct {
 
 // rates are the quotas, with AWS's defaults. The first are those of the
 // constants above. Sources: "Request quotas" in the AWS KMS Developer Guide, and
-// "Quotas" in the AWS CloudTrail User Guide. AWS has not published one for
-// ML-KEM.
+// LookupEvents in the AWS CloudTrail API Reference. AWS has published none for
+// ML-KEM: they are those of ML-DSA and of pairs of elliptic curves.
 var rates = slices.Concat(
 	[]rate{
 		None: {},
@@ -56,6 +56,7 @@ var rates = slices.Concat(
 		{pairPrefix + "RSA_4096", 1, map[string]float64{china: 0.1}},
 	},
 	pairs(25, "SM2"),
+	pairs(100, "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"),
 	each(1, "GetParametersForImport"),
 	each(5, "CancelKeyDeletion", "ConnectCustomKeyStore", "CreateAlias", "CreateCustomKeyStore", "CreateKey", "DeleteCustomKeyStore",
 		"DescribeCustomKeyStores", "DisableKey", "DisableKeyRotation", "DisconnectCustomKeyStore", "EnableKey", "GetKeyLastUsage", "ReplicateKey",
