@@ -32,7 +32,8 @@ const (
 // for the account that makes the call, then one for each other account that
 // owns a resource which the call touched, all with the same sharedEventID. What
 // was denied is on record with the caller's account only: nobody else is told of
-// what he may not do.
+// what he may not do. Then come the records of what the call has led to in other
+// Regions, if it succeeded.
 //
 // The same call has the same event ids each time.
 //
@@ -65,17 +66,36 @@ func appendCopies(b []byte, c *call.Call, unfinished bool) []byte {
 		}
 	}
 	b = appendRecord(b, c, v)
-	if !v.shared {
-		return b
+	if v.shared {
+		for i, r := range c.Resources {
+			if isOther(c, v.recipient, i) {
+				v.number++
+				b = appendRecord(b, c, view{recipient: r.Account, number: v.number, shared: true, unfinished: unfinished})
+			}
+		}
 	}
-	for i, r := range c.Resources {
-		if isOther(c, v.recipient, i) {
-			v.number++
-			b = appendRecord(b, c, view{recipient: r.Account, number: v.number, shared: true, unfinished: unfinished})
+	if c.Failure.Code == "" {
+		for i, o := range c.Onward {
+			b = appendRecord(b, onward(c, o, byte(i)), view{recipient: v.recipient, unfinished: unfinished})
 		}
 	}
 	return b
 }
+
+// onward returns a call of c.Onward as its record shows it: the service makes it
+// for the caller, from within.
+func onward(c, o *call.Call, i byte) *call.Call {
+	shown := *o
+	shown.EventID = c.EventID
+	shown.EventID[onwardByte] ^= i + 1
+	shown.Delegation = &call.Delegation{Via: []string{c.Operation.EventSource}}
+	shown.TLS, shown.Endpoint = call.TLS{}, nil
+	return &shown
+}
+
+// onwardByte is the byte of an event id in which those of a call's parts in other
+// Regions differ from its own; those for several accounts do in the last one.
+const onwardByte = 14
 
 // EventIDFor returns the event id of the record that an account has of a call: as a
 // UUID, but for its text. It is of use once the call is on record. It reports

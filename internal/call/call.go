@@ -99,14 +99,28 @@ type Call struct {
 	// nil for a call that changes nothing. It is for audit, which made it.
 	Intent Intent
 
+	// Onward are calls that the service has made for the caller in other Regions,
+	// as a part of this one: each has a record of its own. See In.
+	Onward []*Call
+
 	Endpoint   *Endpoint   // nil if the call did not come through one
 	Delegation *Delegation // nil if no service makes the call
+}
+
+// In returns the call as one of an operation in another Region, by the same
+// caller at the same time, which is to be decided on there.
+func (c *Call) In(region string, o *Operation) *Call {
+	return &Call{
+		ID: c.ID, Time: c.Time, Region: region, Service: c.Service, Source: c.Source, UserAgent: c.UserAgent, Host: c.Host, TLS: c.TLS,
+		Certificate: c.Certificate, Operation: o, Caller: c.Caller, MFA: c.MFA, Endpoint: c.Endpoint, Delegation: c.Delegation,
+	}
 }
 
 // Restart forgets what an attempt to run the operation has noted: the operation
 // is run anew, since something changed under it.
 func (c *Call) Restart() {
 	c.Resources, c.Additional, c.Recipient, c.Elements, c.DecisionText, c.Denial = nil, nil, nil, nil, "", nil
+	c.Onward = nil
 }
 
 // An Intent is what is to be known of a change even if nothing comes after it.

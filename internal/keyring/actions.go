@@ -176,6 +176,8 @@ const (
 	actionDestroy = "keyreeve:DestroyKey"
 	actionRotate  = "keyreeve:RotateKey"
 	actionExpire  = "keyreeve:DeleteExpiredKeyMaterial"
+
+	actionSynchronize = "keyreeve:SynchronizeMultiRegionKey"
 )
 
 // allows returns nil if the action may be done in a state, else a *StateError,

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -25,8 +26,16 @@ type CreateParams struct {
 	Tags        []Tag  // names unique
 	Policy      string // empty for the default key policy
 
+	// Origin is where the material comes from; AWSKMS if empty. A key whose
+	// material is imported has none at first, and is PendingImport.
+	Origin Origin
+
 	// Bindings are who the policy names, in any order.
 	Bindings []Binding
+
+	// MultiRegion makes it the primary key of related ones, which there are none of
+	// yet.
+	MultiRegion bool
 
 	// ID and Material fix the key's id and material instead of random ones;
 	// for the system's own work only (a seed). Material is 32 bytes for
@@ -52,6 +61,9 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 	if r.closed.Load() {
 		return nil, ErrClosed
 	}
+	if params.Origin == External && (fixed || !params.Spec.Importable()) || params.Origin != "" && params.Origin != AWSKMS && params.Origin != External {
+		return nil, fmt.Errorf("%w: origin %q of a key of spec %q", ErrParameter, params.Origin, params.Spec)
+	}
 	if !Compatible(params.Spec, params.Usage) {
 		return nil, fmt.Errorf("%w: usage %q of a key of spec %q", ErrParameter, params.Usage, params.Spec)
 	}
@@ -62,8 +74,13 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 		return nil, fmt.Errorf("%w: a key policy of more than %d bytes", ErrParameter, MaxPolicy)
 	}
 	id := params.ID
-	if id == "" {
+	switch {
+	case id == "" && params.MultiRegion:
+		id = newMRK()
+	case id == "":
 		id = newUUID()
+	case params.MultiRegion:
+		return nil, fmt.Errorf("%w: a given id of a multi-Region key", ErrParameter)
 	}
 	if !validName(params.Account, params.Region, id) {
 		return nil, fmt.Errorf("%w: account, Region or key id", ErrParameter)
@@ -81,11 +98,14 @@ func (r *Ring) Create(ctx context.Context, c *call.Call, p authz.Permit, params 
 }
 
 func (r *Ring) create(ctx context.Context, c *call.Call, id string, params CreateParams) (*Metadata, error) {
-	material, public, err := r.newMaterial(ctx, params.Spec, params.Material)
-	if err != nil {
-		return nil, err
+	var material, public []byte
+	var err error
+	if params.Origin != External {
+		if material, public, err = r.newMaterial(ctx, params.Spec, params.Material); err != nil {
+			return nil, err
+		}
+		defer clear(material)
 	}
-	defer clear(material)
 	m := &Metadata{
 		Account:     params.Account,
 		Region:      params.Region,
@@ -100,30 +120,37 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 		Bindings:    sortBindings(params.Bindings),
 		Created:     r.instant(c),
 		PublicKey:   public,
-		Origin:      AWSKMS,
+		Origin:      cmp.Or(params.Origin, AWSKMS),
 	}
 	if params.Disabled {
 		m.State = Disabled
+	}
+	if params.MultiRegion {
+		m.MultiRegion = &MultiRegion{Primary: m.Region, Regions: []string{m.Region}}
 	}
 	if m.Policy == "" {
 		m.Policy, m.Bindings = DefaultPolicy(m.Region, m.Account), nil
 	} else if _, err := compilePolicy(m.Policy, m.Bindings, false); err != nil {
 		return nil, err
 	}
-	if m.MaterialID, err = materialID(m.Account, m.ID, material); err != nil {
+	if m.Origin == External {
+		m.State = PendingImport
+	} else if m.MaterialID, err = materialID(m.Account, m.ID, material); err != nil {
 		return nil, err
 	}
 	value, err := appendKey(make([]byte, 0, 128+len(m.Description)+len(m.PublicKey)), m)
 	if err != nil {
 		return nil, err
 	}
-	token, err := r.sealToken(m.ARN, m.MaterialID, material)
-	if err != nil {
-		return nil, err
-	}
 	tx := r.records.Begin()
 	tx.Create(record.KindKey, keyKey(m.Account, m.Region, m.ID), value)
-	tx.Create(record.KindMaterial, matKey(m.Account, m.Region, m.ID, m.MaterialID), token)
+	if material != nil {
+		token, err := r.sealToken(m.ARN, m.MaterialID, material)
+		if err != nil {
+			return nil, err
+		}
+		tx.Create(record.KindMaterial, matKey(m.Account, m.Region, m.ID, m.MaterialID), token)
+	}
 	if c != nil {
 		// Before the change, so that what is noted with it names the key.
 		c.AddKey(m.ARN, m.Account)
@@ -199,12 +226,7 @@ type keyChange struct {
 func (r *Ring) changeAll(ctx context.Context, changes []keyChange, with func(*record.Tx)) error {
 	tx := r.records.Begin()
 	for _, c := range changes {
-		value, err := appendKey(nil, c.to)
-		if err != nil {
-			return err
-		}
-		tx.Put(c.s.record(), value)
-		if err := r.remember(ctx, tx, &c.s.m, c.to); err != nil {
+		if err := r.put(ctx, tx, c); err != nil {
 			return err
 		}
 	}
@@ -224,6 +246,16 @@ func (r *Ring) changeAll(ctx context.Context, changes []keyChange, with func(*re
 		c.s.end()
 	}
 	return nil
+}
+
+// put adds the change of a key's record, and of its due records, to a transaction.
+func (r *Ring) put(ctx context.Context, tx *record.Tx, c keyChange) error {
+	value, err := appendKey(nil, c.to)
+	if err != nil {
+		return err
+	}
+	tx.Put(c.s.record(), value)
+	return r.remember(ctx, tx, &c.s.m, c.to)
 }
 
 // members returns all related keys of a multi-Region key, itself first, as the
@@ -330,6 +362,8 @@ func (k Key) Untag(ctx context.Context, keys []string) error {
 
 // ScheduleDeletion puts the key into PendingDeletion, wipes its material from
 // memory, and returns when it will be destroyed: window after the call's time.
+// A primary key with replicas is PendingReplicaDeletion: its window, in whole
+// days, begins when the last of them is gone, and the time returned is zero.
 // Action: kms:ScheduleKeyDeletion.
 func (k Key) ScheduleDeletion(ctx context.Context, window time.Duration) (time.Time, error) {
 	if err := k.may(mayScheduleDeletion); err != nil {
@@ -339,15 +373,27 @@ func (k Key) ScheduleDeletion(ctx context.Context, window time.Duration) (time.T
 		return time.Time{}, ErrParameter
 	}
 	m := k.s.m
-	m.State = PendingDeletion
-	m.Deletion = k.now().Add(window)
+	switch {
+	case m.State == Creating:
+		// Else it would be a key without material if the deletion is canceled.
+		if err := k.r.await(ctx, keyName{m.Account, m.Region, m.ID}); err != nil {
+			return time.Time{}, err
+		}
+		return time.Time{}, ErrStale
+	case m.HasReplicas():
+		m.State = PendingReplicaDeletion
+		m.MultiRegion = m.MultiRegion.with(func(set *MultiRegion) { set.Window = int(window / (24 * time.Hour)) })
+	default:
+		m.State, m.Deletion = PendingDeletion, k.now().Add(window)
+	}
 	if err := k.change(ctx, &m, nil); err != nil {
 		return time.Time{}, err
 	}
 	return m.Deletion, nil
 }
 
-// CancelDeletion takes the key out of PendingDeletion; it is Disabled then.
+// CancelDeletion takes the key out of PendingDeletion; it is Disabled then,
+// or PendingImport if some of its material is not there.
 // Action: kms:CancelKeyDeletion.
 func (k Key) CancelDeletion(ctx context.Context) error {
 	if err := k.may(mayCancelDeletion); err != nil {
@@ -355,5 +401,9 @@ func (k Key) CancelDeletion(ctx context.Context) error {
 	}
 	m := k.s.m
 	m.State, m.Deletion = Disabled, time.Time{}
+	m.lack()
+	if m.MultiRegion != nil {
+		m.MultiRegion = m.MultiRegion.with(func(set *MultiRegion) { set.Window = 0 })
+	}
 	return k.change(ctx, &m, nil)
 }

@@ -18,6 +18,10 @@ type Event struct {
 	Name                     string // in CloudTrail
 	Account, Region, ID, ARN string // of the key
 	Details                  []call.Pair
+
+	// RequestID is of what CloudTrail shows as a call of the service to itself:
+	// a UUID; empty for other events.
+	RequestID string
 }
 
 // The names of events.
@@ -26,6 +30,9 @@ const (
 	RotateKey = "RotateKey" // of its material
 
 	DeleteExpiredKeyMaterial = "DeleteExpiredKeyMaterial" // that was imported
+
+	// The primary key's material and properties have reached a replica.
+	SynchronizeMultiRegionKey = "SynchronizeMultiRegionKey"
 )
 
 // event returns an event of a key.
@@ -48,7 +55,8 @@ func (r *Ring) recorded(ctx context.Context, e Event, commit func(context.Contex
 //	2  its material, in batches
 //	3  its aliases, in batches
 //	4  its grants, in batches
-//	5  the key's record, that of its last use, and the due record, by Options.Record
+//	5  the key's record, that of its last use, and the due record, by Options.Record;
+//	   related multi-Region keys forget it
 
 // batch is how many aliases, two records each, go in one transaction, which
 // also looks at the key; and how many materials.
@@ -302,7 +310,7 @@ func (k Key) destroy(ctx context.Context, rec record.Record) error {
 		tx := k.r.records.Begin()
 		tx.Delete(s.record())
 		tx.Delete(rec)
-		if err := k.r.dropUse(ctx, tx, m); err != nil {
+		if err := errors.Join(k.r.dropUse(ctx, tx, m), k.r.part(ctx, tx, s)); err != nil {
 			return err
 		}
 		_, err := tx.Commit(ctx)

@@ -321,6 +321,8 @@ type Ring struct {
 	work   sync.WaitGroup // background work
 	runDue sync.Mutex     // held by RunDue, and guards reminder
 
+	hurried chan errand // done by errands
+
 	reminder reminder
 }
 
@@ -337,6 +339,7 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		log:      o.Log,
 		onRecord: o.Record,
 		done:     make(chan struct{}),
+		hurried:  make(chan errand, 100),
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -369,6 +372,7 @@ func New(records *record.Store, box *seal.Box, o Options) (*Ring, error) {
 		idle = 10 * time.Minute
 	}
 	r.work.Go(func() { r.sweeps(idle / idleSweeps) })
+	r.work.Go(r.errands)
 	return r, nil
 }
 
