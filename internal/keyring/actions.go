@@ -163,17 +163,21 @@ var actions = map[string]*action{
 	"kms:RevokeGrant":  {in: inAny, may: mayRevokeGrant},
 
 	// The system's own work: no call is ever permitted this.
-	actionDestroy: {in: inPendingDeletion | inDestroying, may: mayDestroy},
-	actionRotate:  {in: inEnabled, may: mayRotate},
-	actionExpire:  {in: inAny, may: mayExpire},
+	actionDestroy:     {in: inPendingDeletion | inDestroying, may: mayDestroy},
+	actionRotate:      {in: inEnabled, may: mayRotate},
+	actionExpire:      {in: inAny, may: mayExpire},
+	actionSynchronize: {in: inCreating | inUpdating, may: maySynchronize},
 }
 
 // actionDestroy ends a key whose waiting period is over; actionRotate rotates one
-// automatically; actionExpire removes its material that has expired.
+// automatically; actionExpire removes its material that has expired;
+// actionSynchronize makes a multi-Region key what its primary is.
 const (
 	actionDestroy = "keyreeve:DestroyKey"
 	actionRotate  = "keyreeve:RotateKey"
 	actionExpire  = "keyreeve:DeleteExpiredKeyMaterial"
+
+	actionSynchronize = "keyreeve:SynchronizeMultiRegionKey"
 )
 
 // allows returns nil if the action may be done in a state, else a *StateError,

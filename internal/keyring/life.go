@@ -132,6 +132,8 @@ const (
 	jobDelete = "delete" // the key, at the end of its waiting period
 	jobRotate = "rotate" // automatically
 	jobExpire = "expire" // imported material
+
+	jobSynchronize = "synchronize" // a multi-Region key that is being made, or whose primary is
 )
 
 // is reports whether d and e are the same.
@@ -146,6 +148,8 @@ var jobs = map[string]struct {
 	jobDelete: {"key deletion", actionDestroy, Key.destroy},
 	jobRotate: {"key rotation", actionRotate, Key.rotateDue},
 	jobExpire: {"material expiry", actionExpire, Key.expire},
+
+	jobSynchronize: {"multi-Region keys", actionSynchronize, Key.synchronize},
 }
 
 func isJob(name string) bool { return jobs[name].action != "" }
@@ -156,6 +160,8 @@ func dues(m *Metadata) []due {
 	switch m.State {
 	case PendingDeletion, destroying:
 		list = append(list, due{m.Deletion, jobDelete})
+	case Creating, Updating:
+		list = append(list, due{m.Created, jobSynchronize}) // that is: now
 	case Enabled:
 		// Not while it can't be done: then it is done at once when it can again.
 		if m.Rotation.PeriodDays > 0 && !m.IsReplica() {
