@@ -407,7 +407,7 @@ func (r *Ring) once(s *Subject, c *cell, token []byte) (lease, error) {
 		k, err := parseMaterial(s, raw)
 		return lease{private: k}, err
 	}
-	if len(raw) != s.m.Spec.rawLen() {
+	if !s.m.Spec.validRaw(len(raw)) {
 		clear(raw)
 		return lease{}, fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
 	}
@@ -417,12 +417,16 @@ func (r *Ring) once(s *Subject, c *cell, token []byte) (lease, error) {
 // loadRaw opens the material of a symmetric or HMAC key, and holds it if there
 // is room.
 func (r *Ring) loadRaw(s *Subject, c *cell, token []byte) (lease, error) {
+	// The longest keys of an HMAC that can be imported have no room in a slot.
+	if len(token)-seal.Overhead > seal.SlotSize {
+		return r.once(s, c, token)
+	}
 	slot := r.slot()
 	if slot == nil {
 		return r.once(s, c, token)
 	}
 	raw, err := r.openToken(slot.Bytes()[:0], s.m.ARN, c.id, token)
-	if err == nil && len(raw) != s.m.Spec.rawLen() {
+	if err == nil && !s.m.Spec.validRaw(len(raw)) {
 		err = fmt.Errorf("%w: material of %s", errRecord, s.m.ARN)
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -195,7 +196,7 @@ func policyOf(m *Metadata) (*policy.Policy, error) {
 func NewResource(params *CreateParams, p *policy.Policy) authz.Resource {
 	m := Metadata{
 		ARN: arn.Key(params.Region, params.Account, newUUID()), Account: params.Account, Region: params.Region,
-		Spec: params.Spec, Usage: params.Usage, Tags: params.Tags,
+		Spec: params.Spec, Usage: params.Usage, Origin: cmp.Or(params.Origin, AWSKMS), Tags: params.Tags,
 	}
 	key := &Subject{m: m, policy: p}
 	return key.Resource()

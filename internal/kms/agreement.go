@@ -49,6 +49,6 @@ func (s *Service) deriveSharedSecret(ctx context.Context, c *call.Call, in *kmsa
 		return err
 	}
 	out.KeyAgreementAlgorithm = in.KeyAgreementAlgorithm
-	out.KeyOrigin = kmsapi.OriginTypeAwsKms
+	out.KeyOrigin = kmsapi.OriginType(key.Metadata().Origin)
 	return nil
 }

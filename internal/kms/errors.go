@@ -29,6 +29,8 @@ func answer(c *call.Call, err error) error {
 		algorithm *keyring.AlgorithmError
 		length    *keyring.LengthError
 		malformed *policy.Error
+		origin    *keyring.OriginError
+		primary   *keyring.NotPrimaryError
 		document  *attestation.Error
 	)
 	switch {
@@ -49,6 +51,10 @@ func answer(c *call.Call, err error) error {
 			" cannot encrypt data larger than " + strconv.Itoa(length.Max) + " bytes.")
 	case errors.As(err, &document):
 		return wire.Validation("The attestation document " + document.Reason + ".")
+	case errors.As(err, &origin):
+		return kmsapi.UnsupportedOperationException(origin.ARN + " origin is " + string(origin.Origin) + " which is not valid for this operation.")
+	case errors.As(err, &primary):
+		return kmsapi.UnsupportedOperationException(primary.ARN + " is not a multi-region primary key.")
 	case errors.As(err, &malformed):
 		return kmsapi.MalformedPolicyDocumentException(malformed.Message)
 	case errors.Is(err, authz.ErrGrantToken):
@@ -62,6 +68,9 @@ func answer(c *call.Call, err error) error {
 	case errors.Is(err, keyring.ErrClosed), errors.Is(err, seal.ErrSealed):
 		// The node is being sealed under the call.
 		return wire.Sealed().WithCause(err)
+	}
+	if err := importError(err); err != nil {
+		return err
 	}
 	return wire.Internal(err)
 }

@@ -46,6 +46,9 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	if err != nil {
 		return err
 	}
+	if in.Origin == kmsapi.OriginTypeExternal && !spec.Importable() {
+		return kmsapi.UnsupportedOperationException("KeySpec " + string(spec) + " is not supported for Origin EXTERNAL.")
+	}
 	tags, err := checkTags(in.Tags)
 	if err != nil {
 		return err
@@ -58,6 +61,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 		Region:      c.Region,
 		Spec:        spec,
 		Usage:       usage,
+		Origin:      keyring.Origin(in.Origin),
 		Description: in.Description,
 		Tags:        tags,
 	}
@@ -101,7 +105,7 @@ func refuseLater(in *kmsapi.CreateKeyInput) error {
 	switch {
 	case in.MultiRegion:
 		return unsupported("MultiRegion")
-	case in.Origin != "" && in.Origin != kmsapi.OriginTypeAwsKms:
+	case in.Origin != "" && in.Origin != kmsapi.OriginTypeAwsKms && in.Origin != kmsapi.OriginTypeExternal:
 		return unsupported("Origin " + string(in.Origin))
 	case in.CustomKeyStoreID != "":
 		return unsupported("CustomKeyStoreId")
@@ -272,6 +276,7 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 	if m.Spec == keyring.SymmetricDefault {
 		k.CurrentKeyMaterialID = m.MaterialID
 	}
+	expiry(k, m)
 	return k
 }
 

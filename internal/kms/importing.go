@@ -1,0 +1,175 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/secret"
+	"github.com/keyreeve/keyreeve/internal/wire"
+	"github.com/keyreeve/keyreeve/policy"
+)
+
+var (
+	toGetParametersForImport    = access{action: "kms:GetParametersForImport", arnErrors: true}
+	toImportKeyMaterial         = access{action: "kms:ImportKeyMaterial", arnErrors: true}
+	toDeleteImportedKeyMaterial = access{action: "kms:DeleteImportedKeyMaterial", arnErrors: true}
+)
+
+// maxExpiry is how far ahead imported material can expire.
+const maxExpiry = 365 * 24 * time.Hour
+
+// GetParametersForImport implements [kmsapi.Handler].
+func (s *Service) GetParametersForImport(ctx context.Context, c *call.Call, in *kmsapi.GetParametersForImportInput, out *kmsapi.GetParametersForImportOutput) error {
+	return serve(ctx, s, c, in, out, (*Service).getParametersForImport)
+}
+
+func (s *Service) getParametersForImport(ctx context.Context, c *call.Call, in *kmsapi.GetParametersForImportInput, out *kmsapi.GetParametersForImportOutput) error {
+	key, err := s.use(ctx, c, &toGetParametersForImport, in.KeyID, &asked{more: []attribute{
+		{"kms:wrappingalgorithm", policy.String(string(in.WrappingAlgorithm))},
+		{"kms:wrappingkeyspec", policy.String(string(in.WrappingKeySpec))},
+	}})
+	if err != nil {
+		return err
+	}
+	p, err := key.ImportParameters(ctx, keyring.WrappingAlgorithm(in.WrappingAlgorithm), keyring.Spec(in.WrappingKeySpec))
+	if err != nil {
+		return err
+	}
+	out.KeyID = key.Metadata().ARN
+	out.ImportToken = p.Token
+	out.PublicKey = secret.New(p.PublicKey)
+	out.ParametersValidTo = p.ValidTo
+	return nil
+}
+
+// ImportKeyMaterial implements [kmsapi.Handler].
+func (s *Service) ImportKeyMaterial(ctx context.Context, c *call.Call, in *kmsapi.ImportKeyMaterialInput, out *kmsapi.ImportKeyMaterialOutput) error {
+	return serve(ctx, s, c, in, out, (*Service).importKeyMaterial)
+}
+
+func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsapi.ImportKeyMaterialInput, out *kmsapi.ImportKeyMaterialOutput) error {
+	if err := checkExpiry(c.Time, in); err != nil {
+		return err
+	}
+	if in.ImportType == kmsapi.ImportTypeNewKeyMaterial && in.KeyMaterialID != "" {
+		return wire.Validation("You cannot specify a KeyMaterialId when the ImportType is NEW_KEY_MATERIAL")
+	}
+	q := &asked{more: []attribute{{"kms:expirationmodel", text(string(in.ExpirationModel))}}}
+	if !in.ValidTo.IsZero() {
+		q.more = append(q.more, attribute{"kms:validto", policy.Time(in.ValidTo)})
+	}
+	key, err := s.use(ctx, c, &toImportKeyMaterial, in.KeyID, q)
+	if err != nil {
+		return err
+	}
+	material := keyring.Import{
+		Token:      in.ImportToken,
+		Wrapped:    in.EncryptedKeyMaterial,
+		Expires:    in.ValidTo,
+		Type:       keyring.ImportType(in.ImportType),
+		MaterialID: in.KeyMaterialID,
+	}
+	if in.KeyMaterialDescription != "" {
+		material.Description = &in.KeyMaterialDescription
+	}
+	id, err := key.Import(ctx, material)
+	if err != nil {
+		return err
+	}
+	out.KeyID = key.Metadata().ARN
+	out.KeyMaterialID = shownMaterial(key.Metadata(), id)
+	return nil
+}
+
+// checkExpiry says what is wrong with when material is to expire.
+func checkExpiry(now time.Time, in *kmsapi.ImportKeyMaterialInput) error {
+	expires := in.ExpirationModel != kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
+	switch {
+	case expires && in.ValidTo.IsZero():
+		return wire.Validation("A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES")
+	case !expires && !in.ValidTo.IsZero():
+		return wire.Validation("A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE")
+	case expires && !in.ValidTo.After(now):
+		return wire.Validation("The validTo date must be in the future")
+	case expires && in.ValidTo.After(now.Add(maxExpiry)):
+		return wire.Validation("The validTo date must be at most 365 days from now")
+	}
+	return nil
+}
+
+// DeleteImportedKeyMaterial implements [kmsapi.Handler].
+func (s *Service) DeleteImportedKeyMaterial(ctx context.Context, c *call.Call, in *kmsapi.DeleteImportedKeyMaterialInput, out *kmsapi.DeleteImportedKeyMaterialOutput) error {
+	return serve(ctx, s, c, in, out, (*Service).deleteImportedKeyMaterial)
+}
+
+func (s *Service) deleteImportedKeyMaterial(ctx context.Context, c *call.Call, in *kmsapi.DeleteImportedKeyMaterialInput, out *kmsapi.DeleteImportedKeyMaterialOutput) error {
+	key, err := s.use(ctx, c, &toDeleteImportedKeyMaterial, in.KeyID, nil)
+	if err != nil {
+		return err
+	}
+	m := key.Metadata()
+	id, err := key.DeleteMaterial(ctx, in.KeyMaterialID)
+	if errors.Is(err, keyring.ErrNotFound) {
+		return kmsapi.NotFoundException("Key material '" + in.KeyMaterialID + "' does not exist in " + m.ARN)
+	}
+	if err != nil {
+		return err
+	}
+	out.KeyID = m.ARN
+	out.KeyMaterialID = shownMaterial(m, id)
+	return nil
+}
+
+// shownMaterial returns a material's id, or nothing for a key that AWS shows none
+// of.
+func shownMaterial(m *keyring.Metadata, id string) string {
+	if m.Spec != keyring.SymmetricDefault {
+		return ""
+	}
+	return id
+}
+
+// expiry adds to the description of a key whether its imported material expires.
+func expiry(k *kmsapi.KeyMetadata, m *keyring.Metadata) {
+	at, ok := m.ValidTo()
+	switch {
+	case !ok:
+	case at.IsZero():
+		k.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
+	default:
+		k.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialExpires
+		k.ValidTo = at
+	}
+}
+
+// importError is the API's error for one that is about imported material, nil for
+// others.
+func importError(err error) error {
+	var (
+		wrapping *keyring.WrappingError
+		single   *keyring.SingleMaterialError
+		pending  *keyring.PendingMaterialError
+	)
+	switch {
+	case errors.As(err, &wrapping):
+		return kmsapi.UnsupportedOperationException("Wrapping algorithm " + string(wrapping.Algorithm) + " with wrapping key spec " +
+			string(wrapping.Wrapping) + " is not supported for key spec " + string(wrapping.Spec) + ".")
+	case errors.As(err, &single):
+		return kmsapi.UnsupportedOperationException("ImportType, KeyMaterialId and KeyMaterialDescription are not supported for key spec " +
+			string(single.Spec) + ".")
+	case errors.As(err, &pending):
+		return kmsapi.KMSInvalidStateException("New key material (id: " + pending.New + ") cannot be imported into KMS key " + pending.ARN +
+			", because another key material (id: " + pending.Pending + ") is pending rotation.")
+	case errors.Is(err, keyring.ErrKeyMaterial):
+		return kmsapi.IncorrectKeyMaterialException("")
+	case errors.Is(err, keyring.ErrImportToken):
+		return kmsapi.InvalidImportTokenException("")
+	case errors.Is(err, keyring.ErrImportTokenExpired):
+		return kmsapi.ExpiredImportTokenException("")
+	}
+	return nil
+}
