@@ -2,7 +2,9 @@ package quota_test
 
 import (
 	"math"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -277,6 +279,36 @@ func TestCheck(t *testing.T) {
 		}
 		if _, err := quota.New(quota.Options{Rates: test.rates}); (err != nil) != (test.want != "") {
 			t.Errorf("New with %v: %v", test.rates, err)
+		}
+	}
+}
+
+// TestManual: the manual has every quota, with what it is if nobody sets it.
+func TestManual(t *testing.T) {
+	text, err := os.ReadFile("../../docs/quotas.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]string) // rates, as they stand there, by name
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for name := range strings.SplitSeq(cells[1], ",") {
+			told[strings.Trim(name, " `")] = strings.TrimSpace(cells[2])
+		}
+	}
+	l := limits(t, quota.Options{})
+	for _, q := range l.Refused() {
+		if want := quota.Default(q.Quota); told[q.Quota] != want {
+			t.Errorf("docs/quotas.md says of %s %q, want %q", q.Quota, told[q.Quota], want)
+		}
+		delete(told, q.Quota)
+	}
+	for name := range told {
+		if !strings.HasPrefix(name, "quotas.") {
+			t.Errorf("docs/quotas.md has %s, which is no quota", name)
 		}
 	}
 }
