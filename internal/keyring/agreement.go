@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -19,22 +20,17 @@ func (k Key) DeriveSharedSecret(ctx context.Context, a Algorithm, peer []byte) (
 	if err != nil {
 		return secret.Bytes{}, ErrPeerKey
 	}
-	public, err := p.ec.ECDH()
-	if err != nil {
-		return secret.Bytes{}, ErrPeerKey
-	}
 	l, err := k.r.lease(ctx, k.s)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
 	defer l.end()
-	private, err := l.key().ec.ECDH()
-	if err != nil {
+	shared, err := l.key().agree(p)
+	switch {
+	case errors.Is(err, ErrPeerKey):
+		return secret.Bytes{}, err
+	case err != nil:
 		return secret.Bytes{}, fmt.Errorf("agreeing with %s: %w", k.s.m.ARN, err)
-	}
-	shared, err := private.ECDH(public)
-	if err != nil {
-		return secret.Bytes{}, ErrPeerKey
 	}
 	return secret.New(shared), nil
 }

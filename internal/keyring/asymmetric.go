@@ -12,12 +12,14 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"hash"
 	"math/big"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+	"github.com/emmansun/gmsm/sm3"
 )
 
 // privateKey is a parsed private key; one of its members is set.
@@ -28,6 +30,7 @@ type privateKey struct {
 	ed  ed25519.PrivateKey
 	kem *decapsulationKey
 	dsa *mldsaKey
+	sm2 *sm2Key
 }
 
 // publicKey is a parsed public key; one of its members is set.
@@ -38,6 +41,7 @@ type publicKey struct {
 	ed  ed25519.PublicKey
 	kem *encapsulationKey
 	dsa *mldsaPublic
+	sm2 *sm2Public
 }
 
 // rsaBits returns the size of an RSA spec, 0 for others.
@@ -68,7 +72,7 @@ func (s Spec) curve() elliptic.Curve {
 
 // asymmetric reports whether keys of the spec are key pairs.
 func (s Spec) asymmetric() bool {
-	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519 || s.lattice()
+	return s.rsaBits() > 0 || s.curve() != nil || s == ECCSECGP256K1 || s == ECCEdwards25519 || s == SM2 || s.lattice()
 }
 
 // lattice reports whether the algorithm of a spec is one of the post-quantum
@@ -104,6 +108,8 @@ func generatePair(s Spec) (pkcs8, spki []byte, err error) {
 		k.k1, err = secp256k1.GeneratePrivateKey()
 	case s == ECCEdwards25519:
 		_, k.ed, err = ed25519.GenerateKey(rand.Reader)
+	case s == SM2:
+		k.sm2, err = generateSM2()
 	case s.mlkemOID() != nil:
 		k.kem, err = generateMLKEM(s)
 	case s.mldsaOID() != nil:
@@ -134,6 +140,13 @@ func parsePrivate(s Spec, pkcs8 []byte) (*privateKey, error) {
 			return nil, err
 		}
 		return &privateKey{k1: k}, nil
+	}
+	if s == SM2 {
+		k, err := parseSM2Private(pkcs8)
+		if err != nil {
+			return nil, err
+		}
+		return &privateKey{sm2: k}, nil
 	}
 	if s.lattice() {
 		var k privateKey
@@ -178,6 +191,13 @@ func parsePublic(s Spec, spki []byte) (*publicKey, error) {
 			return nil, err
 		}
 		return &publicKey{k1: p}, nil
+	}
+	if s == SM2 {
+		p, err := parseSM2Public(spki)
+		if err != nil {
+			return nil, err
+		}
+		return &publicKey{sm2: p}, nil
 	}
 	if s.lattice() {
 		var p publicKey
@@ -230,6 +250,8 @@ func (k *privateKey) marshal() ([]byte, error) {
 		return k.kem.marshal()
 	case k.dsa != nil:
 		return k.dsa.marshal()
+	case k.sm2 != nil:
+		return k.sm2.marshal()
 	}
 	return marshalSECP256K1Private(k.k1)
 }
@@ -247,6 +269,8 @@ func (k *privateKey) public() publicKey {
 		return publicKey{kem: k.kem.public()}
 	case k.dsa != nil:
 		return publicKey{dsa: k.dsa.public()}
+	case k.sm2 != nil:
+		return publicKey{sm2: k.sm2.p}
 	}
 	return publicKey{k1: publicSECP256K1(k.k1)}
 }
@@ -274,6 +298,8 @@ func (k *privateKey) wipe() {
 		k.kem.wipe()
 	case k.dsa != nil:
 		k.dsa.wipe()
+	case k.sm2 != nil:
+		k.sm2.wipe()
 	}
 	// The D of an ecdsa.PrivateKey must not be touched (it is deprecated to).
 }
@@ -291,6 +317,8 @@ func (p *publicKey) marshal() ([]byte, error) {
 		return p.kem.marshal()
 	case p.dsa != nil:
 		return p.dsa.marshal()
+	case p.sm2 != nil:
+		return p.sm2.marshal()
 	}
 	return marshalSECP256K1Public(p.k1)
 }
@@ -318,7 +346,8 @@ func hashOf(a Algorithm) crypto.Hash {
 // Ed25519 signs messages only. Ed25519ph takes digests only, and hashes them
 // once more: AWS KMS does the prehash of RFC 8032 itself, on whatever it is
 // given ("the input is hashed twice", API reference of Sign). What takes the
-// place of a digest with ML-DSA is μ.
+// place of a digest with ML-DSA is μ. SM2DSA's digest begins with the public key,
+// so that sign and verify make it of the message.
 func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) ([]byte, error) {
 	h := hashOf(a)
 	switch a {
@@ -338,6 +367,11 @@ func digestOf(a Algorithm, message []byte, digest bool, buf *[sha512.Size]byte) 
 		return buf[:], nil
 	case MLDSASHAKE256:
 		if digest && len(message) != mldsaMuLen {
+			return nil, ErrDigestLength
+		}
+		return message, nil
+	case SM2DSA:
+		if digest && len(message) != sm3.Size {
 			return nil, ErrDigestLength
 		}
 		return message, nil
@@ -369,11 +403,14 @@ func isPSS(a Algorithm) bool {
 // edOptions are the options of an algorithm with an Ed25519 key.
 func edOptions(a Algorithm) *ed25519.Options { return &ed25519.Options{Hash: hashOf(a)} }
 
-// sign signs what digestOf returned; mu says that it is ML-DSA's μ.
-func (k *privateKey) sign(a Algorithm, digest []byte, mu bool) ([]byte, error) {
+// sign signs what digestOf returned; given says that the caller gave it in place
+// of a message: ML-DSA's μ, or the digest of SM2DSA.
+func (k *privateKey) sign(a Algorithm, digest []byte, given bool) ([]byte, error) {
 	switch {
 	case k.dsa != nil:
-		return k.dsa.sign(digest, mu)
+		return k.dsa.sign(digest, given)
+	case k.sm2 != nil:
+		return k.sm2.sign(digest, given)
 	case k.rsa != nil && isPSS(a):
 		return rsa.SignPSS(rand.Reader, k.rsa, hashOf(a), digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 	case k.rsa != nil:
@@ -386,12 +423,14 @@ func (k *privateKey) sign(a Algorithm, digest []byte, mu bool) ([]byte, error) {
 	return signSECP256K1(k.k1, digest), nil
 }
 
-// verify reports whether signature is one of what digestOf returned; mu says
-// that it is ML-DSA's μ.
-func (p *publicKey) verify(a Algorithm, digest []byte, mu bool, signature []byte) bool {
+// verify reports whether signature is one of what digestOf returned; given is as
+// in sign.
+func (p *publicKey) verify(a Algorithm, digest []byte, given bool, signature []byte) bool {
 	switch {
 	case p.dsa != nil:
-		return p.dsa.verify(digest, mu, signature)
+		return p.dsa.verify(digest, given, signature)
+	case p.sm2 != nil:
+		return p.sm2.verify(digest, given, signature)
 	case p.rsa != nil && isPSS(a):
 		return rsa.VerifyPSS(p.rsa, hashOf(a), digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 	case p.rsa != nil:
@@ -413,5 +452,56 @@ func newHash(a Algorithm) hash.Hash {
 	return sha256.New()
 }
 
-// oaepMax returns how many bytes RSAES-OAEP can encrypt: RFC 8017, 7.1.1.
-func oaepMax(s Spec, a Algorithm) int { return s.rsaBits()/8 - 2*hashOf(a).Size() - 2 }
+// maxPlaintextOf returns how many bytes an asymmetric algorithm can encrypt with
+// a key of spec s: of RSAES-OAEP see RFC 8017, 7.1.1.
+func maxPlaintextOf(s Spec, a Algorithm) int {
+	if a == SM2PKE {
+		return sm2MaxPlaintext
+	}
+	return s.rsaBits()/8 - 2*hashOf(a).Size() - 2
+}
+
+// encrypt encrypts what is not longer than maxPlaintextOf.
+func (p *publicKey) encrypt(a Algorithm, plaintext []byte) ([]byte, error) {
+	if p.sm2 != nil {
+		return p.sm2.encrypt(plaintext)
+	}
+	return rsa.EncryptOAEP(newHash(a), rand.Reader, p.rsa, plaintext, nil)
+}
+
+// decrypt is the inverse of encrypt. A ciphertext that is none, or another
+// key's, is ErrInvalidCiphertext.
+func (k *privateKey) decrypt(a Algorithm, ciphertext []byte) ([]byte, error) {
+	if k.sm2 != nil {
+		return k.sm2.decrypt(ciphertext, sm2MaxPlaintext)
+	}
+	if len(ciphertext) != k.rsa.Size() {
+		return nil, ErrInvalidCiphertext
+	}
+	b, err := rsa.DecryptOAEP(newHash(a), nil, k.rsa, ciphertext, nil)
+	if errors.Is(err, rsa.ErrDecryption) {
+		return nil, ErrInvalidCiphertext
+	}
+	return b, err
+}
+
+// agree returns what the key and a peer of the same spec have in common by ECDH.
+// ErrPeerKey is for a peer with which there is no such thing.
+func (k *privateKey) agree(peer *publicKey) ([]byte, error) {
+	if k.sm2 != nil {
+		return k.sm2.agree(peer.sm2)
+	}
+	public, err := peer.ec.ECDH()
+	if err != nil {
+		return nil, ErrPeerKey
+	}
+	private, err := k.ec.ECDH()
+	if err != nil {
+		return nil, err
+	}
+	shared, err := private.ECDH(public)
+	if err != nil {
+		return nil, ErrPeerKey
+	}
+	return shared, nil
+}

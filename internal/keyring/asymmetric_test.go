@@ -80,7 +80,11 @@ func TestAlgorithms(t *testing.T) {
 		{"RSA_2048", "GENERATE_VERIFY_MAC", ""},
 		{"ECC_NIST_P256", "ENCRYPT_DECRYPT", ""},
 		{"HMAC_256", "ENCRYPT_DECRYPT", ""},
-		{"SM2", "SIGN_VERIFY", ""},
+		{"SM2", "SIGN_VERIFY", "SM2DSA"},
+		{"SM2", "ENCRYPT_DECRYPT", "SM2PKE"},
+		{"SM2", "KEY_AGREEMENT", "ECDH"},
+		{"SM2", "GENERATE_VERIFY_MAC", ""},
+		{"SM4", "ENCRYPT_DECRYPT", ""},
 		{"", "", ""},
 	} {
 		var got []string

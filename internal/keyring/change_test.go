@@ -88,7 +88,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"account", func(p *keyring.CreateParams) { p.Account = "1" }, keyring.ErrParameter},
 		{"region", func(p *keyring.CreateParams) { p.Region = "a/b" }, keyring.ErrParameter},
 		{"usage", func(p *keyring.CreateParams) { p.Usage = keyring.SignVerify }, keyring.ErrParameter},
-		{"spec", func(p *keyring.CreateParams) { p.Spec = "SM2" }, keyring.ErrParameter},
+		{"spec", func(p *keyring.CreateParams) { p.Spec = "SM4" }, keyring.ErrParameter},
 		{"51 tags", func(p *keyring.CreateParams) { p.Tags = make([]keyring.Tag, 51) }, keyring.ErrTooManyTags},
 		{"description", func(p *keyring.CreateParams) { p.Description = "\xff" }, keyring.ErrParameter},
 		{"short material", func(p *keyring.CreateParams) { p.Material = secret.New(make([]byte, 31)) }, keyring.ErrParameter},

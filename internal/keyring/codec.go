@@ -62,7 +62,7 @@ const recordVersion = 1
 const tokenLabel = "keyreeve material token v1"
 
 var (
-	specNumbers  = []Spec{1: SymmetricDefault, 2: RSA2048, 3: RSA3072, 4: RSA4096, 5: ECCNISTP256, 6: ECCNISTP384, 7: ECCNISTP521, 8: ECCSECGP256K1, 9: HMAC224, 10: HMAC256, 11: HMAC384, 12: HMAC512, 13: ECCEdwards25519, 14: MLKEM512, 15: MLKEM768, 16: MLKEM1024, 17: MLDSA44, 18: MLDSA65, 19: MLDSA87}
+	specNumbers  = []Spec{1: SymmetricDefault, 2: RSA2048, 3: RSA3072, 4: RSA4096, 5: ECCNISTP256, 6: ECCNISTP384, 7: ECCNISTP521, 8: ECCSECGP256K1, 9: HMAC224, 10: HMAC256, 11: HMAC384, 12: HMAC512, 13: ECCEdwards25519, 14: MLKEM512, 15: MLKEM768, 16: MLKEM1024, 17: MLDSA44, 18: MLDSA65, 19: MLDSA87, 20: SM2}
 	usageNumbers = []Usage{1: EncryptDecrypt, 2: SignVerify, 3: GenerateVerifyMAC, 4: KeyAgreement, 5: EncapsulateDecapsulate}
 	stateNumbers = []State{1: Enabled, 2: Disabled, 3: PendingDeletion, 4: destroying, 5: PendingImport, 6: PendingReplicaDeletion, 7: Creating, 8: Updating}
 

@@ -79,7 +79,7 @@ func TestKeyRecord(t *testing.T) {
 	}
 	for name, edit := range map[string]func(*keyring.Metadata){
 		"state":       func(m *keyring.Metadata) { m.State = "Unavailable" },
-		"spec":        func(m *keyring.Metadata) { m.Spec = "SM2" },
+		"spec":        func(m *keyring.Metadata) { m.Spec = "SM4" },
 		"usage":       func(m *keyring.Metadata) { m.Usage = keyring.EncryptDecrypt; m.Spec = keyring.HMAC256 },
 		"material id": func(m *keyring.Metadata) { m.MaterialID = strings.Repeat("0A", 32) },
 		"tag":         func(m *keyring.Metadata) { m.Tags = []keyring.Tag{{Key: "\xff"}} },

@@ -102,7 +102,7 @@ func (e *AlgorithmError) Error() string {
 	return fmt.Sprintf("keyring: algorithm %s is incompatible with key spec %s", e.Algorithm, e.Spec)
 }
 
-// LengthError says that a plaintext is too long for RSAES-OAEP.
+// LengthError says that a plaintext is too long for an asymmetric algorithm.
 type LengthError struct {
 	Algorithm Algorithm
 	Spec      Spec

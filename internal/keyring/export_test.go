@@ -235,6 +235,9 @@ func HeldPrivate(k Key) (wiped func() bool) {
 		pieces = append(pieces, p.ed)
 	case p.kem != nil:
 		pieces = append(pieces, p.kem.seed)
+	case p.sm2 != nil:
+		pieces = append(pieces, p.sm2.scalar)
+		words = append(words, p.sm2.signer.D.Bits())
 	case p.dsa != nil:
 		return func() bool { return *p.dsa.key == mldsa.PrivateKey{} && allZero(p.dsa.seed) }
 	}
@@ -246,4 +249,13 @@ func HeldPrivate(k Key) (wiped func() bool) {
 
 func allZero[T byte | big.Word](s []T) bool {
 	return !slices.ContainsFunc(s, func(x T) bool { return x != 0 })
+}
+
+// DecryptSM2 decrypts a ciphertext of SM2PKE with a PKCS#8 private key.
+func DecryptSM2(pkcs8, ciphertext []byte) ([]byte, error) {
+	k, err := parsePrivate(SM2, pkcs8)
+	if err != nil {
+		return nil, err
+	}
+	return k.decrypt(SM2PKE, ciphertext)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha512"
 	"errors"
 	"fmt"
@@ -79,9 +78,10 @@ func (k Key) check(m methods, a Algorithm) error {
 
 // Encrypt encrypts plaintext: with AlgorithmSymmetricDefault into a ciphertext
 // blob (docs/ciphertext-format.md), 1 to 4096 bytes, bound to the context; with
-// RSAES-OAEP without any context. Actions: kms:Encrypt, kms:ReEncryptTo.
-// Errors: as Check; *LengthError for RSAES-OAEP; ErrParameter for a context
-// with RSAES-OAEP or a length that no validated request has.
+// RSAES-OAEP, or SM2PKE in DER (GM/T 0009, 7.2), without any context. Actions:
+// kms:Encrypt, kms:ReEncryptTo. Errors: as Check; *LengthError for what is too long
+// for an asymmetric algorithm; ErrParameter for a context with one or a length
+// that no validated request has.
 func (k Key) Encrypt(ctx context.Context, a Algorithm, plaintext []byte, ec Context) ([]byte, error) {
 	if err := k.check(mayEncrypt, a); err != nil {
 		return nil, err
@@ -89,18 +89,18 @@ func (k Key) Encrypt(ctx context.Context, a Algorithm, plaintext []byte, ec Cont
 	if a == AlgorithmSymmetricDefault {
 		return k.encrypt(ctx, plaintext, ec)
 	}
-	if len(ec) > 0 {
+	if len(ec) > 0 || len(plaintext) == 0 {
 		return nil, ErrParameter
 	}
 	m := &k.s.m
-	if most := oaepMax(m.Spec, a); len(plaintext) > most {
+	if most := maxPlaintextOf(m.Spec, a); len(plaintext) > most {
 		return nil, &LengthError{Algorithm: a, Spec: m.Spec, Max: most}
 	}
 	p, err := k.publicKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ciphertext, err := rsa.EncryptOAEP(newHash(a), rand.Reader, p.rsa, plaintext, nil)
+	ciphertext, err := p.encrypt(a, plaintext)
 	if err != nil {
 		return nil, fmt.Errorf("encrypting with %s: %w", m.ARN, err)
 	}
@@ -121,9 +121,9 @@ func (k Key) encrypt(ctx context.Context, plaintext []byte, ec Context) ([]byte,
 }
 
 // Decrypt is the inverse of Encrypt. It also returns the id of the material
-// that the ciphertext was made with, empty for RSAES-OAEP. Actions: kms:Decrypt,
-// kms:ReEncryptFrom. Errors: as Check, ErrIncorrectKey, ErrInvalidCiphertext;
-// ErrParameter for a context with RSAES-OAEP.
+// that the ciphertext was made with, empty for asymmetric algorithms. Actions:
+// kms:Decrypt, kms:ReEncryptFrom. Errors: as Check, ErrIncorrectKey,
+// ErrInvalidCiphertext; ErrParameter for a context with an asymmetric algorithm.
 func (k Key) Decrypt(ctx context.Context, a Algorithm, ciphertext []byte, ec Context) (plaintext secret.Bytes, materialID string, err error) {
 	if err := k.check(mayDecrypt, a); err != nil {
 		return secret.Bytes{}, "", err
@@ -139,14 +139,10 @@ func (k Key) Decrypt(ctx context.Context, a Algorithm, ciphertext []byte, ec Con
 		return secret.Bytes{}, "", err
 	}
 	defer l.end()
-	private := l.key().rsa
-	if len(ciphertext) != private.Size() {
-		return secret.Bytes{}, "", ErrInvalidCiphertext
-	}
-	b, err := rsa.DecryptOAEP(newHash(a), nil, private, ciphertext, nil)
+	b, err := l.key().decrypt(a, ciphertext)
 	switch {
-	case errors.Is(err, rsa.ErrDecryption):
-		return secret.Bytes{}, "", ErrInvalidCiphertext
+	case errors.Is(err, ErrInvalidCiphertext):
+		return secret.Bytes{}, "", err
 	case err != nil:
 		return secret.Bytes{}, "", fmt.Errorf("decrypting with %s: %w", k.s.m.ARN, err)
 	}
@@ -247,9 +243,11 @@ func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataK
 
 // Sign signs a message, or its digest if digest is true: ECDSA in DER (X9.62),
 // RSASSA-PSS with a salt as long as the hash, Ed25519 in 64 bytes, ML-DSA with an
-// empty context; in place of a digest ML-DSA takes μ, of 64 bytes. Action:
-// kms:Sign. Errors: as Check, ErrDigestLength; ErrParameter for a digest with
-// Ed25519, or no digest with Ed25519ph.
+// empty context, SM2DSA in DER (GM/T 0009, 7.3) and with the user id
+// "1234567812345678". In place of a digest ML-DSA takes μ, of 64 bytes; the digest
+// of SM2DSA, of 32, is that of a user id and the public key, too. Action: kms:Sign.
+// Errors: as Check, ErrDigestLength; ErrParameter for a digest with Ed25519, or no
+// digest with Ed25519ph.
 func (k Key) Sign(ctx context.Context, a Algorithm, message []byte, digest bool) ([]byte, error) {
 	if err := k.check(maySign, a); err != nil {
 		return nil, err

@@ -7,60 +7,22 @@ import (
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
-	"golang.org/x/crypto/cryptobyte"
-	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// crypto/x509 does not know the curve secp256k1, so its keys are encoded here:
-// PKCS#8 (RFC 5208, with the ECPrivateKey of RFC 5915) and SubjectPublicKeyInfo
-// (RFC 5480), the curve by name (SEC 2: 1.3.132.0.10), points uncompressed.
-
-var (
-	oidECPublicKey = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
-	oidSECP256K1   = asn1.ObjectIdentifier{1, 3, 132, 0, 10}
-)
+// oidSECP256K1 names the curve: SEC 2, A.2.1.
+var oidSECP256K1 = asn1.ObjectIdentifier{1, 3, 132, 0, 10}
 
 var errSECP256K1 = errors.New("keyring: not a secp256k1 key")
 
-const (
-	scalarLen = 32
-	pointLen  = 65 // 0x04 ‖ x ‖ y
-)
-
-// addAlgorithm adds the AlgorithmIdentifier of a secp256k1 key.
-func addAlgorithm(b *cryptobyte.Builder) {
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oidECPublicKey)
-		b.AddASN1ObjectIdentifier(oidSECP256K1)
-	})
-}
-
-// readAlgorithm reads the AlgorithmIdentifier of a secp256k1 key.
-func readAlgorithm(s *cryptobyte.String) bool {
-	var inner cryptobyte.String
-	var algorithm, curve asn1.ObjectIdentifier
-	return s.ReadASN1(&inner, cbasn1.SEQUENCE) &&
-		inner.ReadASN1ObjectIdentifier(&algorithm) && algorithm.Equal(oidECPublicKey) &&
-		inner.ReadASN1ObjectIdentifier(&curve) && curve.Equal(oidSECP256K1) && inner.Empty()
-}
-
 // marshalSECP256K1Public returns the SubjectPublicKeyInfo of p.
 func marshalSECP256K1Public(p *secp256k1.PublicKey) ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		addAlgorithm(b)
-		b.AddASN1BitString(p.SerializeUncompressed())
-	})
-	return b.Bytes()
+	return marshalCurvePublic(oidSECP256K1, p.SerializeUncompressed())
 }
 
 // parseSECP256K1Public is the inverse of marshalSECP256K1Public.
 func parseSECP256K1Public(der []byte) (*secp256k1.PublicKey, error) {
-	s := cryptobyte.String(der)
-	var inner cryptobyte.String
-	var point []byte
-	if !s.ReadASN1(&inner, cbasn1.SEQUENCE) || !s.Empty() || !readAlgorithm(&inner) ||
-		!inner.ReadASN1BitStringAsBytes(&point) || !inner.Empty() {
+	point, err := parseCurvePublic(oidSECP256K1, der)
+	if err != nil {
 		return nil, errSECP256K1
 	}
 	return parsePoint(point)
@@ -68,10 +30,6 @@ func parseSECP256K1Public(der []byte) (*secp256k1.PublicKey, error) {
 
 // parsePoint parses an uncompressed point and checks that it is on the curve.
 func parsePoint(b []byte) (*secp256k1.PublicKey, error) {
-	// ParsePubKey also takes compressed and hybrid points.
-	if len(b) != pointLen || b[0] != 0x04 {
-		return nil, errSECP256K1
-	}
 	p, err := secp256k1.ParsePubKey(b)
 	if err != nil {
 		return nil, errSECP256K1
@@ -83,61 +41,21 @@ func parsePoint(b []byte) (*secp256k1.PublicKey, error) {
 func marshalSECP256K1Private(k *secp256k1.PrivateKey) ([]byte, error) {
 	scalar := k.Key.Bytes()
 	defer clear(scalar[:])
-	// The size is given so that the builder never grows and leaves copies.
-	b := cryptobyte.NewBuilder(make([]byte, 0, 256))
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(0) // version
-		addAlgorithm(b)
-		b.AddASN1(cbasn1.OCTET_STRING, func(b *cryptobyte.Builder) {
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				b.AddASN1Int64(1) // version of ECPrivateKey
-				b.AddASN1OctetString(scalar[:])
-				b.AddASN1(cbasn1.Tag(1).Constructed().ContextSpecific(), func(b *cryptobyte.Builder) {
-					b.AddASN1BitString(publicSECP256K1(k).SerializeUncompressed())
-				})
-			})
-		})
-	})
-	return b.Bytes()
+	return marshalCurvePrivate(oidSECP256K1, scalar[:], publicSECP256K1(k).SerializeUncompressed())
 }
 
-// parseSECP256K1Private parses a PKCS#8 encoding. The curve may be named a
-// second time inside and the public key may be missing, but what is there must
-// be right, and nothing may follow.
+// parseSECP256K1Private is the inverse of marshalSECP256K1Private. The public key
+// may be missing, but one that is there must be right.
 func parseSECP256K1Private(der []byte) (*secp256k1.PrivateKey, error) {
-	s := cryptobyte.String(der)
-	var outer, octets, inner cryptobyte.String
-	var version int
-	if !s.ReadASN1(&outer, cbasn1.SEQUENCE) || !s.Empty() ||
-		!outer.ReadASN1Integer(&version) || version != 0 || !readAlgorithm(&outer) ||
-		!outer.ReadASN1(&octets, cbasn1.OCTET_STRING) || !outer.Empty() ||
-		!octets.ReadASN1(&inner, cbasn1.SEQUENCE) || !octets.Empty() {
-		return nil, errSECP256K1
-	}
-	var scalar cryptobyte.String
-	if !inner.ReadASN1Integer(&version) || version != 1 ||
-		!inner.ReadASN1(&scalar, cbasn1.OCTET_STRING) || len(scalar) != scalarLen {
-		return nil, errSECP256K1
-	}
-	var params, public cryptobyte.String
-	var hasParams, hasPublic bool
-	if !inner.ReadOptionalASN1(&params, &hasParams, cbasn1.Tag(0).Constructed().ContextSpecific()) ||
-		!inner.ReadOptionalASN1(&public, &hasPublic, cbasn1.Tag(1).Constructed().ContextSpecific()) || !inner.Empty() {
-		return nil, errSECP256K1
-	}
-	var curve asn1.ObjectIdentifier
-	if hasParams && (!params.ReadASN1ObjectIdentifier(&curve) || !curve.Equal(oidSECP256K1) || !params.Empty()) {
+	scalar, point, err := parseCurvePrivate(oidSECP256K1, der)
+	if err != nil {
 		return nil, errSECP256K1
 	}
 	var k secp256k1.PrivateKey
 	if overflow := k.Key.SetByteSlice(scalar); overflow || k.Key.IsZero() {
 		return nil, errSECP256K1
 	}
-	if hasPublic {
-		var point []byte
-		if !public.ReadASN1BitStringAsBytes(&point) || !public.Empty() {
-			return nil, errSECP256K1
-		}
+	if point != nil {
 		p, err := parsePoint(point)
 		if err != nil || !p.IsEqual(publicSECP256K1(&k)) {
 			return nil, errSECP256K1

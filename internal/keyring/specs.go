@@ -22,6 +22,7 @@ const (
 	MLKEM512         Spec = "ML_KEM_512"
 	MLKEM768         Spec = "ML_KEM_768"
 	MLKEM1024        Spec = "ML_KEM_1024"
+	SM2              Spec = "SM2"
 	HMAC224          Spec = "HMAC_224"
 	HMAC256          Spec = "HMAC_256"
 	HMAC384          Spec = "HMAC_384"
@@ -86,6 +87,8 @@ const (
 	ED25519SHA512             Algorithm = "ED25519_SHA_512"
 	ED25519PHSHA512           Algorithm = "ED25519_PH_SHA_512"
 	MLDSASHAKE256             Algorithm = "ML_DSA_SHAKE_256"
+	SM2PKE                    Algorithm = "SM2PKE"
+	SM2DSA                    Algorithm = "SM2DSA"
 	HMACSHA224                Algorithm = "HMAC_SHA_224"
 	HMACSHA256                Algorithm = "HMAC_SHA_256"
 	HMACSHA384                Algorithm = "HMAC_SHA_384"
@@ -131,6 +134,9 @@ var offers = []offer{
 	{MLKEM512, EncapsulateDecapsulate, []Algorithm{MLKEM}},
 	{MLKEM768, EncapsulateDecapsulate, []Algorithm{MLKEM}},
 	{MLKEM1024, EncapsulateDecapsulate, []Algorithm{MLKEM}},
+	{SM2, EncryptDecrypt, []Algorithm{SM2PKE}},
+	{SM2, SignVerify, []Algorithm{SM2DSA}},
+	{SM2, KeyAgreement, []Algorithm{ECDH}},
 	{HMAC224, GenerateVerifyMAC, []Algorithm{HMACSHA224}},
 	{HMAC256, GenerateVerifyMAC, []Algorithm{HMACSHA256}},
 	{HMAC384, GenerateVerifyMAC, []Algorithm{HMACSHA384}},

@@ -205,8 +205,11 @@ func (s *Service) makeDataKeyPair(ctx context.Context, c *call.Call, r *dataKeyP
 		return madeDataKeyPair{}, err
 	}
 	spec := keyring.Spec(r.spec)
-	if !spec.Pair() || !offered(c.Region, spec) {
+	switch {
+	case !spec.Pair():
 		return madeDataKeyPair{}, unsupported("KeyPairSpec " + string(r.spec))
+	case !offered(c.Region, spec):
+		return madeDataKeyPair{}, notOffered("KeyPairSpec " + string(r.spec))
 	}
 	if err := key.Check(keyring.AlgorithmSymmetricDefault); err != nil {
 		return madeDataKeyPair{}, err

@@ -102,6 +102,12 @@ func errDryRun() error {
 	return kmsapi.DryRunOperationException("The request would have succeeded, but the DryRun option is set.")
 }
 
+// notOffered refuses a key spec that other Regions have; what is the parameter and
+// the value.
+func notOffered(what string) error {
+	return kmsapi.UnsupportedOperationException(what + " is not supported in this Region")
+}
+
 // unsupported refuses a parameter whose feature this version does not have;
 // what is the parameter or the value.
 func unsupported(what string) error {

@@ -135,18 +135,23 @@ func keyType(region string, in *kmsapi.CreateKeyInput) (keyring.Spec, keyring.Us
 		usage = keyring.EncryptDecrypt
 	}
 	switch {
-	case !spec.Known() || !offered(region, spec):
+	case !spec.Known():
 		return "", "", unsupported("KeySpec " + string(spec))
+	case !offered(region, spec):
+		return "", "", notOffered("KeySpec " + string(spec))
 	case keyring.Compatible(spec, usage):
 		return spec, usage, nil
 	}
 	return "", "", wire.Validation("KeyUsage " + string(usage) + " is not compatible with KeySpec " + string(spec))
 }
 
-// offered reports whether a Region has keys and data key pairs of a spec: there
-// is no ML-KEM in AWS's China Regions.
+// offered reports whether a Region has keys and data key pairs of a spec: of
+// AWS's Regions, those in China alone have SM2, and they have no ML-KEM.
 func offered(region string, s keyring.Spec) bool {
-	return arn.Partition(region) != "aws-cn" || !keyring.Compatible(s, keyring.EncapsulateDecapsulate)
+	if arn.Partition(region) == "aws-cn" {
+		return !keyring.Compatible(s, keyring.EncapsulateDecapsulate)
+	}
+	return s != keyring.SM2
 }
 
 // DescribeKey implements [kmsapi.Handler].

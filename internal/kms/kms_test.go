@@ -41,7 +41,6 @@ func TestRefusedParameters(t *testing.T) {
 		{"CreateKey", object{"Origin": "EXTERNAL_KEY_STORE"}, "Origin EXTERNAL_KEY_STORE"},
 		{"CreateKey", object{"CustomKeyStoreId": "cks-1"}, "CustomKeyStoreId"},
 		{"CreateKey", object{"XksKeyId": "x"}, "XksKeyId"},
-		{"CreateKey", object{"KeySpec": "SM2", "KeyUsage": "ENCRYPT_DECRYPT"}, "KeySpec SM2"},
 		{"Decrypt", object{"CiphertextBlob": source, "Recipient": recipient}, "Recipient"},
 		{"GenerateDataKey", object{"KeyId": id, "KeySpec": "AES_256", "Recipient": recipient}, "Recipient"},
 		{"GenerateDataKeyPair", object{"KeyId": id, "KeyPairSpec": "RSA_2048", "Recipient": recipient}, "Recipient"},
@@ -89,7 +88,7 @@ func TestSpecsOfChina(t *testing.T) {
 		"GenerateDataKeyPairWithoutPlaintext": {"KeyId": id, "KeyPairSpec": "ML_KEM_768"},
 	} {
 		a := e.callIn("cn-north-1", alice, operation, encode(t, request))
-		if want := " ML_KEM_768 is not supported."; a.code() != "UnsupportedOperationException" || !strings.HasSuffix(a.text(), want) {
+		if want := " ML_KEM_768 is not supported in this Region"; a.code() != "UnsupportedOperationException" || !strings.HasSuffix(a.text(), want) {
 			t.Errorf("%s: %s, want %s", operation, or(a.text(), "success"), want)
 		}
 	}
