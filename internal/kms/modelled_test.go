@@ -87,7 +87,7 @@ func FuzzKeyID(f *testing.F) {
 	}
 	ops, now := e.ops, e.now
 	f.Fuzz(func(t *testing.T, text string) {
-		e := &env{t: t, ops: ops, now: now}
+		e := &env{t: t, ops: ops, records: recorder{}, now: now}
 		for _, operation := range []string{"DescribeKey", "ListResourceTags"} {
 			a := e.call(alice, operation, encode(t, object{"KeyId": text}))
 			checkModelled(t, operation, a.code())
