@@ -76,7 +76,7 @@ func TestUseAndWipeOfParsedKeys(t *testing.T) {
 			verify := g.mustOpen(t, id, "kms:Verify")
 			for range 2 {
 				done.Go(func() {
-					for range 15 {
+					for range 8 {
 						k, _, err := g.open(t, id, "kms:Sign")
 						if err != nil {
 							t.Errorf("%s, %s: %v", name, spec, err)
