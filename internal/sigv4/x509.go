@@ -67,12 +67,6 @@ type X509 struct {
 	signed    []byte
 }
 
-// IsX509 reports whether r says that it is signed with a certificate's key.
-func IsX509(r *http.Request) bool {
-	v := r.Header[headerAuthorization]
-	return len(v) > 0 && strings.HasPrefix(v[0], "AWS4-X509-")
-}
-
 // ParseX509 is [Parse] for a request that is signed with a certificate's key.
 // The keys of all certificates are of a kind and size that is supported: RSA of
 // 2,048 to 8,192 bits, and ECDSA on P-256, P-384 and P-521. Errors are those of
