@@ -562,3 +562,26 @@ func TestKnownEd25519ph(t *testing.T) {
 		t.Error("of another message it is right")
 	}
 }
+
+// TestWycheproofKWP unwraps what AES-KWP has wrapped. No material is shorter
+// than 16 bytes, and no key but one of 256 bits is used.
+func TestWycheproofKWP(t *testing.T) {
+	t.Parallel()
+	opened := 0
+	for _, group := range wycheproof(t, "aes_kwp") {
+		for _, v := range group.Tests {
+			got, err := keyring.UnwrapKWP(v.Key, v.Ct)
+			if v.valid() && group.KeySize == 256 && len(v.Msg) >= 16 {
+				opened++
+				if err != nil || !bytes.Equal(got, v.Msg) {
+					t.Errorf("test %d, %s: %x, %v; want %x", v.ID, v.Comment, got, err, v.Msg)
+				}
+			} else if !errors.Is(err, keyring.ErrInvalidCiphertext) {
+				t.Errorf("test %d, %s: %x, %v; want ErrInvalidCiphertext", v.ID, v.Comment, got, err)
+			}
+		}
+	}
+	if opened < 10 {
+		t.Errorf("%d were opened", opened)
+	}
+}
