@@ -563,15 +563,16 @@ func TestKnownEd25519ph(t *testing.T) {
 	}
 }
 
-// TestWycheproofKWP unwraps what AES-KWP has wrapped. No material is shorter
-// than 16 bytes, and no key but one of 256 bits is used.
+// TestWycheproofKWP unwraps what AES-KWP has wrapped. No key but one of 256 bits
+// is used; and since no material is shorter than 16 bytes, it is no matter
+// whether such is refused here, or is found to be too short.
 func TestWycheproofKWP(t *testing.T) {
 	t.Parallel()
 	opened := 0
 	for _, group := range wycheproof(t, "aes_kwp") {
 		for _, v := range group.Tests {
 			got, err := keyring.UnwrapKWP(v.Key, v.Ct)
-			if v.valid() && group.KeySize == 256 && len(v.Msg) >= 16 {
+			if v.valid() && group.KeySize == 256 && (len(v.Msg) >= 16 || err == nil) {
 				opened++
 				if err != nil || !bytes.Equal(got, v.Msg) {
 					t.Errorf("test %d, %s: %x, %v; want %x", v.ID, v.Comment, got, err, v.Msg)
