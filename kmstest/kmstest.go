@@ -61,6 +61,14 @@ func Account(id string) Option { return func(c *node.Config) { c.Account = id } 
 // Seed makes the accounts, users and keys of a seed file (docs/seed.md).
 func Seed(file string) Option { return func(c *node.Config) { c.Seed = file } }
 
+// RequestQuotas has the server throttle calls, as AWS does: with AWS's quotas for
+// its Regions but for those given, in calls per second by their names in
+// docs/quotas.md. Nobody is throttled otherwise. With {"CreateKey": 0.001}, say,
+// a test sees what happens when the second key is asked for too soon.
+func RequestQuotas(rates map[string]float64) Option {
+	return func(c *node.Config) { c.Quotas.Requests, c.Quotas.Rates = true, rates }
+}
+
 // Log sends the server's log to l; it is dropped otherwise.
 func Log(l *slog.Logger) Option { return func(c *node.Config) { c.Log = l } }
 

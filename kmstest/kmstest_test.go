@@ -317,3 +317,18 @@ func TestCleanup(t *testing.T) {
 		t.Error("it answers after its test")
 	}
 }
+
+func TestRequestQuotas(t *testing.T) {
+	t.Parallel()
+	s := kmstest.NewServer(t, kmstest.RequestQuotas(map[string]float64{"CreateKey": 0.001}))
+	must(t, s, "CreateKey", object{})
+	must(t, s, "ListKeys", object{})
+	must(t, s, "ListKeys", object{})
+	status, answer, err := call(s.Client(), s, s.Region, "CreateKey", object{}, time.Now())
+	if err != nil || status != http.StatusBadRequest || answer["__type"] != "ThrottlingException" {
+		t.Errorf("the second key: %d %v %v, want a ThrottlingException", status, answer, err)
+	}
+	if _, err := kmstest.Start(kmstest.RequestQuotas(map[string]float64{"Encrypt": 1})); err == nil {
+		t.Error("a server starts with a quota that there is not")
+	}
+}

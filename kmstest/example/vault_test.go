@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
@@ -48,5 +50,28 @@ func TestVaultWithDisabledKey(t *testing.T) {
 	var disabled *types.DisabledException
 	if _, err := v.Lock(t.Context(), "alice", "never mind"); !errors.As(err, &disabled) {
 		t.Errorf("it locks with a disabled key: %v", err)
+	}
+}
+
+// Calls that come too often are answered so that AWS's clients wait and try
+// again; this one does not, to see it.
+func TestVaultTooOften(t *testing.T) {
+	client := newClient(kmstest.NewServer(t, kmstest.RequestQuotas(map[string]float64{"symmetric": 0.001})))
+	key, err := client.CreateKey(t.Context(), &kms.CreateKeyInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := kms.New(client.Options(), func(o *kms.Options) { o.Retryer = aws.NopRetryer{} })
+	v := example.Vault{Client: once, KeyID: *key.KeyMetadata.KeyId}
+	if _, err := v.Lock(t.Context(), "alice", "the first note"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Lock(t.Context(), "alice", "the second note")
+	var throttled interface{ ErrorCode() string }
+	if !errors.As(err, &throttled) || throttled.ErrorCode() != "ThrottlingException" {
+		t.Errorf("the second note: %v", err)
+	}
+	if retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) != aws.TrueTernary {
+		t.Error("the SDK does not take it for throttling")
 	}
 }
