@@ -81,6 +81,7 @@ type Config struct {
 	Outbound Outbound `yaml:"outbound"`
 
 	Certificates Certificates `yaml:"certificates"`
+	Attestation  Attestation  `yaml:"attestation"`
 	Log          Log          `yaml:"log"`
 }
 
@@ -241,6 +242,16 @@ type Profile struct {
 	// Whether clients may choose the session's name. Otherwise it is the serial
 	// number of the certificate. Default: false.
 	AcceptSessionName bool `yaml:"accept_session_name"`
+}
+
+// Attestation is who certifies the enclaves and instances that can have answers
+// encrypted for them alone: see attestation.md.
+type Attestation struct {
+	// PEM files with the certificates of the authorities whose attestation
+	// documents are accepted, up to 32 in all: for Nitro enclaves and NitroTPM,
+	// those that AWS publishes. They are read when the node starts. Default:
+	// none, so that every Recipient is refused.
+	Roots []string `yaml:"roots"`
 }
 
 // Audit is how calls are recorded.
@@ -697,6 +708,14 @@ func (c *Config) Check() error {
 	}
 	if _, err := c.Outbound.Resolved(); err != nil {
 		wrong("outbound.resolve: %w", err)
+	}
+	for i, name := range c.Attestation.Roots {
+		switch {
+		case name == "":
+			wrong("attestation.roots: an empty name")
+		case slices.Contains(c.Attestation.Roots[:i], name):
+			wrong("attestation.roots: %s is there twice", name)
+		}
 	}
 	c.Certificates.check(c.Regions, wrong)
 	c.Audit.check(wrong)

@@ -1,15 +1,23 @@
 package node
 
 import (
+	"fmt"
+
+	"github.com/keyreeve/keyreeve/internal/attestation"
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/rolesanywhere"
 	"github.com/keyreeve/keyreeve/internal/server"
 )
 
-// openTrust reads the files of the trust anchors, so that a mistake in them shows
-// before anything is made.
+// openTrust reads the files of the trust anchors and of who certifies enclaves,
+// so that a mistake in them shows before anything is made.
 func (n *Node) openTrust() (err error) {
+	if roots := n.c.Attestation.Roots; len(roots) > 0 {
+		if n.roots, err = attestation.Open(roots); err != nil {
+			return fmt.Errorf("attestation.roots: %w", err)
+		}
+	}
 	c := &n.c.Certificates
 	if len(c.TrustAnchors) == 0 {
 		return nil

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/keyreeve/keyreeve/internal/attestation"
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/config"
 	"github.com/keyreeve/keyreeve/internal/durable"
@@ -98,6 +99,7 @@ type Node struct {
 	server   *server.Server
 	control  *operator.Control    // nil if the node is ephemeral
 	trust    *rolesanywhere.Trust // nil if no certificates are trusted
+	roots    *attestation.Roots   // of who certifies enclaves; nil if nobody is trusted to
 	started  time.Time
 	main     net.Listener
 	plain    net.Listener // nil if there is none

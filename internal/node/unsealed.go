@@ -124,7 +124,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return err
 	}
 	az := authz.New(u.directory)
-	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory, Quotas: n.quotas})
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory, Quotas: n.quotas, Attestation: n.roots})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
