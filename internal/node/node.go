@@ -70,6 +70,10 @@ type Config struct {
 	// has ended; 0 means 15 seconds. AWS destroys them within a day.
 	DestroyEvery time.Duration
 
+	// CompactEvery is how often the store's file is made anew, so that what was
+	// deleted is not in it any more; 0 means a day.
+	CompactEvery time.Duration
+
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil means none
 
@@ -90,6 +94,7 @@ type Node struct {
 
 	// Open for the whole life of the node.
 	store    store.Store
+	file     *boltstore.Store // the store in its file; nil if it is in memory
 	arena    *seal.Arena
 	box      *seal.Box
 	audit    *audit.Log
@@ -154,6 +159,9 @@ func Open(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.CompactEvery <= 0 {
+		c.CompactEvery = compactEvery
 	}
 	if c.DestroyEvery <= 0 {
 		c.DestroyEvery = destroyEvery
@@ -241,9 +249,10 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		}
 		// The store's lock keeps a second node out of the directory.
 		path := filepath.Join(c.Data, storeFile)
-		if n.store, err = openStore(path); err != nil {
-			return err
+		if n.file, err = boltstore.Open(path, boltstore.Options{}); err != nil {
+			return fmt.Errorf("opening the store: %w", err)
 		}
+		n.store = n.file
 		if w := boltstore.Warning(path); w != "" {
 			n.log.Warn(w)
 		}
@@ -270,16 +279,6 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the seal: %w", err)
 	}
 	return nil
-}
-
-// openStore returns an untyped nil with its error, which a *boltstore.Store
-// would not be.
-func openStore(path string) (store.Store, error) {
-	s, err := boltstore.Open(path, boltstore.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("opening the store: %w", err)
-	}
-	return s, nil
 }
 
 // provider returns the provider of the root key: of a kind, and if that is

@@ -437,6 +437,12 @@ func TestDeletion(t *testing.T) {
 	r.refused(t, "Decrypt", object{"CiphertextBlob": blob}, "AccessDeniedException") // as of any key that is not there
 	r.refused(t, "CancelKeyDeletion", object{"KeyId": early}, "NotFoundException")
 	r.refused(t, "DescribeKey", object{"KeyId": "alias/early"}, "NotFoundException")
+	// A day later there is nothing of it left in the file either.
+	now.advance(day)
+	eventually(t, "its bytes are gone", func() bool {
+		b, err := os.ReadFile(filepath.Join(r.c.Data, "store.db"))
+		return err == nil && bytes.Contains(b, []byte(late)) && !bytes.Contains(b, []byte(early))
+	})
 	// Recorded as AWS records it, once.
 	event := `"eventName":"DeleteKey","awsRegion":"us-east-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
 		`"requestParameters":null,"responseElements":{"keyId":"arn:aws:kms:us-east-1:` + account + `:key/` + early + `"}`

@@ -38,6 +38,7 @@ type unsealed struct {
 	records   *record.Store
 	directory *identity.Directory
 	ring      *keyring.Ring
+	uses      *keyring.Uses
 	denials   *explain.Denials
 	recorded
 
@@ -107,8 +108,8 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
-	uses := keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
-	if err := uses.Begin(ctx); err != nil {
+	u.uses = keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
+	if err := u.uses.Begin(ctx); err != nil {
 		return err
 	}
 	if n.seed != nil {
@@ -124,7 +125,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return err
 	}
 	az := authz.New(u.directory)
-	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory, Quotas: n.quotas, Attestation: n.roots})
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: u.uses, Principals: u.directory, Regions: c.Regions, Quotas: n.quotas, Attestation: n.roots})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
@@ -169,8 +170,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		}
 	})
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
+	u.jobs.Go(func() { n.compactions(jobs) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
-	u.jobs.Go(func() { uses.Keep(jobs, keyring.StoreUses, sealGrace) })
+	u.jobs.Go(func() { u.uses.Keep(jobs, keyring.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
 	u.run(jobs, u)
 	n.open.Store(u)
