@@ -25,6 +25,7 @@ type question struct {
 	resource *authz.Resource
 	request  *authz.Request
 	retired  *authz.Grant
+	key      *keyring.Subject // that the resource is; nil if it is none of the account's
 
 	// foreign: the resource is another account's. Nothing of it is looked at.
 	foreign bool
@@ -174,6 +175,7 @@ func (s *Service) find(ctx context.Context, q *question, name, account, grant st
 		if err != nil {
 			return err
 		}
+		q.key = key
 		*q.resource = key.Resource()
 		q.resource.Grants = liveGrants{key.Grants(), key}
 		if grant != "" {
@@ -340,10 +342,27 @@ func (s *Service) build(ctx context.Context, b *builder) (*question, error) {
 		return nil, err
 	}
 	q.resource.FromCiphertext = fromCiphertext
+	if err := s.unused(ctx, b, q); err != nil {
+		return nil, err
+	}
 	if q.retired != nil {
 		b.setGrant(q.retired)
 	}
 	return q, nil
+}
+
+// unused fills for how long the case's key was not used, if policies may ask for
+// that and the case does not say it.
+func (s *Service) unused(ctx context.Context, b *builder, q *question) error {
+	_, told := b.asked.set[trailingDays]
+	if told || q.key == nil || b.action != "kms:DisableKey" && b.action != "kms:ScheduleKeyDeletion" {
+		return nil
+	}
+	days, err := s.o.Uses.Unused(ctx, q.key, b.call.Time)
+	if err == nil {
+		b.asked.set[trailingDays] = policy.Number(float64(days))
+	}
+	return err
 }
 
 // withTags returns tags with others in the place of those with the same keys.

@@ -14,7 +14,8 @@ import (
 	"github.com/keyreeve/keyreeve/policy"
 )
 
-// trailingDays is how long a key was not used; here, used today.
+// trailingDays is how long a key was not used. The key of a case that is asked of
+// no node was used today, unless its context says otherwise.
 const trailingDays = "kms:trailingdayswithoutkeyusage"
 
 // maxTokens is how many grant tokens a request has at most.
@@ -113,10 +114,10 @@ func (b *builder) parameters() []field {
 		fields = append(fields, b.value("WrappingAlgorithm", "kms:wrappingalgorithm"), b.value("WrappingKeySpec", "kms:wrappingkeyspec"))
 	case "ScheduleKeyDeletion":
 		b.asked.set["kms:schedulekeydeletionpendingwindowindays"] = policy.Number(30)
-		b.asked.set[trailingDays] = policy.Number(0)
+		b.unused()
 		fields = append(fields, b.numeric("PendingWindowInDays", "kms:schedulekeydeletionpendingwindowindays"))
 	case "DisableKey":
-		b.asked.set[trailingDays] = policy.Number(0)
+		b.unused()
 	case "EnableKeyRotation":
 		b.asked.set["kms:rotationperiodindays"] = policy.Number(365)
 		fields = append(fields, b.numeric("RotationPeriodInDays", "kms:rotationperiodindays"))
@@ -162,6 +163,13 @@ func (b *builder) finishRequest() {
 			multiRegion = "PRIMARY"
 		}
 		b.describe(b.asked.set, b.newSpec, cmp.Or(b.newUsage, encryptDecrypt), b.newOrigin, multiRegion)
+	}
+}
+
+// unused fills for how long the key was not used. A node knows better.
+func (b *builder) unused() {
+	if !b.live {
+		b.asked.set[trailingDays] = policy.Number(0)
 	}
 }
 

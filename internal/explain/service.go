@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Directory *identity.Directory
 	Ring      *keyring.Ring
+	Uses      *keyring.Uses // of the ring's keys
 	Denials   *Denials
 	Trails    Trails // nil if there are none
 }

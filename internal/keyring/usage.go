@@ -125,7 +125,7 @@ var forgotten = new(Use)
 type UsesOptions struct {
 	// Certain returns the time that has passed for certain, which is before
 	// that of the clock if the clock has jumped ahead: no key counts as unused
-	// for longer. Nil: the clock is believed.
+	// until later than that. Nil: the clock is believed.
 	Certain func() time.Time
 }
 
@@ -261,10 +261,10 @@ func (u *Uses) Since(m *Metadata) time.Time {
 	return m.Created
 }
 
-// Unused returns for how long a key has not been used at a time: since its last
-// use, or since its uses are kept. It is never negative, and 0 if it cannot be
-// told because what was stored was altered.
-func (u *Uses) Unused(ctx context.Context, s *Subject, now time.Time) (time.Duration, error) {
+// Unused returns for how many whole days a key has not been used at a time: since
+// its last use, or since its uses are kept. It is never negative, and 0 if it
+// cannot be told because what was stored was altered.
+func (u *Uses) Unused(ctx context.Context, s *Subject, now time.Time) (days int, err error) {
 	last, err := u.last(ctx, &s.m, now)
 	if errors.Is(err, record.ErrTampered) {
 		u.ring.log.Error("when a key was last used is not known: the record was altered; it counts as used now", "arn", s.m.ARN, "error", err)
@@ -282,7 +282,7 @@ func (u *Uses) Unused(ctx context.Context, s *Subject, now time.Time) (time.Dura
 			now = t
 		}
 	}
-	return max(0, now.Sub(from)), nil
+	return int(max(0, now.Sub(from)) / (24 * time.Hour)), nil
 }
 
 // Begin notes in the store, unless that was done before, that uses are kept from

@@ -214,22 +214,24 @@ func FuzzUseRecord(f *testing.F) {
 func TestUnused(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, tt := range []struct {
-		name          string
-		since         time.Duration // when uses began to be kept, after the key was made; 0: before
-		used          time.Duration // 0: never
-		now           time.Duration
-		certain       time.Duration // 0: the clock is believed
-		want, tracked time.Duration
+		name    string
+		since   time.Duration // when uses began to be kept, after the key was made; 0: before
+		used    time.Duration // 0: never
+		now     time.Duration
+		certain time.Duration // 0: the clock is believed
+		want    int           // days
+		tracked time.Duration // since when uses are kept, after the key was made
 	}{
-		{"never used", 0, 0, 30 * day, 0, 30 * day, 0},
-		{"never since uses are kept", 10 * day, 0, 30 * day, 0, 20 * day, 10 * day},
-		{"used", 0, 5 * day, 30 * day, 0, 25 * day, 0},
-		{"used since uses are kept", 10 * day, 15 * day, 30 * day, 0, 15 * day, 10 * day},
+		{"never used", 0, 0, 30 * day, 0, 30, 0},
+		{"not quite a day", 0, 0, day - 1, 0, 0, 0},
+		{"never since uses are kept", 10 * day, 0, 30 * day, 0, 20, 10 * day},
+		{"used", 0, 5 * day, 30*day + 23*time.Hour, 0, 25, 0},
+		{"used since uses are kept", 10 * day, 15 * day, 30 * day, 0, 15, 10 * day},
 		{"just now", 0, 30 * day, 30 * day, 0, 0, 0},
-		{"in a time to come", 0, 31 * day, 30 * day, 0, 0, 0},
-		{"before it was made", 0, 0, -day, 0, 0, 0},
-		{"the clock has jumped ahead", 0, 5 * day, 300 * day, 6 * day, day, 0},
-		{"the clock is late", 0, 5 * day, 6 * day, 300 * day, day, 0},
+		{"in a time to come", 0, 33 * day, 30 * day, 0, 0, 0},
+		{"before it was made", 0, 0, -3 * day, 0, 0, 0},
+		{"the clock has jumped ahead", 0, 5 * day, 300 * day, 6 * day, 1, 0},
+		{"the clock is late", 0, 5 * day, 6 * day, 300 * day, 1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			now := start
@@ -266,7 +268,7 @@ func TestUnused(t *testing.T) {
 			}
 			for _, when := range []string{"noted", "stored", "forgotten"} {
 				if got, err := u.Unused(t.Context(), s, start.Add(tt.now)); err != nil || got != tt.want {
-					t.Errorf("%s: unused for %v, %v, want %v", when, got, err, tt.want)
+					t.Errorf("%s: unused for %d days, %v, want %d", when, got, err, tt.want)
 				}
 				u.Store(t.Context())
 			}
@@ -384,7 +386,7 @@ func TestUsesAltered(t *testing.T) {
 	}
 	later := start.Add(1000 * time.Hour)
 	if got, err := noting.Unused(t.Context(), s, later); err != nil || got != 0 {
-		t.Errorf("unused for %v, %v, want 0", got, err)
+		t.Errorf("unused for %d days, %v, want 0", got, err)
 	}
 	if last, err := noting.Last(t.Context(), g.mustOpen(t, m.ID, "kms:GetKeyLastUsage")); !errors.Is(err, record.ErrTampered) {
 		t.Errorf("last used %+v, %v, want %v", last, err, record.ErrTampered)
@@ -395,8 +397,8 @@ func TestUsesAltered(t *testing.T) {
 		if last := g.lastUse(t, noting, m.ID); last != use {
 			t.Errorf("%s: last used %+v, want %+v", when, last, use)
 		}
-		if got, err := noting.Unused(t.Context(), s, later); err != nil || got != 999*time.Hour {
-			t.Errorf("%s: unused for %v, %v", when, got, err)
+		if got, err := noting.Unused(t.Context(), s, later); err != nil || got != 41 {
+			t.Errorf("%s: unused for %d days, %v, want 41", when, got, err)
 		}
 		noting.Store(t.Context())
 	}

@@ -2,8 +2,6 @@ package kms
 
 import (
 	"context"
-	"math"
-	"time"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/audit"
@@ -81,12 +79,11 @@ func (s *Service) useUnused(ctx context.Context, c *call.Call, a *access, text s
 		return keyring.Key{}, err
 	}
 	if f.subject != nil {
-		unused, err := s.uses.Unused(ctx, f.subject, c.Time)
+		days, err := s.uses.Unused(ctx, f.subject, c.Time)
 		if err != nil {
 			return keyring.Key{}, err
 		}
-		days := math.Floor(float64(unused) / float64(24*time.Hour))
-		more = append(more, attribute{"kms:trailingdayswithoutkeyusage", policy.Number(days)})
+		more = append(more, attribute{"kms:trailingdayswithoutkeyusage", policy.Number(float64(days))})
 	}
 	p, err := s.decide(ctx, c, a.action, f, &asked{more: more})
 	if err != nil {

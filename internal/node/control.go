@@ -42,7 +42,7 @@ func (n *Node) operatorService(az *authz.Authorizer, u *unsealed, account string
 		Account: account, Box: n.box, Store: n.store, Engine: "bbolt", Arena: n.arena, KeyFile: c.Seal.File,
 		Cost: c.PassphraseCost, Sessions: u.directory, Journal: n.audit, Events: u.events, Stopping: u.hurry.Done(), Version: c.Version, Started: n.started, Region: c.Region, Regions: c.Regions,
 	}
-	o.Explainer = explain.NewService(az, explain.Options{Directory: u.directory, Ring: u.ring, Denials: u.denials, Trails: trails})
+	o.Explainer = explain.NewService(az, explain.Options{Directory: u.directory, Ring: u.ring, Uses: u.uses, Denials: u.denials, Trails: trails})
 	if u.archive != nil {
 		o.Archive, o.ArchiveDir = u.archive, filepath.Join(c.Data, auditDir, archiveDir)
 	}

@@ -38,7 +38,6 @@ type unsealed struct {
 	records   *record.Store
 	directory *identity.Directory
 	ring      *keyring.Ring
-	uses      *keyring.Uses
 	denials   *explain.Denials
 	recorded
 
@@ -102,14 +101,13 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	n.reportDamage()
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
-		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay,
-		KeysPerRegion: c.Quotas.Keys, Record: n.keyEvent,
+		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Record: n.keyEvent,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
-	u.uses = keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
-	if err := u.uses.Begin(ctx); err != nil {
+	uses := keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
+	if err := uses.Begin(ctx); err != nil {
 		return err
 	}
 	if n.seed != nil {
@@ -125,11 +123,11 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return err
 	}
 	az := authz.New(u.directory)
-	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: u.uses, Principals: u.directory, Regions: c.Regions, Quotas: n.quotas, Attestation: n.roots})
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
-	trails := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Quotas: n.quotas, Log: n.log})
+	trails := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Log: n.log})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
 		{
@@ -170,9 +168,8 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		}
 	})
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
-	u.jobs.Go(func() { n.compactions(jobs) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
-	u.jobs.Go(func() { u.uses.Keep(jobs, keyring.StoreUses, sealGrace) })
+	u.jobs.Go(func() { uses.Keep(jobs, keyring.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
 	u.run(jobs, u)
 	n.open.Store(u)
