@@ -12,6 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/policy"
 )
 
 // Related multi-Region keys have one id, material, spec, usage, origin and
@@ -176,6 +177,16 @@ func (k Key) replicate(ctx context.Context, params ReplicaParams) (*Metadata, er
 	}
 	r.hurry(keyName{m.Account, m.Region, m.ID})
 	return m, nil
+}
+
+// ReplicaResource returns what authorization is asked about a replica that is to
+// be made with a policy that [CompilePolicy] has compiled: as if it were there.
+func (k Key) ReplicaResource(params *ReplicaParams, p *policy.Policy) authz.Resource {
+	m := k.s.m
+	m.ARN, m.Region, m.Tags = arn.Key(params.Region, m.Account, m.ID), params.Region, params.Tags
+	m.Revision, m.Aliases, m.aliasNames, m.grantees = 0, 0, nil, 0
+	s := &Subject{m: m, policy: p}
+	return s.Resource()
 }
 
 // MakePrimary makes a replica of the key the primary, and the key a replica.

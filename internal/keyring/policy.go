@@ -198,6 +198,9 @@ func NewResource(params *CreateParams, p *policy.Policy) authz.Resource {
 		ARN: arn.Key(params.Region, params.Account, newUUID()), Account: params.Account, Region: params.Region,
 		Spec: params.Spec, Usage: params.Usage, Origin: cmp.Or(params.Origin, AWSKMS), Tags: params.Tags,
 	}
+	if params.MultiRegion {
+		m.MultiRegion = &MultiRegion{Primary: m.Region, Regions: []string{m.Region}}
+	}
 	key := &Subject{m: m, policy: p}
 	return key.Resource()
 }

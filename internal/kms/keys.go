@@ -27,17 +27,9 @@ func (s *Service) CreateKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 
 func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.CreateKeyInput, out *kmsapi.CreateKeyOutput) error {
 	account := c.Caller.Account
-	q := askedKey(in)
-	permit, err := s.decideAll(ctx, c, "kms:CreateKey", q)
+	permit, err := s.decideCreation(ctx, c, askedKey(in, kmsapi.MultiRegionKeyTypePrimary))
 	if err != nil {
 		return err
-	}
-	if len(in.Tags) > 0 {
-		// What the tags will be on has no id yet, and no tags.
-		anyKey := authz.Resource{ARN: arn.Key(c.Region, account, "*"), Account: account}
-		if _, err := s.ask(ctx, c, toTagResource.action, anyKey, q); err != nil {
-			return err
-		}
 	}
 	if err := refuseLater(in); err != nil {
 		return err
@@ -49,12 +41,9 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	if in.Origin == kmsapi.OriginTypeExternal && !spec.Importable() {
 		return kmsapi.UnsupportedOperationException("KeySpec " + string(spec) + " is not supported for Origin EXTERNAL.")
 	}
-	tags, err := checkTags(in.Tags)
+	tags, err := newTags(in.Tags)
 	if err != nil {
 		return err
-	}
-	if len(tags) > keyring.MaxTags {
-		return kmsapi.TagException(textTooManyTags)
 	}
 	params := keyring.CreateParams{
 		Account:     account,
@@ -64,6 +53,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 		Origin:      keyring.Origin(in.Origin),
 		Description: in.Description,
 		Tags:        tags,
+		MultiRegion: in.MultiRegion,
 	}
 	if in.Policy != "" {
 		if err := s.policyOfNewKey(ctx, c, in, &params); err != nil {
@@ -72,7 +62,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	}
 	m, err := s.ring.Create(ctx, c, permit, params)
 	if errors.Is(err, keyring.ErrLimit) {
-		return kmsapi.LimitExceededException("The limit of KMS keys in account " + account + " and Region " + c.Region + " has been reached.")
+		return noRoom(account, c.Region)
 	}
 	if err != nil {
 		return err
@@ -81,8 +71,29 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 	return nil
 }
 
-// askedKey is what CreateKey asks for, whether it can be had or not.
-func askedKey(in *kmsapi.CreateKeyInput) *asked {
+// decideCreation returns the permit to make a key in the Region of a call, with
+// the tags that are asked for.
+func (s *Service) decideCreation(ctx context.Context, c *call.Call, q *asked) (authz.Permit, error) {
+	permit, err := s.decideAll(ctx, c, "kms:CreateKey", q)
+	if err == nil && len(q.tags) > 0 {
+		// What the tags will be on has no id yet, and no tags.
+		anyKey := authz.Resource{ARN: arn.Key(c.Region, c.Caller.Account, "*"), Account: c.Caller.Account}
+		_, err = s.ask(ctx, c, toTagResource.action, anyKey, q)
+	}
+	if err != nil {
+		return authz.Permit{}, err
+	}
+	return permit, nil
+}
+
+// noRoom says that an account may have no more keys in a Region.
+func noRoom(account, region string) error {
+	return kmsapi.LimitExceededException("The limit of KMS keys in account " + account + " and Region " + region + " has been reached.")
+}
+
+// askedKey is what CreateKey asks for, whether it can be had or not. A
+// multi-Region key will be of the type.
+func askedKey(in *kmsapi.CreateKeyInput, as kmsapi.MultiRegionKeyType) *asked {
 	q := &asked{
 		tags:    in.Tags,
 		tagKeys: tagKeys(in.Tags),
@@ -94,7 +105,7 @@ func askedKey(in *kmsapi.CreateKeyInput) *asked {
 		},
 	}
 	if in.MultiRegion {
-		q.more = append(q.more, attribute{"kms:multiregionkeytype", policy.String(string(kmsapi.MultiRegionKeyTypePrimary))})
+		q.more = append(q.more, attribute{"kms:multiregionkeytype", policy.String(string(as))})
 	}
 	q.more = append(q.more, flag(bypassKey, in.BypassPolicyLockoutSafetyCheck)...)
 	return q
@@ -103,8 +114,6 @@ func askedKey(in *kmsapi.CreateKeyInput) *asked {
 // refuseLater refuses the parameters of CreateKey that this version cannot act on.
 func refuseLater(in *kmsapi.CreateKeyInput) error {
 	switch {
-	case in.MultiRegion:
-		return unsupported("MultiRegion")
 	case in.Origin != "" && in.Origin != kmsapi.OriginTypeAwsKms && in.Origin != kmsapi.OriginTypeExternal:
 		return unsupported("Origin " + string(in.Origin))
 	case in.CustomKeyStoreID != "":
@@ -265,6 +274,13 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		KeyManager:            kmsapi.KeyManagerTypeCustomer,
 		KeySpec:               kmsapi.KeySpec(m.Spec),
 		CustomerMasterKeySpec: oldSpec(m.Spec),
+	}
+	if m.MultiRegion != nil {
+		k.MultiRegion, k.MultiRegionConfiguration = true, related(m)
+		if m.State == keyring.PendingReplicaDeletion {
+			days := int32(m.MultiRegion.Window)
+			k.PendingDeletionWindowInDays = &days
+		}
 	}
 	switch m.Usage {
 	case keyring.EncryptDecrypt:

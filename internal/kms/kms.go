@@ -43,6 +43,9 @@ type Options struct {
 	// Principals knows whom key policies and grants may name. Nil: whatever
 	// has the form of a principal exists, and has no unique id.
 	Principals Principals
+	// Regions are those that keys can be replicated to. Nil: any that has the name
+	// of one.
+	Regions []string
 	// Quotas limit how often accounts call. Nil: nothing is counted.
 	Quotas *quota.Limits
 	// Attestation is the authorities that are trusted to certify enclaves and
@@ -70,6 +73,7 @@ type Service struct {
 	uses *keyring.Uses
 
 	principals  Principals
+	regions     []string           // nil: any
 	quotas      *quota.Limits      // nil: none
 	attestation *attestation.Roots // nil: none
 }
@@ -78,7 +82,7 @@ var _ kmsapi.Handler = (*Service)(nil)
 
 // New returns the operations on a ring's keys, as az decides them.
 func New(ring *keyring.Ring, az *authz.Authorizer, o Options) *Service {
-	s := &Service{ring: ring, az: az, box: o.Box, uses: o.Uses, principals: o.Principals, quotas: o.Quotas, attestation: o.Attestation}
+	s := &Service{ring: ring, az: az, box: o.Box, uses: o.Uses, principals: o.Principals, regions: o.Regions, quotas: o.Quotas, attestation: o.Attestation}
 	if s.principals == nil {
 		s.principals = anybody{}
 	}

@@ -78,6 +78,9 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *kms
 	out.KeyID = key.Metadata().ARN
 	out.DeletionDate = date
 	out.KeyState = kmsapi.KeyState(keyring.PendingDeletion)
+	if date.IsZero() {
+		out.KeyState = kmsapi.KeyState(keyring.PendingReplicaDeletion)
+	}
 	out.PendingWindowInDays = &days
 	return nil
 }

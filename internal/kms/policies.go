@@ -166,8 +166,10 @@ func (s *Service) getKeyPolicy(ctx context.Context, c *call.Call, in *kmsapi.Get
 // printPolicy prints a key's policy as AWS does: principals as they are called
 // now, by their unique ids if they are gone, accounts as their roots.
 func (s *Service) printPolicy(ctx context.Context, key keyring.Key) (string, error) {
-	m := key.Metadata()
-	p := key.Policy()
+	return s.print(ctx, key.Metadata(), key.Policy())
+}
+
+func (s *Service) print(ctx context.Context, m *keyring.Metadata, p *policy.Policy) (string, error) {
 	if p == nil {
 		return m.Policy, nil // it does not compile, and denies
 	}

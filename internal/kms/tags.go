@@ -101,6 +101,15 @@ const (
 	textTooManyTags   = "Too many tags"
 )
 
+// newTags is checkTags for a key that is to be made.
+func newTags(in []kmsapi.Tag) ([]keyring.Tag, error) {
+	tags, err := checkTags(in)
+	if err == nil && len(tags) > keyring.MaxTags {
+		err = kmsapi.TagException(textTooManyTags)
+	}
+	return tags, err
+}
+
 // checkTags returns tags that a key can be given. How many there are is checked
 // where they are put.
 func checkTags(in []kmsapi.Tag) ([]keyring.Tag, error) {

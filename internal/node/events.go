@@ -66,8 +66,10 @@ func (n *Node) keyEvent(ctx context.Context, e keyring.Event, commit func(contex
 		Time: n.c.Now(), Source: "kms.amazonaws.com", Name: e.Name, Region: e.Region, Account: e.Account, InvokedBy: audit.Node,
 		Resources: []call.Resource{{ARN: e.ARN, Account: e.Account, Type: "AWS::KMS::Key"}},
 		Details:   e.Details,
+		RequestID: e.RequestID,
 	}
-	if e.Name == keyring.DeleteKey {
+	switch e.Name {
+	case keyring.DeleteKey, keyring.SynchronizeMultiRegionKey:
 		event.Elements = []call.Pair{{Name: "keyId", Value: e.ARN}}
 	}
 	i := n.audit.IntendEvent(event)

@@ -291,6 +291,7 @@ var overlays = map[string]overlay{
 		},
 	},
 	"ReplicateKey": {
+		routed:     true,
 		parameters: []string{"KeyId", "ReplicaRegion", "Policy", "BypassPolicyLockoutSafetyCheck!", "Description", "Tags"},
 		elements:   []string{"ReplicaKeyMetadata", "ReplicaPolicy", "ReplicaTags"},
 	},
@@ -341,6 +342,7 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "Description!"},
 	},
 	"UpdatePrimaryRegion": {
+		routed:     true,
 		parameters: []string{"KeyId", "PrimaryRegion"},
 		keyElement: true,
 	},

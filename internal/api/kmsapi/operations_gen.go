@@ -42,6 +42,7 @@ type Handler interface {
 	ListRetirableGrants(ctx context.Context, c *call.Call, in *ListRetirableGrantsInput, out *ListRetirableGrantsOutput) error
 	PutKeyPolicy(ctx context.Context, c *call.Call, in *PutKeyPolicyInput, out *PutKeyPolicyOutput) error
 	ReEncrypt(ctx context.Context, c *call.Call, in *ReEncryptInput, out *ReEncryptOutput) error
+	ReplicateKey(ctx context.Context, c *call.Call, in *ReplicateKeyInput, out *ReplicateKeyOutput) error
 	RetireGrant(ctx context.Context, c *call.Call, in *RetireGrantInput, out *RetireGrantOutput) error
 	RevokeGrant(ctx context.Context, c *call.Call, in *RevokeGrantInput, out *RevokeGrantOutput) error
 	ScheduleKeyDeletion(ctx context.Context, c *call.Call, in *ScheduleKeyDeletionInput, out *ScheduleKeyDeletionOutput) error
@@ -50,6 +51,7 @@ type Handler interface {
 	UntagResource(ctx context.Context, c *call.Call, in *UntagResourceInput, out *UntagResourceOutput) error
 	UpdateAlias(ctx context.Context, c *call.Call, in *UpdateAliasInput, out *UpdateAliasOutput) error
 	UpdateKeyDescription(ctx context.Context, c *call.Call, in *UpdateKeyDescriptionInput, out *UpdateKeyDescriptionOutput) error
+	UpdatePrimaryRegion(ctx context.Context, c *call.Call, in *UpdatePrimaryRegionInput, out *UpdatePrimaryRegionOutput) error
 	Verify(ctx context.Context, c *call.Call, in *VerifyInput, out *VerifyOutput) error
 	VerifyMac(ctx context.Context, c *call.Call, in *VerifyMacInput, out *VerifyMacOutput) error
 }
@@ -87,6 +89,7 @@ func Operations(h Handler) map[string]*call.Operation {
 		"ListRetirableGrants":                 operation("ListRetirableGrants", readOnly, showNothing, h.ListRetirableGrants),
 		"PutKeyPolicy":                        operation("PutKeyPolicy", changes, showNothing, h.PutKeyPolicy),
 		"ReEncrypt":                           operation("ReEncrypt", readOnly, showNothing, h.ReEncrypt),
+		"ReplicateKey":                        operation("ReplicateKey", changes, showOutput, h.ReplicateKey),
 		"RetireGrant":                         operation("RetireGrant", changes, showNothing, h.RetireGrant),
 		"RevokeGrant":                         operation("RevokeGrant", changes, showNothing, h.RevokeGrant),
 		"ScheduleKeyDeletion":                 operation("ScheduleKeyDeletion", changes, showOutput, h.ScheduleKeyDeletion),
@@ -95,6 +98,7 @@ func Operations(h Handler) map[string]*call.Operation {
 		"UntagResource":                       operation("UntagResource", changes, showKey, h.UntagResource),
 		"UpdateAlias":                         operation("UpdateAlias", changes, showKey, h.UpdateAlias),
 		"UpdateKeyDescription":                operation("UpdateKeyDescription", changes, showNothing, h.UpdateKeyDescription),
+		"UpdatePrimaryRegion":                 operation("UpdatePrimaryRegion", changes, showKey, h.UpdatePrimaryRegion),
 		"Verify":                              operation("Verify", readOnly, showNothing, h.Verify),
 		"VerifyMac":                           operation("VerifyMac", readOnly, showNothing, h.VerifyMac),
 	}
