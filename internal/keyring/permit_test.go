@@ -112,7 +112,14 @@ func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 		"ListGrants":       third2(k.ListGrants(ctx, keyring.GrantFilter{}, "", 0)),
 		"RetireGrant":      k.RetireGrant(ctx, "bad"),
 		"RevokeGrant":      k.RevokeGrant(ctx, "bad"),
-		"LastUse":          second(keyring.NewUses(g.ring, keyring.UsesOptions{}).Last(ctx, k)),
+		"ImportParameters": second(k.ImportParameters(ctx, keyring.WrapOAEPSHA256, keyring.RSA2048)),
+		"Import":           second(k.Import(ctx, keyring.Import{})),
+		"DeleteMaterial":   second(k.DeleteMaterial(ctx, "")),
+		// Not allowed for a day.
+		"EnableRotation":  k.EnableRotation(ctx, 1),
+		"DisableRotation": k.DisableRotation(ctx),
+		"RotateOnDemand":  k.RotateOnDemand(ctx),
+		"LastUse":         second(keyring.NewUses(g.ring, keyring.UsesOptions{}).Last(ctx, k)),
 	}
 }
 
@@ -138,7 +145,10 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		"kms:DescribeKey": "", "kms:ListResourceTags": "", "kms:EnableKey": "", "kms:DisableKey": "",
 		"kms:GetKeyPolicy": "", "kms:ListKeyPolicies": "", "kms:PutKeyPolicy": "SetPolicy", "kms:CreateGrant": "CreateGrant",
 		"kms:ListGrants": "ListGrants", "kms:RetireGrant": "RetireGrant", "kms:RevokeGrant": "RevokeGrant",
-		"kms:GetKeyLastUsage": "LastUse",
+		"kms:EnableKeyRotation": "EnableRotation", "kms:DisableKeyRotation": "DisableRotation", "kms:RotateKeyOnDemand": "RotateOnDemand",
+		"kms:GetKeyRotationStatus": "", "kms:ListKeyRotations": "",
+		"kms:GetKeyLastUsage": "LastUse", "kms:GetParametersForImport": "ImportParameters", "kms:ImportKeyMaterial": "Import",
+		"kms:DeleteImportedKeyMaterial": "DeleteMaterial",
 	}
 	for action, method := range allowed {
 		for _, id := range ids {
@@ -179,13 +189,15 @@ func TestStates(t *testing.T) {
 	)
 	always := []string{
 		"kms:DescribeKey", "kms:ListResourceTags", "kms:DeleteAlias", "kms:UpdateAlias", "kms:PutKeyPolicy", "kms:GetKeyPolicy",
-		"kms:ListKeyPolicies", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant", "kms:GetKeyLastUsage",
+		"kms:ListKeyPolicies", "kms:ListGrants", "kms:RetireGrant", "kms:RevokeGrant", "kms:GetKeyLastUsage", "kms:DeleteImportedKeyMaterial",
+		"kms:GetKeyRotationStatus", "kms:ListKeyRotations",
 	}
-	notPending := []string{"kms:EnableKey", "kms:DisableKey", "kms:UpdateKeyDescription", "kms:TagResource", "kms:UntagResource", "kms:ScheduleKeyDeletion", "kms:CreateAlias"}
+	notPending := []string{"kms:EnableKey", "kms:DisableKey", "kms:UpdateKeyDescription", "kms:TagResource", "kms:UntagResource", "kms:ScheduleKeyDeletion", "kms:CreateAlias", "kms:GetParametersForImport", "kms:ImportKeyMaterial"}
 	onlyEnabled := []string{
 		"kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
 		"kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext", "kms:Sign", "kms:Verify", "kms:GenerateMac", "kms:VerifyMac", "kms:GetPublicKey",
 		"kms:CreateGrant", "kms:DeriveSharedSecret", "kms:Encapsulate", "kms:Decapsulate",
+		"kms:EnableKeyRotation", "kms:DisableKeyRotation", "kms:RotateKeyOnDemand", "kms:ReplicateKey", "kms:UpdatePrimaryRegion",
 	}
 	want := map[string]int{"kms:CancelKeyDeletion": pending}
 	for _, a := range always {
@@ -198,7 +210,7 @@ func TestStates(t *testing.T) {
 		want[a] = enabled
 	}
 	for _, a := range keyring.Actions() {
-		if _, ok := want[a]; !ok && a != "keyreeve:DestroyKey" {
+		if _, ok := want[a]; !ok && !strings.HasPrefix(a, "keyreeve:") {
 			t.Errorf("%s is not in this test", a)
 		}
 	}
