@@ -70,8 +70,9 @@ func (k Key) EnableRotation(ctx context.Context, days int) error {
 		return err
 	}
 	next := rotationAfter(k.now(), days)
-	return k.changeMembers(ctx, func(m *Metadata) {
+	return k.changeMembers(ctx, func(m *Metadata) error {
 		m.Rotation.PeriodDays, m.Rotation.Next = days, next
+		return nil
 	}, nil)
 }
 
@@ -85,8 +86,9 @@ func (k Key) DisableRotation(ctx context.Context) error {
 	if err := k.schedulable(); err != nil || k.s.m.Rotation.PeriodDays == 0 {
 		return err
 	}
-	return k.changeMembers(ctx, func(m *Metadata) {
+	return k.changeMembers(ctx, func(m *Metadata) error {
 		m.Rotation.PeriodDays, m.Rotation.Next = 0, time.Time{}
+		return nil
 	}, nil)
 }
 
@@ -152,14 +154,20 @@ func (k Key) rotate(ctx context.Context, by RotationType) error {
 		call.Pair{Name: "rotationType", Value: string(by)}, call.Pair{Name: "keyOrigin", Value: string(m.Origin)},
 		call.Pair{Name: "previousKeyMaterialId", Value: m.MaterialID}, call.Pair{Name: "currentKeyMaterialId", Value: id})
 	return k.r.recorded(ctx, e, func(ctx context.Context) error {
-		return k.changeMembers(ctx, func(m *Metadata) { m.rotate(id, by, at) }, material)
+		return k.changeMembers(ctx, func(m *Metadata) error {
+			if next, ok := m.pending(at); m.Origin == External && (!ok || next.ID != id) {
+				return ErrNothingPending // in another Region
+			}
+			m.rotate(id, by, at)
+			return nil
+		}, material)
 	})
 }
 
 // changeMembers does the same change to the key and to all keys that are related
 // to it in other Regions, whatever state they are in, and gives each of them new
 // material, if there is any: what they share changes in all of them at once.
-func (k Key) changeMembers(ctx context.Context, change func(*Metadata), material []byte) error {
+func (k Key) changeMembers(ctx context.Context, change func(*Metadata) error, material []byte) error {
 	members, err := k.r.members(ctx, k.s)
 	if err != nil {
 		return err
@@ -171,7 +179,9 @@ func (k Key) changeMembers(ctx context.Context, change func(*Metadata), material
 			continue // it shares nothing any more
 		}
 		m := s.m
-		change(&m)
+		if err := change(&m); err != nil {
+			return err
+		}
 		changes = append(changes, keyChange{s, &m})
 		if material == nil {
 			continue
