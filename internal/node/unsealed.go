@@ -38,6 +38,7 @@ type unsealed struct {
 	records   *record.Store
 	directory *identity.Directory
 	ring      *keyring.Ring
+	uses      *keyring.Uses
 	denials   *explain.Denials
 	recorded
 
@@ -101,13 +102,14 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 	n.reportDamage()
 	u.ring, err = keyring.New(u.records, n.box, keyring.Options{
 		Now: c.Now, Log: n.log, Arena: n.arena, Idle: c.Memory.Idle, Keys: c.Memory.Records, Aliases: c.Memory.Records,
-		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay, Record: n.keyEvent,
+		Grants: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 3, GrantDelay: c.Grants.Delay,
+		KeysPerRegion: c.Quotas.Keys, Record: n.keyEvent,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
-	uses := keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
-	if err := uses.Begin(ctx); err != nil {
+	u.uses = keyring.NewUses(u.ring, keyring.UsesOptions{Certain: n.watch.certain})
+	if err := u.uses.Begin(ctx); err != nil {
 		return err
 	}
 	if n.seed != nil {
@@ -123,11 +125,11 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return err
 	}
 	az := authz.New(u.directory)
-	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: uses, Principals: u.directory})
+	keys := kms.New(u.ring, az, kms.Options{Box: n.box, Uses: u.uses, Principals: u.directory, Regions: c.Regions, Quotas: n.quotas, Attestation: n.roots})
 	identities := iam.New(u.directory, az, iam.Options{Box: n.box})
 	tokens := sts.New(u.directory, az, sts.Options{Tokens: oidc.New(n.outbound, c.Now, n.log)})
 	organization := organizations.New(u.directory, az, organizations.Options{Box: n.box, Log: n.log})
-	trails := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Log: n.log})
+	trails := cloudtrail.New(az, cloudtrail.Options{Trails: u.trails, Events: u.events, Keys: &u.recorded, Box: n.box, Quotas: n.quotas, Log: n.log})
 	services := []server.Service{
 		{Name: kmsapi.SigningName, TargetPrefix: kmsapi.TargetPrefix, Operations: kmsapi.Operations(keys), ReadOnly: kmsapi.ReadOnly},
 		{
@@ -168,8 +170,9 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		}
 	})
 	u.jobs.Go(func() { n.work(jobs, u.ring, u.records) })
+	u.jobs.Go(func() { n.compactions(jobs) })
 	u.jobs.Go(func() { u.directory.KeepUses(jobs, identity.StoreUses, sealGrace) })
-	u.jobs.Go(func() { uses.Keep(jobs, keyring.StoreUses, sealGrace) })
+	u.jobs.Go(func() { u.uses.Keep(jobs, keyring.StoreUses, sealGrace) })
 	u.jobs.Go(func() { organization.Run(jobs) })
 	u.run(jobs, u)
 	n.open.Store(u)
