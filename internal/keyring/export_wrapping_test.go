@@ -2,6 +2,8 @@ package keyring
 
 import (
 	"time"
+
+	"github.com/keyreeve/keyreeve/internal/seal"
 )
 
 // The pure parts of an import, for their tests.
@@ -31,3 +33,9 @@ func DecodeImportToken(b []byte) (a WrappingAlgorithm, w Spec, until time.Time, 
 	t, ok := decodeImportToken(b)
 	return t.algorithm, t.wrapping, t.until, t.pkcs8, ok
 }
+
+// ImportTokens is what import tokens are sealed for, and ImportAAD with what.
+const ImportTokens = seal.Tokens
+
+// ImportAAD is the associated data of a key's import tokens.
+func ImportAAD(arn string) []byte { return appendImportAAD(nil, arn) }
