@@ -316,7 +316,9 @@ func TestImportRefuses(t *testing.T) {
 		is   func(error) bool
 	}{
 		{"no token", m.ID, func(in *keyring.Import) { in.Token = nil }, is(keyring.ErrImportToken)},
-		{"a token of another key", m.ID, func(in *keyring.Import) { in.Token = g.token(t, other.ARN, keyring.WrapOAEPSHA256, start.Add(time.Hour)) }, is(keyring.ErrImportToken)},
+		{"a token of another key", m.ID, func(in *keyring.Import) {
+			in.Token = g.token(t, other.ARN, keyring.WrapOAEPSHA256, start.Add(time.Hour))
+		}, is(keyring.ErrImportToken)},
 		{"another sort of token", m.ID, func(in *keyring.Import) { in.Token = session }, is(keyring.ErrImportToken)},
 		{"a token cut short", m.ID, func(in *keyring.Import) { in.Token = in.Token[:len(in.Token)-1] }, is(keyring.ErrImportToken)},
 		{"a token changed", m.ID, func(in *keyring.Import) { in.Token[len(in.Token)/2] ^= 1 }, is(keyring.ErrImportToken)},
