@@ -149,6 +149,19 @@ func (r *Roots) read(name string) error {
 	if len(text) > maxFile {
 		return fmt.Errorf("larger than %d bytes", maxFile)
 	}
+	return r.parse(text)
+}
+
+// Parse is [Open] for what would be in a file.
+func Parse(text []byte) (*Roots, error) {
+	r := new(Roots)
+	if err := r.parse(text); err != nil {
+		return nil, fmt.Errorf("attestation: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Roots) parse(text []byte) error {
 	before := len(r.certificates)
 	for {
 		var block *pem.Block

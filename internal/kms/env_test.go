@@ -194,7 +194,7 @@ func newEnvWith(t testing.TB, st store.Store, delay time.Duration) *env {
 		_ = st.Close()
 	})
 	e.people = newDirectory()
-	e.service = kms.New(e.ring, authz.New(nil), kms.Options{Box: box, Principals: e.people})
+	e.service = kms.New(e.ring, authz.New(nil), kms.Options{Box: box, Principals: e.people, Attestation: enclaves().roots})
 	e.records = e.service.Recording(recorder{})
 	e.ops = kmsapi.Operations(e.service)
 	return e

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/arn"
+	"github.com/keyreeve/keyreeve/internal/attestation/attestationtest"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/store"
 )
@@ -120,7 +122,7 @@ var populated = map[string]string{
 	"kms:MultiRegionKeyType":                     "",
 	"kms:PrimaryRegion":                          "",
 	"kms:ReEncryptOnSameKey":                     "ReEncrypt",
-	"kms:RecipientAttestation:PCR0":              "",
+	"kms:RecipientAttestation:PCR0":              "Decrypt DeriveSharedSecret GenerateDataKey GenerateDataKeyPair",
 	"kms:ReplicaRegion":                          "",
 	"kms:RequestAlias":                           "",
 	"kms:ResourceAliases":                        "*",
@@ -173,7 +175,12 @@ func TestConditionKeysOfOperations(t *testing.T) {
 		}
 		for key, operations := range populated {
 			who := tester(key)
-			a := e.call(who, o.name, encode(t, request))
+			asked := request
+			if key == "kms:RecipientAttestation:PCR0" && slices.Contains(strings.Fields(operations), o.name) {
+				asked = maps.Clone(request)
+				asked["Recipient"] = e.recipient(attestationtest.Document{})
+			}
+			a := e.call(who, o.name, encode(t, asked))
 			there := strings.HasSuffix(a.text(), "with an explicit deny in an identity-based policy")
 			if !there && !strings.HasSuffix(a.text(), "action") {
 				t.Fatalf("%s: %s", key, or(a.text(), "success"))
