@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"slices"
@@ -131,8 +130,8 @@ type ImportParameters struct {
 	ValidTo   time.Time
 }
 
-// ImportParameters makes a wrapping key for the key's material, of RSA, good for
-// a day. Action: kms:GetParametersForImport. Errors: *OriginError,
+// ImportParameters makes a wrapping key for the key's material, of RSA or SM2,
+// good for a day. Action: kms:GetParametersForImport. Errors: *OriginError,
 // *WrappingError, ErrBusy.
 func (k Key) ImportParameters(ctx context.Context, a WrappingAlgorithm, w Spec) (ImportParameters, error) {
 	if err := k.mayImport(mayImportParameters); err != nil {
@@ -170,7 +169,7 @@ func (k Key) mayImport(m methods) error {
 
 // openImportToken returns what wraps, for the key. The private key is the caller's
 // to wipe.
-func (k Key) openImportToken(token []byte) (WrappingAlgorithm, *rsa.PrivateKey, error) {
+func (k Key) openImportToken(token []byte) (WrappingAlgorithm, *privateKey, error) {
 	plain, err := k.r.box.Open(seal.Tokens, appendImportAAD(nil, k.s.m.ARN), token)
 	if errors.Is(err, seal.ErrSealed) {
 		return "", nil, err
@@ -187,10 +186,10 @@ func (k Key) openImportToken(token []byte) (WrappingAlgorithm, *rsa.PrivateKey, 
 		return "", nil, ErrImportTokenExpired
 	}
 	private, err := parsePrivate(t.wrapping, t.pkcs8)
-	if err != nil || private.rsa == nil {
+	if err != nil {
 		return "", nil, ErrImportToken
 	}
-	return t.algorithm, private.rsa, nil
+	return t.algorithm, private, nil
 }
 
 // ImportType says whether material is new to a key, spelled as the API's. The
@@ -236,13 +235,12 @@ func (k Key) Import(ctx context.Context, in Import) (string, error) {
 	case in.Type == NewMaterial && in.MaterialID != "", !in.Expires.IsZero() && !in.Expires.After(k.now()):
 		return "", ErrParameter
 	}
-	algorithm, private, err := k.openImportToken(in.Token)
+	algorithm, wrapping, err := k.openImportToken(in.Token)
 	if err != nil {
 		return "", err
 	}
-	wrapping := privateKey{rsa: private}
 	defer wrapping.wipe()
-	raw, err := unwrap(algorithm, private, in.Wrapped)
+	raw, err := wrapping.unwrap(algorithm, in.Wrapped)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
@@ -614,4 +616,121 @@ func FuzzSM2(f *testing.F) {
 			t.Fatalf("%x: %x, %v", b, out, err)
 		}
 	})
+}
+
+// externalInChina makes a key of a Region of China whose material is to be imported.
+func (g *rig) externalInChina(t testing.TB, s keyring.Spec, u keyring.Usage) *keyring.Metadata {
+	t.Helper()
+	c := newCall()
+	m, err := g.ring.Create(t.Context(), c, permit(t, c, "kms:CreateKey", anyResource()),
+		keyring.CreateParams{Account: account, Region: china, Spec: s, Usage: u, Origin: keyring.External})
+	if err != nil {
+		t.Fatalf("Create(%s, %s): %v", s, u, err)
+	}
+	return m
+}
+
+const china = "cn-north-1"
+
+// openInChina is mustOpen for a key of a Region of China.
+func (g *rig) openInChina(t testing.TB, id, action string) keyring.Key {
+	t.Helper()
+	s, err := g.ring.Find(t.Context(), account, china, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCall()
+	c.Region = china
+	k, err := g.ring.Open(t.Context(), c, permit(t, c, action, s.Resource()))
+	if err != nil {
+		t.Fatalf("Open(%s for %s): %v", id, action, err)
+	}
+	return k
+}
+
+// Private keys are imported with SM2PKE, and those of SM2 with RSAES-OAEP, too.
+func TestSM2Import(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, nil, keyring.Options{})
+	rsa4096, err := os.ReadFile("testdata/rsa4096.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(rsa4096)
+	p521, _, err := keyring.GeneratePair(keyring.ECCNISTP521)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, tt := range []struct {
+		name     string
+		spec     keyring.Spec
+		usage    keyring.Usage
+		material []byte
+	}{
+		{"RSA", keyring.RSA4096, keyring.SignVerify, block.Bytes},
+		{"P-521", keyring.ECCNISTP521, keyring.KeyAgreement, p521},
+		{"SM2", keyring.SM2, keyring.EncryptDecrypt, sm2Example(t)},
+		{"SM2 without its public key", keyring.SM2, keyring.SignVerify, pkcs8Of(oidSM2, unspaced(t, sm2Scalar), oidSM2, nil)},
+	} {
+		m := g.externalInChina(t, tt.spec, tt.usage)
+		p, err := g.openInChina(t, m.ID, "kms:GetParametersForImport").ImportParameters(t.Context(), keyring.WrapSM2PKE, keyring.SM2)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		wrapped, _ := sm2Encrypt(11, p.PublicKey[len(p.PublicKey)-65:], tt.material)
+		importing := func(edit func(b []byte)) error {
+			b := slices.Clone(wrapped)
+			edit(b)
+			_, err := g.openInChina(t, m.ID, "kms:ImportKeyMaterial").Import(t.Context(), keyring.Import{Token: p.Token, Wrapped: b})
+			return err
+		}
+		if err := importing(func(b []byte) { b[len(b)-1] ^= 1 }); !errors.Is(err, keyring.ErrInvalidCiphertext) {
+			t.Errorf("%s: changed on its way: %v", tt.name, err)
+		}
+		if err := importing(func([]byte) {}); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		public, err := g.openInChina(t, m.ID, "kms:GetPublicKey").PublicKey()
+		want, err2 := keyring.PublicOf(tt.spec, tt.material)
+		if err != nil || err2 != nil || !bytes.Equal(public, want) {
+			t.Errorf("%s: public key %x, %v, %v, want %x", tt.name, public, err, err2, want)
+		}
+		if _, err := g.openInChina(t, m.ID, "kms:GetParametersForImport").ImportParameters(t.Context(), keyring.WrapSM2PKE, keyring.RSA2048); err == nil {
+			t.Errorf("%s: SM2PKE with a wrapping key of RSA", tt.name)
+		}
+	}
+	// A token of one algorithm, with what is wrapped by the other.
+	m := g.externalInChina(t, keyring.SM2, keyring.SignVerify)
+	token, err := g.box.Seal(keyring.ImportTokens, keyring.ImportAAD(m.ARN), keyring.EncodeImportToken(keyring.WrapOAEPSHA256, keyring.SM2, start.Add(1e12), sm2Example(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.openInChina(t, m.ID, "kms:ImportKeyMaterial").Import(t.Context(), keyring.Import{Token: token, Wrapped: make([]byte, 256)}); !errors.Is(err, keyring.ErrInvalidCiphertext) {
+		t.Errorf("RSAES-OAEP with a wrapping key of SM2: %v", err)
+	}
+	p, err := g.openInChina(t, m.ID, "kms:GetParametersForImport").ImportParameters(t.Context(), keyring.WrapOAEPSHA256, keyring.RSA2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(p.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = g.openInChina(t, m.ID, "kms:ImportKeyMaterial").Import(t.Context(), keyring.Import{
+		Token: p.Token, Wrapped: wrap(t, keyring.WrapOAEPSHA256, public.(*rsa.PublicKey), sm2Example(t)),
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	signature, err := g.openInChina(t, m.ID, "kms:Sign").Sign(t.Context(), keyring.SM2DSA, []byte("message"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sm2.NewPublicKey(unspaced(t, sm2Point))
+	if err != nil || !sm2.VerifyASN1WithSM2(key, nil, []byte("message"), signature) {
+		t.Errorf("the library does not verify a signature of an imported key: %v", err)
+	}
 }

@@ -29,13 +29,14 @@ import (
 // API's AlgorithmSpec.
 type WrappingAlgorithm string
 
-// The wrapping algorithms. The latter two are RSAES-OAEP of an AES-256 key,
-// followed by the material under that key in AES-KWP (RFC 5649).
+// The wrapping algorithms. The two of AES key wrap are RSAES-OAEP of an AES-256
+// key, followed by the material under that key in AES-KWP (RFC 5649).
 const (
 	WrapOAEPSHA1      WrappingAlgorithm = "RSAES_OAEP_SHA_1"
 	WrapOAEPSHA256    WrappingAlgorithm = "RSAES_OAEP_SHA_256"
 	WrapRSAAESKWPSHA1 WrappingAlgorithm = "RSA_AES_KEY_WRAP_SHA_1"
 	WrapRSAAESKWP256  WrappingAlgorithm = "RSA_AES_KEY_WRAP_SHA_256"
+	WrapSM2PKE        WrappingAlgorithm = "SM2PKE"
 )
 
 // WrappingError says that there is no wrapping of a key's material by an
@@ -71,13 +72,16 @@ func (s Spec) Importable() bool { return s.Known() && !s.lattice() }
 // checkWrapping returns nil or a *WrappingError: not everything that fits is
 // there. Symmetric keys and HMAC keys are wrapped by RSAES-OAEP alone, and RSA
 // keys, for which that has no room, by the hybrid algorithms alone; those are
-// not there in AWS's China Regions. Source: "Select a wrapping algorithm" in the
-// AWS KMS Developer Guide.
+// not there in AWS's China Regions, which have SM2PKE for all private keys.
+// Source: "Select a wrapping algorithm" in the AWS KMS Developer Guide.
 func checkWrapping(region string, s Spec, a WrappingAlgorithm, w Spec) error {
+	china := arn.Partition(region) == "aws-cn"
 	ok := s.Importable() && w.rsaBits() > 0 && a.oaep() != 0
 	switch {
+	case a == WrapSM2PKE:
+		ok = china && s.Importable() && s.asymmetric() && w == SM2
 	case a.hybrid():
-		ok = ok && s.asymmetric() && arn.Partition(region) != "aws-cn"
+		ok = ok && s.asymmetric() && s != SM2 && !china
 	case s.rsaBits() > 0:
 		ok = false
 	case s == ECCNISTP521:
@@ -92,8 +96,23 @@ func checkWrapping(region string, s Spec, a WrappingAlgorithm, w Spec) error {
 // wrappedKeyLen is the length of the AES key of the hybrid algorithms.
 const wrappedKeyLen = 32
 
-// unwrap returns what was wrapped, which is the caller's to wipe, or
-// ErrInvalidCiphertext.
+// maxWrapped is how long wrapped material can be: the API reference of
+// ImportKeyMaterial.
+const maxWrapped = 6144
+
+// unwrap returns what was wrapped to a wrapping key, which is the caller's to
+// wipe, or ErrInvalidCiphertext.
+func (k *privateKey) unwrap(a WrappingAlgorithm, wrapped []byte) ([]byte, error) {
+	switch {
+	case a == WrapSM2PKE && k.sm2 != nil:
+		return k.sm2.decrypt(wrapped, maxWrapped)
+	case a != WrapSM2PKE && k.rsa != nil:
+		return unwrap(a, k.rsa, wrapped)
+	}
+	return nil, ErrInvalidCiphertext
+}
+
+// unwrap is privateKey.unwrap for the algorithms of RSA.
 func unwrap(a WrappingAlgorithm, k *rsa.PrivateKey, wrapped []byte) ([]byte, error) {
 	h := a.oaep()
 	size := k.Size()
@@ -211,13 +230,20 @@ func parseImported(s Spec, der []byte) (*privateKey, error) {
 	defer clear(scalar)
 	var k privateKey
 	var public []byte
-	if s == ECCSECGP256K1 {
+	switch s {
+	case ECCSECGP256K1:
 		k.k1 = new(secp256k1.PrivateKey)
 		if overflow := k.k1.Key.SetByteSlice(scalar); overflow || k.k1.Key.IsZero() {
 			return nil, ErrKeyMaterial
 		}
 		public = publicSECP256K1(k.k1).SerializeUncompressed()
-	} else {
+	case SM2:
+		var err error
+		if k.sm2, err = newSM2(scalar); err != nil {
+			return nil, ErrKeyMaterial
+		}
+		public = k.sm2.p.point
+	default:
 		var err error
 		if k.ec, err = ecdsa.ParseRawPrivateKey(s.curve(), scalar); err != nil {
 			return nil, ErrKeyMaterial
@@ -244,6 +270,7 @@ var importCurves = map[Spec]importCurve{
 	ECCNISTP384:   {asn1.ObjectIdentifier{1, 3, 132, 0, 34}, 48},
 	ECCNISTP521:   {asn1.ObjectIdentifier{1, 3, 132, 0, 35}, 66},
 	ECCSECGP256K1: {oidSECP256K1, 32},
+	SM2:           {oidSM2, 32},
 }
 
 // readECPrivate reads a PrivateKeyInfo (RFC 5208) whose content is an
@@ -310,7 +337,7 @@ const importTokenLabel = "keyreeve import token v1"
 const ImportTokenLife = 24 * time.Hour
 
 // wrappingNumbers are the wrapping algorithms in import tokens.
-var wrappingNumbers = []WrappingAlgorithm{1: WrapOAEPSHA1, 2: WrapOAEPSHA256, 3: WrapRSAAESKWPSHA1, 4: WrapRSAAESKWP256}
+var wrappingNumbers = []WrappingAlgorithm{1: WrapOAEPSHA1, 2: WrapOAEPSHA256, 3: WrapRSAAESKWPSHA1, 4: WrapRSAAESKWP256, 5: WrapSM2PKE}
 
 // importToken is what an import token says. Sealed, with the ARN of the key that
 // it is for in the associated data:

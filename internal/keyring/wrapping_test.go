@@ -146,24 +146,29 @@ func TestUnwrap(t *testing.T) {
 
 // "Select a wrapping algorithm" in the AWS KMS Developer Guide, whole.
 func TestWrappings(t *testing.T) {
-	const oaep, hybrid = 1, 2
+	const oaep, hybrid, sm2 = 1, 2, 8
 	rules := map[keyring.Spec]int{
 		keyring.SymmetricDefault: oaep, keyring.HMAC224: oaep, keyring.HMAC256: oaep, keyring.HMAC384: oaep, keyring.HMAC512: oaep,
-		keyring.RSA2048: hybrid, keyring.RSA3072: hybrid, keyring.RSA4096: hybrid,
-		keyring.ECCNISTP256: oaep | hybrid, keyring.ECCNISTP384: oaep | hybrid, keyring.ECCNISTP521: oaep | hybrid,
-		keyring.ECCSECGP256K1: oaep | hybrid, keyring.ECCEdwards25519: oaep | hybrid,
+		keyring.RSA2048: hybrid | sm2, keyring.RSA3072: hybrid | sm2, keyring.RSA4096: hybrid | sm2,
+		keyring.ECCNISTP256: oaep | hybrid | sm2, keyring.ECCNISTP384: oaep | hybrid | sm2, keyring.ECCNISTP521: oaep | hybrid | sm2,
+		keyring.ECCSECGP256K1: oaep | hybrid | sm2, keyring.ECCEdwards25519: oaep | hybrid | sm2, keyring.SM2: oaep | sm2,
 		keyring.MLKEM512: 0, keyring.MLKEM768: 0, keyring.MLKEM1024: 0, keyring.MLDSA44: 0, keyring.MLDSA65: 0, keyring.MLDSA87: 0,
 	}
 	kinds := map[keyring.WrappingAlgorithm]int{
 		keyring.WrapOAEPSHA1: oaep, keyring.WrapOAEPSHA256: oaep, keyring.WrapRSAAESKWPSHA1: hybrid, keyring.WrapRSAAESKWP256: hybrid,
-		"RSAES_PKCS1_V1_5": 4,
+		"RSAES_PKCS1_V1_5": 4, keyring.WrapSM2PKE: sm2,
 	}
 	for s, rule := range rules {
 		if s.Importable() != (rule != 0) {
 			t.Errorf("Importable of %s is %t", s, s.Importable())
 		}
 		for a, kind := range kinds {
-			for _, w := range []keyring.Spec{keyring.RSA2048, keyring.RSA3072, keyring.RSA4096, keyring.ECCNISTP256, keyring.SymmetricDefault} {
+			for _, w := range []keyring.Spec{keyring.RSA2048, keyring.RSA3072, keyring.RSA4096, keyring.SM2, keyring.ECCNISTP256, keyring.SymmetricDefault} {
+				if kind == sm2 || w == keyring.SM2 {
+					check(t, "eu-central-1", s, a, w, false)
+					check(t, "cn-north-1", s, a, w, rule&sm2 != 0 && kind == sm2 && w == keyring.SM2)
+					continue
+				}
 				want := rule&kind != 0 && (w == keyring.RSA2048 || w == keyring.RSA3072 || w == keyring.RSA4096) &&
 					!(s == keyring.ECCNISTP521 && w == keyring.RSA2048 && kind == oaep)
 				check(t, "eu-central-1", s, a, w, want)
@@ -431,7 +436,7 @@ func TestImportTokenCodec(t *testing.T) {
 }
 
 func FuzzImportedMaterial(f *testing.F) {
-	specs := []keyring.Spec{keyring.SymmetricDefault, keyring.HMAC224, keyring.ECCNISTP256, keyring.ECCNISTP521, keyring.ECCSECGP256K1, keyring.ECCEdwards25519, keyring.RSA2048}
+	specs := []keyring.Spec{keyring.SymmetricDefault, keyring.HMAC224, keyring.ECCNISTP256, keyring.ECCNISTP521, keyring.ECCSECGP256K1, keyring.ECCEdwards25519, keyring.SM2, keyring.RSA2048}
 	for i, s := range specs {
 		if raw, _, err := keyring.GenerateMaterial(s); err == nil {
 			f.Add(byte(i), raw)

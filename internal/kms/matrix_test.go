@@ -584,6 +584,7 @@ func TestUsage(t *testing.T) {
 		{"Encrypt", "KeyId", "ENCRYPT_DECRYPT", object{"Plaintext": blob(1)}, "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT"},
 		{"Encrypt", "KeyId", "ENCRYPT_DECRYPT", object{"Plaintext": blob(1), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, "RSAES_OAEP_SHA_1", "RSA_2048"},
 		{"Encrypt", "KeyId", "ENCRYPT_DECRYPT", object{"Plaintext": blob(1), "EncryptionAlgorithm": "SM2PKE"}, "SM2PKE", ""},
+		{"Sign", "KeyId", "SIGN_VERIFY", object{"Message": blob(1), "SigningAlgorithm": "SM2DSA"}, "SM2DSA", ""},
 		{"Decrypt", "KeyId", "ENCRYPT_DECRYPT", object{"CiphertextBlob": source}, "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT"},
 		{"ReEncrypt", "DestinationKeyId", "ENCRYPT_DECRYPT", object{"CiphertextBlob": source}, "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT"},
 		{"ReEncrypt", "SourceKeyId", "ENCRYPT_DECRYPT", object{"CiphertextBlob": source, "DestinationKeyId": keys[0].id}, "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT"},
