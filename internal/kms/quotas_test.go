@@ -220,6 +220,47 @@ func TestQuotaHidesKeys(t *testing.T) {
 	}
 }
 
+// What is done in two Regions is counted in both: a replica as two keys, whether
+// it is made or not.
+func TestQuotaOfOtherRegions(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	id := e.must(alice, "CreateKey", object{"MultiRegion": true}).object("KeyMetadata").str("KeyId")
+	replicate := object{"KeyId": id, "ReplicaRegion": otherRegion}
+	createThere := func() string { return e.callIn(otherRegion, alice, "CreateKey", "{}").text() }
+
+	e.limit(map[string]float64{"CreateKey": 3, "ReplicateKey": 2})
+	e.fails(alice, "ReplicateKey", replicate, "")
+	if got := createThere(); got != "" {
+		t.Errorf("a third key: %s", got)
+	}
+	if got := createThere(); got != isThrottled {
+		t.Errorf("a fourth key: %s", got)
+	}
+	e.fails(alice, "ReplicateKey", replicate, isThrottled) // for the keys
+	e.fails(alice, "CreateKey", object{}, "")              // here, none were made
+	e.limit(map[string]float64{"ReplicateKey": 5, "CreateKey": 2})
+	if a := e.call(carol, "ReplicateKey", encode(t, replicate)); a.code() != "AccessDeniedException" {
+		t.Errorf("carol: %s", a.text())
+	}
+	if got := createThere(); got != isThrottled {
+		t.Errorf("after one who may not: %s", got)
+	}
+	// A Region that is not there has no quotas.
+	e.fails(alice, "ReplicateKey", replicate.with(object{"ReplicaRegion": "cn-north-1"}), "ValidationException: ReplicaRegion cn-north-1 is not a Region of partition aws.")
+
+	e.limit(nil)
+	update := object{"KeyId": id, "PrimaryRegion": otherRegion}
+	if a := e.call(carol, "UpdatePrimaryRegion", encode(t, update)); a.code() != "AccessDeniedException" {
+		t.Errorf("carol, of the same account: %s", a.text())
+	}
+	e.fails(alice, "UpdatePrimaryRegion", update, isThrottled)
+	back := encode(t, update.with(object{"PrimaryRegion": testRegion}))
+	if a := e.callIn(otherRegion, alice, "UpdatePrimaryRegion", back); a.text() != isThrottled {
+		t.Errorf("in the other Region: %s", a.text())
+	}
+}
+
 // What is counted comes back with time.
 func TestQuotaRefills(t *testing.T) {
 	t.Parallel()
