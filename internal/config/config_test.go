@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -181,5 +182,25 @@ func TestOptInRegions(t *testing.T) {
 	c.SetDefaults()
 	if len(c.OptInRegions) != 17 || len(c.Regions) != 34 {
 		t.Errorf("%d of %d Regions need opt-in by default", len(c.OptInRegions), len(c.Regions))
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	c, err := config.Parse([]byte("quotas:\n  requests: true\n  rates: {symmetric: 500, CreateKey: 20, GenerateDataKeyPair/RSA_4096: 0.5}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDefaults()
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	want := map[string]float64{"symmetric": 500, "CreateKey": 20, "GenerateDataKeyPair/RSA_4096": 0.5}
+	if q := c.Quotas; !q.Requests || !maps.Equal(q.Rates, want) || q.Keys != 100_000 {
+		t.Errorf("quotas = %+v", q)
+	}
+	c = new(config.Config)
+	c.SetDefaults()
+	if q := c.Quotas; q.Requests || q.Rates != nil || q.Keys != 100_000 {
+		t.Errorf("without any: quotas = %+v", q)
 	}
 }
