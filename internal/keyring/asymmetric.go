@@ -479,7 +479,9 @@ func (k *privateKey) decrypt(a Algorithm, ciphertext []byte) ([]byte, error) {
 		return nil, ErrInvalidCiphertext
 	}
 	b, err := rsa.DecryptOAEP(newHash(a), nil, k.rsa, ciphertext, nil)
-	if errors.Is(err, rsa.ErrDecryption) {
+	// Whoever has the public key can encrypt nothing at all, and no plaintext of
+	// the API is empty.
+	if errors.Is(err, rsa.ErrDecryption) || err == nil && len(b) == 0 {
 		return nil, ErrInvalidCiphertext
 	}
 	return b, err

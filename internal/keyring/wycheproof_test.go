@@ -415,8 +415,9 @@ func ecPrivate(t *testing.T, curve ecdh.Curve, scalar []byte) []byte {
 	return der
 }
 
-// TestWycheproofOAEP decrypts with keys of a ring. KMS knows no label, and the
-// mask's hash is the other one's; what has others is no ciphertext.
+// TestWycheproofOAEP decrypts with keys of a ring. KMS knows no label, the mask's
+// hash is the other one's, and there is a plaintext; what has others, or none, is
+// no ciphertext.
 func TestWycheproofOAEP(t *testing.T) {
 	t.Parallel()
 	algorithms := map[string]keyring.Algorithm{"SHA-1": keyring.RSAESOAEPSHA1, "SHA-256": keyring.RSAESOAEPSHA256}
@@ -448,7 +449,7 @@ func TestWycheproofOAEP(t *testing.T) {
 				decrypt := g.mustOpen(t, id, "kms:Decrypt")
 				for _, v := range group.Tests {
 					got, _, err := decrypt.Decrypt(t.Context(), a, v.Ct, nil)
-					if v.valid() && len(v.Label) == 0 && group.Sha == group.MgfSha {
+					if v.valid() && len(v.Label) == 0 && len(v.Msg) > 0 && group.Sha == group.MgfSha {
 						if err != nil || !bytes.Equal(got.Reveal(), v.Msg) {
 							t.Errorf("test %d, %s: %x, %v; want %x", v.ID, v.Comment, got.Reveal(), err, v.Msg)
 						}
