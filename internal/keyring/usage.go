@@ -113,12 +113,12 @@ type useShard struct {
 
 // noted is the last use of one key.
 type noted struct {
-	arn    string
-	last   atomic.Pointer[Use]
-	stored *Use // what of it is stored; guarded by Uses.storing
+	arn  string
+	last atomic.Pointer[Use] // nil until there is one
 }
 
-// forgotten stands in noted.last once nothing is to be noted there any more.
+// forgotten stands in noted.last once it is stored, and n is gone from its part:
+// nothing is to be noted there any more.
 var forgotten = new(Use)
 
 // UsesOptions are the options of Uses. The zero value is usable.
@@ -344,8 +344,7 @@ func (u *Uses) Keep(ctx context.Context, every, grace time.Duration) {
 	}
 }
 
-// store stores what was noted since the time before, and forgets keys that were
-// not used in between.
+// store stores what was noted since the time before, and forgets it.
 func (u *Uses) store(ctx context.Context) {
 	u.storing.Lock()
 	defer u.storing.Unlock()
@@ -355,7 +354,7 @@ func (u *Uses) store(ctx context.Context) {
 	failed := 0
 	batch := make([]*noted, 0, useBatch)
 	for i := range u.shards {
-		for _, n := range u.changed(&u.shards[i]) {
+		for _, n := range u.shards[i].all() {
 			if batch = append(batch, n); len(batch) == useBatch {
 				failed += u.storeAll(ctx, batch)
 				batch = batch[:0]
@@ -369,19 +368,27 @@ func (u *Uses) store(ctx context.Context) {
 	u.storeAll(ctx, batch)
 }
 
-// changed forgets what of a part is stored, and returns the rest.
-func (u *Uses) changed(s *useShard) []*noted {
-	var changed []*noted
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// all returns what is noted in a part.
+func (s *useShard) all() []*noted {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*noted, 0, len(s.noted))
 	for _, n := range s.noted {
-		if n.stored != nil && n.last.CompareAndSwap(n.stored, forgotten) {
-			delete(s.noted, n.arn)
-		} else if n.last.Load() != nil {
-			changed = append(changed, n)
+		if n.last.Load() != nil {
+			all = append(all, n)
 		}
 	}
-	return changed
+	return all
+}
+
+// forget forgets a use, unless there was a later one.
+func (u *Uses) forget(n *noted, use *Use) {
+	s := u.shard(maphash.String(u.seed, n.arn))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.last.CompareAndSwap(use, forgotten) {
+		delete(s.noted, n.arn)
+	}
 }
 
 // storeAll stores some uses together, or if that fails one by one. It returns
@@ -458,7 +465,7 @@ func (u *Uses) storeOnce(ctx context.Context, batch []*noted) error {
 		}
 	}
 	for i, n := range batch {
-		n.stored = uses[i]
+		u.forget(n, uses[i])
 	}
 	return nil
 }
