@@ -58,6 +58,7 @@ type region struct {
 type limit struct {
 	interval time.Duration // in which a token comes
 	depth    time.Duration // in which an empty bucket is filled
+	debt     time.Duration // in which it is filled if as much as can be was taken from it
 }
 
 // A shard is some of the accounts. They are looked up without a lock: the map is
@@ -110,20 +111,24 @@ func New(o Options) (*Limits, error) {
 
 func newLimit(perSecond float64) limit {
 	interval := time.Duration(float64(time.Second) / perSecond)
-	return limit{interval: interval, depth: max(time.Second, interval)}
+	depth := max(time.Second, interval)
+	return limit{interval: interval, depth: depth, debt: max(depth, MaxTokens*interval)}
 }
 
-// Take takes n tokens, at least one, of an account's bucket, or none if there
-// are too few: then it returns false, and the call is to be refused. There are
-// enough for any n in a full bucket. Calls of class None, and in a Region that
-// the Limits were not made for, are not counted.
+// MaxTokens is the most tokens that are taken at once.
+const MaxTokens = 2
+
+// Take takes n tokens, 1 to MaxTokens, of an account's bucket, or none if there
+// are too few: then it returns false, and the call is to be refused. A full
+// bucket always has enough. Calls of class None, and in a Region that the Limits
+// were not made for, are not counted.
 func (l *Limits) Take(account, in string, c Class, n int) bool {
 	r := l.regions[in]
 	if r == nil || c == None || int(c) >= len(rates) {
 		return true
 	}
 	now := l.now().Sub(l.begun)
-	if r.buckets(l.hash(account), account, now).take(&r.limits[c], c, n, now) {
+	if r.buckets(l.hash(account), account, now).take(&r.limits[c], c, min(max(n, 1), MaxTokens), now) {
 		return true
 	}
 	l.refused[c].Add(1)
@@ -131,13 +136,13 @@ func (l *Limits) Take(account, in string, c Class, n int) bool {
 }
 
 func (b buckets) take(l *limit, c Class, n int, now time.Duration) bool {
-	wanted := time.Duration(max(n, 1)) * l.interval
+	wanted := time.Duration(n) * l.interval
 	depth := max(l.depth, wanted)
 	for {
 		full := b[c].Load()
 		at := max(time.Duration(full), now)
-		if at > now+depth+back {
-			at = now + depth // as empty as it can be
+		if at > now+l.debt+back {
+			at = now + l.debt // as empty as it can be
 			b[c].CompareAndSwap(full, int64(at))
 		}
 		at += wanted

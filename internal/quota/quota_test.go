@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -212,7 +213,7 @@ func TestIdle(t *testing.T) {
 	at := newClock()
 	l := limits(t, quota.Options{Now: at.now, Rates: map[string]float64{"CreateKey": 0.001}})
 	c := quota.Operation("ListKeys")
-	const many = 2000
+	const many = 500
 	for i := range many {
 		l.Take(strconv.Itoa(i), home, c, 1)
 	}
@@ -310,5 +311,60 @@ func TestManual(t *testing.T) {
 		if !strings.HasPrefix(name, "quotas.") {
 			t.Errorf("docs/quotas.md has %s, which is no quota", name)
 		}
+	}
+}
+
+// TestOracle: whatever comes when, a bucket of tokens gives the same answers.
+func TestOracle(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 11))
+	for range 60 {
+		perSecond := []float64{0.1, 0.5, 1, 2, 2.5, 5, 50, 1000}[random.IntN(8)]
+		interval := time.Duration(float64(time.Second) / perSecond)
+		at := newClock()
+		l := limits(t, quota.Options{Now: at.now, Rates: map[string]float64{"CreateKey": perSecond}})
+		depth := max(time.Second, interval) // of the bucket; a token takes an interval
+		level := depth
+		for step := range 300 {
+			if random.IntN(3) == 0 {
+				d := time.Duration(random.Int64N(int64(2 * depth)))
+				at.advance(d)
+				level = min(depth, level+d)
+			}
+			n := 1 + random.IntN(2)
+			wanted := time.Duration(n) * interval
+			want := level >= min(wanted, depth)
+			if got := l.Take(ours, home, quota.Operation("CreateKey"), n); got != want {
+				t.Fatalf("%v per second, step %d: %d of %v: %v, want %v", perSecond, step, n, level, got, want)
+			}
+			if want {
+				level -= wanted
+			}
+		}
+	}
+}
+
+// TestForgottenWhileUsed: accounts come and go while others call.
+func TestForgottenWhileUsed(t *testing.T) {
+	at := newClock()
+	l := limits(t, quota.Options{Now: at.now})
+	var all sync.WaitGroup
+	for g := range 4 {
+		all.Go(func() {
+			for i := range 300 {
+				if g == 0 {
+					at.advance(time.Second)
+				}
+				l.Take(strconv.Itoa(i%7), home, quota.Symmetric, 1)
+				l.Take(strconv.Itoa(g)+"-"+strconv.Itoa(i), home, quota.RSA, 1)
+			}
+		})
+	}
+	all.Wait()
+	at.advance(time.Hour)
+	for i := range 1000 {
+		l.Take("last"+strconv.Itoa(i), home, quota.RSA, 1)
+	}
+	if n := l.Accounts(); n != 1000 {
+		t.Errorf("%d accounts are kept, want 1000", n)
 	}
 }
