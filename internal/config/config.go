@@ -59,7 +59,8 @@ type Config struct {
 	Region string `yaml:"region"`
 
 	// The Regions that requests may be signed for. Default: the standard
-	// commercial Regions, and the one above.
+	// commercial Regions, and the one above. Those of China (cn-north-1,
+	// cn-northwest-1) have SM2 keys and no ML-KEM, as AWS's.
 	Regions []string `yaml:"regions"`
 
 	// The Regions among those that an account must enable before its principals
