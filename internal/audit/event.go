@@ -24,6 +24,7 @@ type Event struct {
 	Elements   []call.Pair // responseElements
 	Additional []call.Pair // additionalEventData
 	Details    []call.Pair // serviceEventDetails
+	Within     string      // the only member of serviceEventDetails, which Details are the members of; empty: they are its own
 	Failure    call.Failure
 
 	// RequestID is of what CloudTrail shows as a call of the service to itself,
@@ -108,7 +109,13 @@ func appendServiceEvent(b []byte, e *Event, id [16]byte) []byte {
 		b = appendMember(b, `,"recipientAccountId":`, e.Account, maxName)
 	}
 	if len(e.Details) > 0 {
-		b = appendPairs(append(b, `,"serviceEventDetails":`...), e.Details)
+		b = append(b, `,"serviceEventDetails":`...)
+		if e.Within == "" {
+			b = appendPairs(b, e.Details)
+		} else {
+			b = appendMember(append(b, '{'), "", e.Within, maxName)
+			b = append(appendPairs(append(b, ':'), e.Details), '}')
+		}
 	}
 	return append(b, `,"eventCategory":"Management"}`+"\n"...)
 }

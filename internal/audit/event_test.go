@@ -47,6 +47,17 @@ func TestEvent(t *testing.T) {
 				`"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333",` +
 				`"serviceEventDetails":{"rotationType":"AUTOMATIC","keyOrigin":"AWS_KMS"},"eventCategory":"Management"}`,
 		},
+		"service event with details of one thing": {
+			audit.Event{
+				Time: noon, Source: "organizations.amazonaws.com", Name: "CreateAccountResult", Region: "us-east-1", Account: "111122223333", InvokedBy: audit.Node,
+				Within: "createAccountStatus", Details: []call.Pair{{Name: "state", Value: "SUCCEEDED"}, {Name: "accountName", Value: "****"}},
+			},
+			head + `{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2026-11-21T20:50:07Z","eventSource":"organizations.amazonaws.com",` +
+				`"eventName":"CreateAccountResult","awsRegion":"us-east-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal",` +
+				`"requestParameters":null,"responseElements":null,"eventID":"EVENT","readOnly":false,"resources":[],` +
+				`"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333",` +
+				`"serviceEventDetails":{"createAccountStatus":{"state":"SUCCEEDED","accountName":"****"}},"eventCategory":"Management"}`,
+		},
 		"call of the service to itself": {
 			audit.Event{
 				Time: noon, Source: "kms.amazonaws.com", Name: "SynchronizeMultiRegionKey", Region: "eu-central-1", Account: "111122223333", InvokedBy: audit.Node,

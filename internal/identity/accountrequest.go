@@ -61,6 +61,12 @@ type AccountRequest struct {
 	Requested, Settled time.Time
 }
 
+// AccountSettlement is what has become of a request for an account.
+type AccountSettlement struct {
+	AccountRequest
+	Master string // the management account of the organization
+}
+
 func requestKey(organization, id string) string { return requestPrefix + organization + "/" + id }
 func dueKey(organization, id string) string     { return duePrefix + organization + "/" + id }
 
@@ -227,10 +233,11 @@ func (d *Directory) settleAccount(ctx context.Context, organization, id string) 
 		}
 		tx := d.rs.Begin()
 		tx.Delete(due)
+		var done AccountSettlement
 		if err == nil && r.State == AccountInProgress {
 			next := *r
 			next.Settled = d.stamp()
-			if next.Failure, err = d.makeMember(ctx, tx, &next); err != nil {
+			if next.Failure, done.Master, err = d.makeMember(ctx, tx, &next); err != nil {
 				return err
 			}
 			next.State = AccountSucceeded
@@ -238,32 +245,38 @@ func (d *Directory) settleAccount(ctx context.Context, organization, id string) 
 				next.State, next.Account = AccountFailed, ""
 			}
 			tx.Put(rec, next.encode())
+			done.AccountRequest = next
 		}
-		return d.commit(ctx, tx, "making the account of request "+id)
+		commit := func(ctx context.Context) error { return d.commit(ctx, tx, "making the account of request "+id) }
+		if d.settled == nil || done.Master == "" { // of an organization that is gone nobody is told
+			return commit(ctx)
+		}
+		return d.settled(ctx, done, commit)
 	})
 }
 
 // makeMember adds the account of a request to a transaction, unless it returns
-// why that cannot be.
-func (d *Directory) makeMember(ctx context.Context, tx *record.Tx, r *AccountRequest) (failure string, err error) {
+// why that cannot be. master is the organization's management account; empty if it
+// is gone.
+func (d *Directory) makeMember(ctx context.Context, tx *record.Tx, r *AccountRequest) (failure, master string, err error) {
 	o, rec, err := d.loadOrganization(ctx, r.Organization)
 	if errors.Is(err, ErrNotFound) {
-		return InternalFailure, nil
+		return InternalFailure, "", nil
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	switch err := d.roomForMember(ctx, o); {
 	case errors.Is(err, ErrLimit):
-		return AccountLimitExceeded, nil
+		return AccountLimitExceeded, o.Master, nil
 	case err != nil:
-		return "", err
+		return "", "", err
 	}
 	if old, err := d.rs.Get(ctx, record.KindEmail, emailKey(r.Email)); err == nil {
 		clear(old.Value)
-		return EmailAlreadyExists, nil
+		return EmailAlreadyExists, o.Master, nil
 	} else if !errors.Is(err, record.ErrNotFound) {
-		return "", err
+		return "", "", err
 	}
 	now := d.stamp()
 	a := &account{Account: Account{ID: NewAccountID(), Name: r.Name, Created: now, Email: r.Email, Tags: r.Tags}}
@@ -276,14 +289,14 @@ func (d *Directory) makeMember(ctx context.Context, tx *record.Tx, r *AccountReq
 		maxSession: minMaxSession, trust: trustOf(o.Master),
 	}
 	if role.trusted, err = d.bindTrust(ctx, role.trust); err != nil {
-		return "", err
+		return "", "", err
 	}
 	tx.Put(rec, o.encode()) // what is in it changes: see hold
 	tx.Create(record.KindAccount, accountKey(a.ID), a.encode())
 	tx.Create(record.KindRole, role.key(), role.encode())
 	tx.Create(record.KindUnique, uniqueKey(role.id), unique{RoleEntity, a.ID, strings.ToLower(role.name)}.encode())
 	tx.Create(record.KindEmail, emailKey(r.Email), appendString([]byte{1}, a.ID))
-	return "", nil
+	return "", o.Master, nil
 }
 
 // trustOf is the trust policy of a role that everybody in an account can assume

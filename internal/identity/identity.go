@@ -75,6 +75,10 @@ type Options struct {
 	// Home is the Region that the management account can call whether or not it
 	// is one of those; none if empty.
 	Home string
+	// Settled puts on record what has become of a request for an account: it
+	// calls commit, which stores that, and the account if there is one, once. The
+	// error is that of commit. Nil if there is no record.
+	Settled func(ctx context.Context, s AccountSettlement, commit func(context.Context) error) error
 	// Log gets what is wrong with records; slog.Default() if nil.
 	Log *slog.Logger
 }
@@ -88,12 +92,13 @@ type Directory struct {
 
 // shared is what a directory and its views have in common.
 type shared struct {
-	rs     *record.Store
-	now    func() time.Time
-	behind func() bool
-	optIn  []string
-	home   string
-	log    *slog.Logger
+	rs      *record.Store
+	now     func() time.Time
+	behind  func() bool
+	optIn   []string
+	home    string
+	settled func(context.Context, AccountSettlement, func(context.Context) error) error // nil if nobody is told
+	log     *slog.Logger
 
 	accounts *record.Cache[*cachedAccount]
 	entities [len(kinds)]*record.Cache[*cachedEntity] // by kind
@@ -132,7 +137,7 @@ func Open(rs *record.Store, o Options) *Directory {
 		o.Log = slog.Default()
 	}
 	d := &Directory{shared: &shared{
-		rs: rs, now: o.Now, behind: o.Behind, optIn: o.OptIn, home: o.Home, log: o.Log,
+		rs: rs, now: o.Now, behind: o.Behind, optIn: o.OptIn, home: o.Home, settled: o.Settled, log: o.Log,
 		sessions: sessions{seed: maphash.MakeSeed(), room: (o.Cache + sessionShards - 1) / sessionShards, bytes: int(o.Memory / 4 / sessionShards)},
 		uses:     newUses(),
 		aws:      make(map[string]call.Attached),

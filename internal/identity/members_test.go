@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -92,6 +93,36 @@ func TestAccountRequest(t *testing.T) {
 	h.ok(h.ForgetAccountRequests(ctx))
 	_, err = h.AccountRequest(ctx, org, r.ID)
 	h.wants("after 90 days", err, identity.ErrNotFound)
+}
+
+// TestSettled: who is told of what has become of a request commits it.
+func TestSettled(t *testing.T) {
+	h := organized(t)
+	ctx := t.Context()
+	r, err := h.RequestAccount(ctx, identity.AccountRequest{Organization: org, Email: "new@example.com", Name: "new"})
+	h.ok(err)
+	var told identity.AccountSettlement
+	refused := errors.New("no")
+	for _, answer := range []error{refused, nil} {
+		d := identity.Open(h.rs, identity.Options{Now: h.clock.now, Settled: func(ctx context.Context, s identity.AccountSettlement, commit func(context.Context) error) error {
+			told = s
+			if answer != nil {
+				return answer
+			}
+			return commit(ctx)
+		}})
+		if err := d.SettleAccountRequests(ctx); !errors.Is(err, answer) {
+			t.Errorf("%v, want %v", err, answer)
+		}
+		now, err := h.AccountRequest(ctx, org, r.ID)
+		h.ok(err)
+		if (now.State == identity.AccountSucceeded) != (answer == nil) {
+			t.Errorf("with %v: %+v", answer, now)
+		}
+		if answer == nil && (told.ID != r.ID || told.State != now.State || told.Account != now.Account || told.Account == "" || told.Master == "" || told.Settled.IsZero()) {
+			t.Errorf("told %+v, it is %+v", told, now)
+		}
+	}
 }
 
 // TestSettleOnce settles the same requests on two nodes at the same time.

@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/call"
+	"github.com/keyreeve/keyreeve/internal/identity"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/operator"
 	"github.com/keyreeve/keyreeve/internal/record"
@@ -72,15 +74,39 @@ func (n *Node) keyEvent(ctx context.Context, e keyring.Event, commit func(contex
 	case keyring.DeleteKey, keyring.SynchronizeMultiRegionKey:
 		event.Elements = []call.Pair{{Name: "keyId", Value: e.ARN}}
 	}
-	i := n.audit.IntendEvent(event)
+	return n.withEvent(ctx, event, commit)
+}
+
+// withEvent puts an event on record, in the commit that does what it tells of.
+func (n *Node) withEvent(ctx context.Context, e *audit.Event, commit func(context.Context) error) error {
+	i := n.audit.IntendEvent(e)
 	defer i.Leave()
 	if err := commit(record.WithIntent(ctx, i)); err != nil {
 		return err
 	}
 	if err := i.Append(); err != nil {
-		n.log.Error("an event of a key could not be recorded yet", "event", e.Name, "arn", e.ARN, "error", err)
+		n.log.Error("an event could not be recorded yet", "event", e.Name, "error", err)
 	}
 	return nil
+}
+
+// settled puts on record, in the management account, what has become of a request
+// for an account, in the commit by which it is made.
+// Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_cloudtrail-integration.html
+func (n *Node) settled(ctx context.Context, s identity.AccountSettlement, commit func(context.Context) error) error {
+	text := func(t time.Time) string { return t.UTC().Format("Jan 2, 2006, 3:04:05 PM") }
+	details := []call.Pair{{Name: "id", Value: s.ID}, {Name: "state", Value: string(s.State)}, {Name: "accountName", Value: "****"}}
+	if s.Account != "" {
+		details = append(details, call.Pair{Name: "accountId", Value: s.Account})
+	}
+	if s.Failure != "" {
+		details = append(details, call.Pair{Name: "failureReason", Value: s.Failure})
+	}
+	return n.withEvent(ctx, &audit.Event{
+		Time: n.c.Now(), Source: "organizations.amazonaws.com", Name: "CreateAccountResult", Region: "us-east-1", Account: s.Master, InvokedBy: audit.Node,
+		Within:  "createAccountStatus",
+		Details: append(details, call.Pair{Name: "requestedTimestamp", Value: text(s.Requested)}, call.Pair{Name: "completedTimestamp", Value: text(s.Settled)}),
+	}, commit)
 }
 
 // reportDamage puts on record what is wrong with the audit journal, once for

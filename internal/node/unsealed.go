@@ -79,7 +79,7 @@ func (n *Node) unseal(ctx context.Context) (err error) {
 		return fmt.Errorf("looking at the records: %w", err)
 	}
 	u.directory = identity.Open(u.records, identity.Options{
-		Cache: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 2, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Log: n.log,
+		Cache: c.Memory.Records, Memory: int64(c.Memory.Cache) / 5 * 2, Now: c.Now, Behind: n.watch.isBehind, OptIn: c.OptInRegions, Home: c.Region, Settled: n.settled, Log: n.log,
 	})
 	first := identity.Bootstrap{Account: c.Account}
 	if c.Dev {
