@@ -167,3 +167,58 @@ func TestHostilePeers(t *testing.T) {
 		e.refuses(name, "DeriveSharedSecret", request.with(object{"PublicKey": b64(bad)}), "ValidationException")
 	}
 }
+
+// FuzzHostile sends what is no ciphertext, signature, MAC, public key or document
+// to each operation that takes one, with a key of each family: it is refused as
+// such, and never an internal error.
+func FuzzHostile(f *testing.F) {
+	e := newEnv(f)
+	type target struct {
+		operation, member string
+		request           object
+		refusals          []string
+	}
+	var targets []target
+	seed := func(t target, good string) {
+		f.Add(uint8(len(targets)), unb64(f, good))
+		targets = append(targets, t)
+	}
+	message := object{"Message": b64([]byte("m"))}
+	keys := make(map[string]string) // by spec
+	for _, s := range [][2]string{
+		{"RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"}, {"RSA_2048", "RSASSA_PSS_SHA_512"}, {"ECC_NIST_P256", "ECDSA_SHA_256"}, {"ECC_NIST_P521", "ECDSA_SHA_512"},
+		{"ECC_SECG_P256K1", "ECDSA_SHA_256"}, {"ECC_NIST_EDWARDS25519", "ED25519_SHA_512"}, {"ML_DSA_44", "ML_DSA_SHAKE_256"},
+	} {
+		if keys[s[0]] == "" {
+			keys[s[0]] = e.createKey(s[0], "SIGN_VERIFY")
+		}
+		request := message.with(object{"KeyId": keys[s[0]], "SigningAlgorithm": s[1]})
+		seed(target{"Verify", "Signature", request, []string{"KMSInvalidSignatureException"}}, e.must(alice, "Sign", request).str("Signature"))
+	}
+	mac := message.with(object{"KeyId": e.createKey("HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"})
+	seed(target{"VerifyMac", "Mac", mac, []string{"KMSInvalidMacException"}}, e.must(alice, "GenerateMac", mac).str("Mac"))
+	plaintext := object{"Plaintext": b64([]byte("p"))}
+	oaep := object{"KeyId": e.createKey("RSA_2048", "ENCRYPT_DECRYPT"), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}
+	seed(target{"Decrypt", "CiphertextBlob", oaep, []string{"InvalidCiphertextException"}}, e.must(alice, "Encrypt", oaep.with(plaintext)).str("CiphertextBlob"))
+	// A ciphertext may name a key of another account, or none that is there.
+	symmetric := object{"KeyId": e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")}
+	blob := e.must(alice, "Encrypt", symmetric.with(plaintext)).str("CiphertextBlob")
+	seed(target{"Decrypt", "CiphertextBlob", object{}, []string{"InvalidCiphertextException", "AccessDeniedException", "NotFoundException"}}, blob)
+	seed(target{"Decrypt", "CiphertextBlob", symmetric, []string{"InvalidCiphertextException", "IncorrectKeyException", "AccessDeniedException"}}, blob)
+	kem := object{"KeyId": e.createKey("ML_KEM_768", "ENCAPSULATE_DECAPSULATE"), "EncapsulationAlgorithm": "ML_KEM"}
+	seed(target{"Decapsulate", "SharedSecretCiphertextBlob", kem, []string{"InvalidCiphertextException"}}, e.must(alice, "Encapsulate", kem).str("SharedSecretCiphertextBlob"))
+	for _, spec := range []string{"ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521"} {
+		id := e.createKey(spec, "KEY_AGREEMENT")
+		_, der := e.publicKey(id)
+		seed(target{"DeriveSharedSecret", "PublicKey", object{"KeyId": id, "KeyAgreementAlgorithm": "ECDH"}, nil}, b64(der))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
+		target := targets[int(which)%len(targets)]
+		e.t = t // one runs at a time
+		a := e.call(alice, target.operation, encode(t, target.request.with(object{target.member: b64(b)})))
+		// What is too long, or empty, does not come so far.
+		if code := a.code(); code != "" && code != "ValidationException" && !slices.Contains(target.refusals, code) {
+			t.Errorf("%s of %x: %v", target.operation, b, a.err)
+		}
+	})
+}
