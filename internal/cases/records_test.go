@@ -2,6 +2,11 @@ package cases_test
 
 import (
 	"cmp"
+	"crypto/rand"
+	cryptorsa "crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +39,7 @@ type recorded struct {
 	As      string            // "admin" if empty
 	In      object            // its input; for services of the query protocol, its parameters
 	Save    map[string]string // names for what stands in the answer on these paths
+	Wrap    map[string]string // names for material that is wrapped, by RSAES_OAEP_SHA_256, under the public key that has the other name
 	Error   string            // its code in the record; empty if the call succeeds
 	Record  object            // nil: the call is only made
 }
@@ -225,6 +231,27 @@ func (w *world) make(t *testing.T, c *recorded) {
 		}
 		w.names[name] = text
 	}
+	for name, public := range c.Wrap {
+		w.names[name] = wrap(t, w.names[public])
+	}
+}
+
+// wrap wraps 32 bytes for an import.
+func wrap(t *testing.T, public string) string {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := cryptorsa.EncryptOAEP(sha256.New(), rand.Reader, k.(*cryptorsa.PublicKey), make([]byte, 32), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(wrapped)
 }
 
 // at returns what stands on a path of names and numbers.

@@ -6,11 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,6 +161,7 @@ type env struct {
 	people  *directory
 	service *kms.Service
 	records kms.Recorder
+	held    atomic.Bool // the ring's own events cannot be recorded, and so do not happen
 	ops     map[string]*call.Operation
 
 	mu  sync.Mutex
@@ -184,7 +187,7 @@ func newEnvWith(t testing.TB, st store.Store, delay time.Duration) *env {
 	if err != nil {
 		t.Fatalf("record.Open: %v", err)
 	}
-	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler), Keys: 256, Aliases: 256, SpareRSA: -1, GrantDelay: delay})
+	e.ring, err = keyring.New(records, box, keyring.Options{Now: e.clock, Log: slog.New(slog.DiscardHandler), Keys: 256, Aliases: 256, SpareRSA: -1, GrantDelay: delay, Record: e.record})
 	if err != nil {
 		t.Fatalf("keyring.New: %v", err)
 	}
@@ -198,6 +201,13 @@ func newEnvWith(t testing.TB, st store.Store, delay time.Duration) *env {
 	e.records = e.service.Recording(recorder{})
 	e.ops = kmsapi.Operations(e.service)
 	return e
+}
+
+func (e *env) record(ctx context.Context, event keyring.Event, commit func(context.Context) error) error {
+	if e.held.Load() {
+		return fmt.Errorf("%s of %s is held", event.Name, event.ARN)
+	}
+	return commit(ctx)
 }
 
 func (e *env) clock() time.Time {
@@ -301,6 +311,9 @@ func (e *env) fails(who *call.Principal, operation string, request any, want str
 // createKey makes a key as alice and returns its id.
 func (e *env) createKey(spec, usage string) string {
 	e.t.Helper()
+	if spec == imported {
+		return e.createImported()
+	}
 	return e.createKeyAs(alice, spec, usage)
 }
 

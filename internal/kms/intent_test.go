@@ -33,6 +33,7 @@ func TestIntents(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	id, other := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+	external := e.must(alice, "CreateKey", object{"Origin": "EXTERNAL"}).object("KeyMetadata").str("KeyId")
 	policy := e.must(alice, "GetKeyPolicy", object{"KeyId": id}).str("Policy")
 	grant := func() string {
 		return e.must(alice, "CreateGrant", object{"KeyId": id, "GranteePrincipal": alice.ARN, "RetiringPrincipal": alice.ARN, "Operations": []string{"Encrypt"}}).str("GrantId")
@@ -53,6 +54,11 @@ func TestIntents(t *testing.T) {
 		{"CreateGrant", object{"KeyId": id, "GranteePrincipal": alice.ARN, "Operations": []string{"Decrypt"}}},
 		{"RevokeGrant", object{"KeyId": id, "GrantId": grant()}},
 		{"RetireGrant", object{"KeyId": keyARN(id), "GrantId": grant()}},
+		{"EnableKeyRotation", object{"KeyId": id}},
+		{"RotateKeyOnDemand", object{"KeyId": id}},
+		{"DisableKeyRotation", object{"KeyId": id}},
+		{"ImportKeyMaterial", importOf(e, external).with(object{"KeyId": external})},
+		{"DeleteImportedKeyMaterial", object{"KeyId": external}},
 		{"DisableKey", object{"KeyId": id}},
 		{"EnableKey", object{"KeyId": id}},
 		{"ScheduleKeyDeletion", object{"KeyId": id, "PendingWindowInDays": 7}},

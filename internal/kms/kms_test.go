@@ -32,7 +32,6 @@ func TestRefusedParameters(t *testing.T) {
 		what      string
 	}{
 		{"CreateKey", object{"MultiRegion": true}, "MultiRegion"},
-		{"CreateKey", object{"Origin": "EXTERNAL"}, "Origin EXTERNAL"},
 		{"CreateKey", object{"Origin": "AWS_CLOUDHSM"}, "Origin AWS_CLOUDHSM"},
 		{"CreateKey", object{"Origin": "EXTERNAL_KEY_STORE"}, "Origin EXTERNAL_KEY_STORE"},
 		{"CreateKey", object{"CustomKeyStoreId": "cks-1"}, "CustomKeyStoreId"},

@@ -237,6 +237,46 @@ var keyOperations = []keyOperation{
 		request:   nothing,
 	},
 	{
+		name: "EnableKeyRotation", member: "KeyId", actions: []string{"kms:EnableKeyRotation"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true, disabled: isDisabled, pending: isPending,
+		request: nothing,
+	},
+	{
+		name: "DisableKeyRotation", member: "KeyId", actions: []string{"kms:DisableKeyRotation"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true, disabled: isDisabled, pending: isPending,
+		request: nothing,
+	},
+	{
+		name: "GetKeyRotationStatus", member: "KeyId", actions: []string{"kms:GetKeyRotationStatus"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		foreign: true, arnErrors: true,
+		request: nothing,
+	},
+	{
+		name: "RotateKeyOnDemand", member: "KeyId", actions: []string{"kms:RotateKeyOnDemand"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true, disabled: isDisabled, pending: isPending,
+		request: nothing,
+	},
+	{
+		name: "ListKeyRotations", member: "KeyId", actions: []string{"kms:ListKeyRotations"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
+		arnErrors: true,
+		request:   nothing,
+	},
+	{
+		name: "GetParametersForImport", member: "KeyId", actions: []string{"kms:GetParametersForImport"}, spec: imported, usage: "ENCRYPT_DECRYPT",
+		arnErrors: true, pending: isPending,
+		request: always(oaep),
+	},
+	{
+		name: "ImportKeyMaterial", member: "KeyId", actions: []string{"kms:ImportKeyMaterial"}, spec: imported, usage: "ENCRYPT_DECRYPT",
+		arnErrors: true, pending: isPending,
+		request: importOf,
+	},
+	{
+		name: "DeleteImportedKeyMaterial", member: "KeyId", actions: []string{"kms:DeleteImportedKeyMaterial"}, spec: imported, usage: "ENCRYPT_DECRYPT",
+		arnErrors: true,
+		request:   nothing,
+	},
+	{
 		name: "GetKeyPolicy", member: "KeyId", actions: []string{"kms:GetKeyPolicy"}, spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT",
 		arnErrors: true,
 		request:   nothing,
@@ -418,7 +458,7 @@ func TestGrantTokens(t *testing.T) {
 
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	naming := those(t, withCancel(), 35, func(o *keyOperation) bool { return o.member != "" })
+	naming := those(t, withCancel(), 43, func(o *keyOperation) bool { return o.member != "" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		alias := aliasOf(e, id)

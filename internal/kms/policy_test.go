@@ -34,7 +34,7 @@ func TestSharedKeys(t *testing.T) {
 	t.Parallel()
 	share := statement(`{"Effect": "Allow", "Principal": {"AWS": "` + theirs + `"}, "Action": "kms:*", "Resource": "*"}`)
 	// Aliases, and ciphertexts alone, name no key of another account.
-	naming := those(t, withCancel(), 33, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
+	naming := those(t, withCancel(), 41, func(o *keyOperation) bool { return o.member != "" && o.member != "TargetKeyId" })
 	run(t, naming, func(t *testing.T, e *env, o *keyOperation) {
 		id := e.createKey(o.spec, o.usage)
 		e.putPolicy(id, share)
@@ -105,7 +105,7 @@ var populated = map[string]string{
 	"kms:EncryptionAlgorithm":                    "Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext",
 	"kms:EncryptionContext:Purpose":              "Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext CreateGrant",
 	"kms:EncryptionContextKeys":                  "Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext CreateGrant",
-	"kms:ExpirationModel":                        "",
+	"kms:ExpirationModel":                        "ImportKeyMaterial",
 	"kms:GrantConstraintSourceArn":               "CreateGrant",
 	"kms:GrantConstraintType":                    "CreateGrant",
 	"kms:GrantIsForAWSResource":                  "CreateGrant ListGrants RevokeGrant",
@@ -128,14 +128,14 @@ var populated = map[string]string{
 	"kms:ResourceAliases":                        "*",
 	"kms:RetiringPrincipal":                      "CreateGrant",
 	"kms:RetiringServicePrincipal":               "",
-	"kms:RotationPeriodInDays":                   "",
+	"kms:RotationPeriodInDays":                   "EnableKeyRotation",
 	"kms:ScheduleKeyDeletionPendingWindowInDays": "ScheduleKeyDeletion",
 	"kms:SigningAlgorithm":                       "Sign Verify",
 	"kms:TrailingDaysWithoutKeyUsage":            "DisableKey ScheduleKeyDeletion",
-	"kms:ValidTo":                                "",
+	"kms:ValidTo":                                "ImportKeyMaterial",
 	"kms:ViaService":                             "",
-	"kms:WrappingAlgorithm":                      "",
-	"kms:WrappingKeySpec":                        "",
+	"kms:WrappingAlgorithm":                      "GetParametersForImport",
+	"kms:WrappingKeySpec":                        "GetParametersForImport",
 	"aws:RequestTag/a":                           "TagResource",
 	"aws:TagKeys":                                "TagResource UntagResource",
 	"aws:ResourceTag/Project":                    "*",
@@ -154,7 +154,7 @@ func TestConditionKeysOfOperations(t *testing.T) {
 	// What the others are decided on first is another key: see
 	// TestReEncryptConditions for one, and the key that the alias points at now is
 	// tested with the other variant.
-	first := those(t, keyOperations, 35, func(o *keyOperation) bool {
+	first := those(t, keyOperations, 43, func(o *keyOperation) bool {
 		return (o.name != "ReEncrypt" || o.variant != "destination") && (o.name != "UpdateAlias" || o.variant != "target")
 	})
 	run(t, first, func(t *testing.T, e *env, o *keyOperation) {
@@ -172,6 +172,8 @@ func TestConditionKeysOfOperations(t *testing.T) {
 			request["RetiringPrincipal"] = alice.ARN
 		case "PutKeyPolicy":
 			request["BypassPolicyLockoutSafetyCheck"] = false
+		case "ImportKeyMaterial":
+			request["ExpirationModel"], request["ValidTo"] = "KEY_MATERIAL_EXPIRES", e.clock().Add(time.Hour).Unix()
 		}
 		for key, operations := range populated {
 			who := tester(key)

@@ -3,6 +3,7 @@ package kms_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -21,7 +22,8 @@ import (
 //	# a comment
 //	as bob               the next calls are bob's; at first they are alice's
 //	in us-west-2         and go to another Region
-//	wait 168h            time passes, and keys whose time has come are destroyed
+//	wait 168h            time passes, and what is due for keys is done
+//	wrap one for $public as $wrapped    material of 32 bytes, as RSAES_OAEP_SHA_256 has it
 //	> DescribeKey {"KeyId": "$id"}
 //	< {"KeyMetadata": {"KeyId": "$id", "Arn": "arn:…:key/$id", …}}
 //	< {"__type": "NotFoundException", "message": "…"}
@@ -84,6 +86,8 @@ func (p *transcript) play(text string) {
 			if err := p.env.ring.RunDue(context.Background(), p.env.clock()); err != nil {
 				p.fatalf("RunDue: %v", err)
 			}
+		case "wrap":
+			p.wrap(rest)
 		case ">":
 			operation, request, _ := strings.Cut(rest, " ")
 			a := p.env.callIn(region, who, operation, p.fill(or(request, "{}")))
@@ -101,6 +105,16 @@ func (p *transcript) play(text string) {
 	if last != nil {
 		p.fatalf("the last call has no answer in the transcript: %s", shown(*last))
 	}
+}
+
+// wrap wraps material that has a name for a public key.
+func (p *transcript) wrap(text string) {
+	words := strings.Fields(text)
+	if len(words) != 5 || words[1] != "for" || words[3] != "as" {
+		p.fatalf("unknown step wrap %q", text)
+	}
+	material := sha256.Sum256([]byte(words[0]))
+	p.known[strings.TrimPrefix(words[4], "$")] = wrapOAEP(p.t, p.fill(words[2]), material[:])
 }
 
 type step struct {

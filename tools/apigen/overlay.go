@@ -140,6 +140,7 @@ var overlays = map[string]overlay{
 		parameters: []string{"CustomKeyStoreId"},
 	},
 	"DeleteImportedKeyMaterial": {
+		routed:     true,
 		parameters: []string{"KeyId", "KeyMaterialId"},
 		elements:   []string{"KeyId", "KeyMaterialId"},
 	},
@@ -163,6 +164,7 @@ var overlays = map[string]overlay{
 		keyElement: true,
 	},
 	"DisableKeyRotation": {
+		routed:     true,
 		parameters: []string{"KeyId"},
 	},
 	"DisconnectCustomKeyStore": {
@@ -174,6 +176,7 @@ var overlays = map[string]overlay{
 		keyElement: true,
 	},
 	"EnableKeyRotation": {
+		routed:     true,
 		parameters: []string{"KeyId", "RotationPeriodInDays"},
 		keyElement: true,
 	},
@@ -227,10 +230,12 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "PolicyName=default"},
 	},
 	"GetKeyRotationStatus": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId"},
 	},
 	"GetParametersForImport": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "WrappingAlgorithm", "WrappingKeySpec"},
 	},
@@ -240,6 +245,7 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId"},
 	},
 	"ImportKeyMaterial": {
+		routed:     true,
 		parameters: []string{"KeyId", "ValidTo", "ExpirationModel", "ImportType", "KeyMaterialDescription", "KeyMaterialId"},
 		elements:   []string{"KeyId", "KeyMaterialId"},
 	},
@@ -259,6 +265,7 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "Limit", "Marker"},
 	},
 	"ListKeyRotations": {
+		routed:     true,
 		readOnly:   true,
 		parameters: []string{"KeyId", "IncludeKeyMaterial", "Limit", "Marker"},
 	},
@@ -303,6 +310,7 @@ var overlays = map[string]overlay{
 		parameters: []string{"KeyId", "GrantId", "DryRun"},
 	},
 	"RotateKeyOnDemand": {
+		routed:     true,
 		parameters: []string{"KeyId"},
 		elements:   []string{"KeyId"},
 	},

@@ -57,7 +57,9 @@ var routed = map[string]bool{
 	"UpdateKeyDescription": false, "Verify": true, "VerifyMac": true,
 	"CreateGrant": false, "GetKeyPolicy": true, "ListGrants": true, "ListKeyPolicies": true, "ListRetirableGrants": true,
 	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false, "DeriveSharedSecret": true, "Encapsulate": true, "Decapsulate": true,
-	"GetKeyLastUsage": true,
+	"GetParametersForImport": true, "ImportKeyMaterial": false, "DeleteImportedKeyMaterial": false,
+	"GetKeyLastUsage": true, "EnableKeyRotation": false, "DisableKeyRotation": false, "GetKeyRotationStatus": true,
+	"RotateKeyOnDemand": false, "ListKeyRotations": true,
 }
 
 func TestOperations(t *testing.T) {
@@ -234,6 +236,10 @@ func TestRequestParameters(t *testing.T) {
 		},
 		{"Encrypt", `{"KeyId":"alias/a","Plaintext":"YQ==","DryRun":true}`, `{"keyId":"alias/a","encryptionAlgorithm":"SYMMETRIC_DEFAULT","dryRun":true}`},
 		{"Sign", `{"KeyId":"k","Message":"YQ==","SigningAlgorithm":"ECDSA_SHA_256"}`, `{"keyId":"k","messageType":"RAW","signingAlgorithm":"ECDSA_SHA_256"}`},
+		{
+			"ImportKeyMaterial", `{"KeyId":"k","ImportToken":"YQ==","EncryptedKeyMaterial":"YQ==","ExpirationModel":"KEY_MATERIAL_EXPIRES","ValidTo":1747806465}`,
+			`{"keyId":"k","validTo":"May 21, 2025, 5:47:45 AM","expirationModel":"KEY_MATERIAL_EXPIRES"}`,
+		},
 		{"GenerateDataKey", `{"KeyId":"k","NumberOfBytes":128}`, `{"keyId":"k","numberOfBytes":128}`},
 		{
 			"ReEncrypt", `{"CiphertextBlob":"YQ==","DestinationKeyId":"k","SourceEncryptionContext":{}}`,

@@ -19,10 +19,13 @@ type Handler interface {
 	Decapsulate(ctx context.Context, c *call.Call, in *DecapsulateInput, out *DecapsulateOutput) error
 	Decrypt(ctx context.Context, c *call.Call, in *DecryptInput, out *DecryptOutput) error
 	DeleteAlias(ctx context.Context, c *call.Call, in *DeleteAliasInput, out *DeleteAliasOutput) error
+	DeleteImportedKeyMaterial(ctx context.Context, c *call.Call, in *DeleteImportedKeyMaterialInput, out *DeleteImportedKeyMaterialOutput) error
 	DeriveSharedSecret(ctx context.Context, c *call.Call, in *DeriveSharedSecretInput, out *DeriveSharedSecretOutput) error
 	DescribeKey(ctx context.Context, c *call.Call, in *DescribeKeyInput, out *DescribeKeyOutput) error
 	DisableKey(ctx context.Context, c *call.Call, in *DisableKeyInput, out *DisableKeyOutput) error
+	DisableKeyRotation(ctx context.Context, c *call.Call, in *DisableKeyRotationInput, out *DisableKeyRotationOutput) error
 	EnableKey(ctx context.Context, c *call.Call, in *EnableKeyInput, out *EnableKeyOutput) error
+	EnableKeyRotation(ctx context.Context, c *call.Call, in *EnableKeyRotationInput, out *EnableKeyRotationOutput) error
 	Encapsulate(ctx context.Context, c *call.Call, in *EncapsulateInput, out *EncapsulateOutput) error
 	Encrypt(ctx context.Context, c *call.Call, in *EncryptInput, out *EncryptOutput) error
 	GenerateDataKey(ctx context.Context, c *call.Call, in *GenerateDataKeyInput, out *GenerateDataKeyOutput) error
@@ -33,10 +36,14 @@ type Handler interface {
 	GenerateRandom(ctx context.Context, c *call.Call, in *GenerateRandomInput, out *GenerateRandomOutput) error
 	GetKeyLastUsage(ctx context.Context, c *call.Call, in *GetKeyLastUsageInput, out *GetKeyLastUsageOutput) error
 	GetKeyPolicy(ctx context.Context, c *call.Call, in *GetKeyPolicyInput, out *GetKeyPolicyOutput) error
+	GetKeyRotationStatus(ctx context.Context, c *call.Call, in *GetKeyRotationStatusInput, out *GetKeyRotationStatusOutput) error
+	GetParametersForImport(ctx context.Context, c *call.Call, in *GetParametersForImportInput, out *GetParametersForImportOutput) error
 	GetPublicKey(ctx context.Context, c *call.Call, in *GetPublicKeyInput, out *GetPublicKeyOutput) error
+	ImportKeyMaterial(ctx context.Context, c *call.Call, in *ImportKeyMaterialInput, out *ImportKeyMaterialOutput) error
 	ListAliases(ctx context.Context, c *call.Call, in *ListAliasesInput, out *ListAliasesOutput) error
 	ListGrants(ctx context.Context, c *call.Call, in *ListGrantsInput, out *ListGrantsOutput) error
 	ListKeyPolicies(ctx context.Context, c *call.Call, in *ListKeyPoliciesInput, out *ListKeyPoliciesOutput) error
+	ListKeyRotations(ctx context.Context, c *call.Call, in *ListKeyRotationsInput, out *ListKeyRotationsOutput) error
 	ListKeys(ctx context.Context, c *call.Call, in *ListKeysInput, out *ListKeysOutput) error
 	ListResourceTags(ctx context.Context, c *call.Call, in *ListResourceTagsInput, out *ListResourceTagsOutput) error
 	ListRetirableGrants(ctx context.Context, c *call.Call, in *ListRetirableGrantsInput, out *ListRetirableGrantsOutput) error
@@ -45,6 +52,7 @@ type Handler interface {
 	ReplicateKey(ctx context.Context, c *call.Call, in *ReplicateKeyInput, out *ReplicateKeyOutput) error
 	RetireGrant(ctx context.Context, c *call.Call, in *RetireGrantInput, out *RetireGrantOutput) error
 	RevokeGrant(ctx context.Context, c *call.Call, in *RevokeGrantInput, out *RevokeGrantOutput) error
+	RotateKeyOnDemand(ctx context.Context, c *call.Call, in *RotateKeyOnDemandInput, out *RotateKeyOnDemandOutput) error
 	ScheduleKeyDeletion(ctx context.Context, c *call.Call, in *ScheduleKeyDeletionInput, out *ScheduleKeyDeletionOutput) error
 	Sign(ctx context.Context, c *call.Call, in *SignInput, out *SignOutput) error
 	TagResource(ctx context.Context, c *call.Call, in *TagResourceInput, out *TagResourceOutput) error
@@ -66,10 +74,13 @@ func Operations(h Handler) map[string]*call.Operation {
 		"Decapsulate":                         operation("Decapsulate", readOnly, showNothing, h.Decapsulate),
 		"Decrypt":                             operation("Decrypt", readOnly, showNothing, h.Decrypt),
 		"DeleteAlias":                         operation("DeleteAlias", changes, showKey, h.DeleteAlias),
+		"DeleteImportedKeyMaterial":           operation("DeleteImportedKeyMaterial", changes, showOutput, h.DeleteImportedKeyMaterial),
 		"DeriveSharedSecret":                  operation("DeriveSharedSecret", readOnly, showNothing, h.DeriveSharedSecret),
 		"DescribeKey":                         operation("DescribeKey", readOnly, showNothing, h.DescribeKey),
 		"DisableKey":                          operation("DisableKey", changes, showKey, h.DisableKey),
+		"DisableKeyRotation":                  operation("DisableKeyRotation", changes, showNothing, h.DisableKeyRotation),
 		"EnableKey":                           operation("EnableKey", changes, showKey, h.EnableKey),
+		"EnableKeyRotation":                   operation("EnableKeyRotation", changes, showKey, h.EnableKeyRotation),
 		"Encapsulate":                         operation("Encapsulate", readOnly, showNothing, h.Encapsulate),
 		"Encrypt":                             operation("Encrypt", readOnly, showNothing, h.Encrypt),
 		"GenerateDataKey":                     operation("GenerateDataKey", readOnly, showNothing, h.GenerateDataKey),
@@ -80,10 +91,14 @@ func Operations(h Handler) map[string]*call.Operation {
 		"GenerateRandom":                      operation("GenerateRandom", readOnly, showNothing, h.GenerateRandom),
 		"GetKeyLastUsage":                     operation("GetKeyLastUsage", readOnly, showNothing, h.GetKeyLastUsage),
 		"GetKeyPolicy":                        operation("GetKeyPolicy", readOnly, showNothing, h.GetKeyPolicy),
+		"GetKeyRotationStatus":                operation("GetKeyRotationStatus", readOnly, showNothing, h.GetKeyRotationStatus),
+		"GetParametersForImport":              operation("GetParametersForImport", readOnly, showNothing, h.GetParametersForImport),
 		"GetPublicKey":                        operation("GetPublicKey", readOnly, showNothing, h.GetPublicKey),
+		"ImportKeyMaterial":                   operation("ImportKeyMaterial", changes, showOutput, h.ImportKeyMaterial),
 		"ListAliases":                         operation("ListAliases", readOnly, showNothing, h.ListAliases),
 		"ListGrants":                          operation("ListGrants", readOnly, showNothing, h.ListGrants),
 		"ListKeyPolicies":                     operation("ListKeyPolicies", readOnly, showNothing, h.ListKeyPolicies),
+		"ListKeyRotations":                    operation("ListKeyRotations", readOnly, showNothing, h.ListKeyRotations),
 		"ListKeys":                            operation("ListKeys", readOnly, showNothing, h.ListKeys),
 		"ListResourceTags":                    operation("ListResourceTags", readOnly, showNothing, h.ListResourceTags),
 		"ListRetirableGrants":                 operation("ListRetirableGrants", readOnly, showNothing, h.ListRetirableGrants),
@@ -92,6 +107,7 @@ func Operations(h Handler) map[string]*call.Operation {
 		"ReplicateKey":                        operation("ReplicateKey", changes, showOutput, h.ReplicateKey),
 		"RetireGrant":                         operation("RetireGrant", changes, showNothing, h.RetireGrant),
 		"RevokeGrant":                         operation("RevokeGrant", changes, showNothing, h.RevokeGrant),
+		"RotateKeyOnDemand":                   operation("RotateKeyOnDemand", changes, showOutput, h.RotateKeyOnDemand),
 		"ScheduleKeyDeletion":                 operation("ScheduleKeyDeletion", changes, showOutput, h.ScheduleKeyDeletion),
 		"Sign":                                operation("Sign", readOnly, showNothing, h.Sign),
 		"TagResource":                         operation("TagResource", changes, showKey, h.TagResource),
