@@ -143,7 +143,8 @@ type Page struct {
 	Next Position
 
 	// Unreadable counts events that should have been looked at and can't be
-	// read: something has damaged or removed what they stand in.
+	// read, or are not what they were when they were indexed: something has
+	// damaged, changed or removed what they stand in.
 	Unreadable int
 }
 
@@ -344,8 +345,13 @@ func (s *Searcher) merge(ctx context.Context, q Query, sources []source, page *P
 			}
 			examined++
 			e := Event{Position: top}
-			switch err := from.event(&e); {
-			case err == nil && e.matches(&q):
+			err := from.event(&e)
+			has := err == nil && e.hasAll(&q)
+			if _, indexed := from.(*runSource); err == nil && !has && indexed {
+				err = errAltered // the index says that it has
+			}
+			switch {
+			case has && (q.Filter == nil || q.Filter(&e)):
 				if len(page.Events) == q.Limit || text > maxText {
 					page.More = true
 					return nil
@@ -376,8 +382,12 @@ func (s *Searcher) isGone(from source) bool {
 	return ok && s.index != nil && s.index.Through() >= t.segment.Number
 }
 
-// matches scans the record and reports whether the query means it.
-func (e *Event) matches(q *Query) bool {
+// errAltered means that a record is not the one that was indexed.
+var errAltered = errors.New("the record is not what the index knows it as")
+
+// hasAll scans the record and reports whether it is of its position's time and
+// has all terms of the query.
+func (e *Event) hasAll(q *Query) bool {
 	if !Scan(e.Record, &e.Attributes) || e.Time.Unix() != e.Position.Unix {
 		return false
 	}
@@ -386,7 +396,7 @@ func (e *Event) matches(q *Query) bool {
 			return false
 		}
 	}
-	return q.Filter == nil || q.Filter(e)
+	return true
 }
 
 // runSource is a run as a source.

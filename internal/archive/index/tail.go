@@ -196,11 +196,14 @@ func through(ctx context.Context, segment Segment, from int64, q *Query, b bound
 		if e.Position.Unix < b.start || e.Position.Compare(b.before) >= 0 {
 			return true
 		}
+		if !e.hasAll(q) {
+			return true
+		}
 		if q.Filter != nil {
 			e.Record = bytes.Clone(e.Record) // for who keeps it
-		}
-		if !e.matches(q) {
-			return true
+			if !q.Filter(&e) {
+				return true
+			}
 		}
 		rows = append(rows, tailRow{time: e.Position.Unix, offset: e.Offset})
 		if len(rows) >= 2*wanted+1024 {
