@@ -481,7 +481,8 @@ func TestUsesAreBatched(t *testing.T) {
 	}
 }
 
-// A key that changes while its use is stored keeps it all the same.
+// Whatever happens to a key while its use is stored: its last use is known, and
+// goes with it.
 func TestUsesOfChangingKeys(t *testing.T) {
 	st := &changing{Store: store.NewMem()}
 	g := newRig(t, st, keyring.Options{})
@@ -492,21 +493,40 @@ func TestUsesOfChangingKeys(t *testing.T) {
 		ids = append(ids, m.ID)
 		u.Note(m.ARN, useOf("VerifyMac", 0, 1))
 	}
-	n := 0
+	const changed, used, destroyed = 2, 3, 4
+	later := useOf("GenerateMac", time.Second, 2)
 	st.before = func() {
-		n++
-		if err := g.mustOpen(t, ids[2], "kms:UpdateKeyDescription").SetDescription(t.Context(), fmt.Sprint(n)); err != nil {
+		if err := g.mustOpen(t, ids[changed], "kms:UpdateKeyDescription").SetDescription(t.Context(), "new"); err != nil {
+			t.Error(err)
+		}
+		u.Note(arn.Key(region, account, ids[used]), later)
+		due, err := g.mustOpen(t, ids[destroyed], "kms:ScheduleKeyDeletion").ScheduleDeletion(t.Context(), time.Hour)
+		if err == nil {
+			err = g.ring.RunDue(t.Context(), due)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}
 	u.Store(t.Context())
-	if n != 1 {
-		t.Errorf("the key was changed %d times", n)
+	if st.before != nil {
+		t.Fatal("nothing was stored")
 	}
-	for _, id := range ids {
-		if last := g.lastUse(t, keyring.NewUses(g.ring, keyring.UsesOptions{}), id); last.Operation != "VerifyMac" {
-			t.Errorf("%s: last used %+v", id, last)
+	if last := g.lastUse(t, u, ids[used]); last != later {
+		t.Errorf("used while it was stored, last used %+v, want %+v", last, later)
+	}
+	u.Store(t.Context())
+	for i, id := range ids[:destroyed] {
+		want := useOf("VerifyMac", 0, 1)
+		if i == used {
+			want = later
 		}
+		if last := g.lastUse(t, keyring.NewUses(g.ring, keyring.UsesOptions{}), id); last != want {
+			t.Errorf("%d: last used %+v, want %+v", i, last, want)
+		}
+	}
+	if left := raw(t, st, usePrefix+ids[destroyed]); len(left) != 0 || u.Noted() != 0 {
+		t.Errorf("of a key that was destroyed meanwhile, %v is left; %d keys are noted", left, u.Noted())
 	}
 }
 
