@@ -137,8 +137,8 @@ var actions = map[string]*action{
 
 	// A key that is pending import cannot be rotated automatically, ever: that is
 	// said by the operation itself.
-	"kms:EnableKeyRotation":    {in: inUse | inPendingImport, may: mayEnableRotation},
-	"kms:DisableKeyRotation":   {in: inUse | inPendingImport, may: mayDisableRotation},
+	"kms:EnableKeyRotation":    {in: inEnabled | inPendingImport, may: mayEnableRotation},
+	"kms:DisableKeyRotation":   {in: inEnabled | inPendingImport, may: mayDisableRotation},
 	"kms:RotateKeyOnDemand":    {in: inEnabled, may: mayRotateOnDemand},
 	"kms:GetKeyRotationStatus": {in: inAny},
 	"kms:ListKeyRotations":     {in: inAny},

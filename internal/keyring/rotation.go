@@ -107,7 +107,7 @@ func (k Key) RotateOnDemand(ctx context.Context) error {
 	switch r := k.s.m.Rotation; {
 	case r.OnDemand >= MaxOnDemandRotations:
 		return ErrLimit
-	case r.PeriodDays > 0 && r.Next.Sub(k.now()) < rotationPause:
+	case r.PeriodDays > 0 && r.Next.Sub(k.now()) <= rotationPause:
 		return ErrRotationDue
 	}
 	return k.rotate(ctx, OnDemand)
