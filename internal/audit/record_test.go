@@ -226,6 +226,12 @@ func TestRecord(t *testing.T) {
 		{"additional data", func(c *call.Call) {
 			c.Additional = []call.Pair{{Name: "keyMaterialId", Value: "m"}, {Name: "b", Value: "\""}}
 		}, head + user + event + parameters + `,"additionalEventData":{"keyMaterialId":"m","b":"\""}` + ids + resources + tail},
+		{"a recipient", func(c *call.Call) {
+			c.Recipient = []call.Pair{{Name: "attestationDocumentModuleId", Value: "i-\"1"}, {Name: "b", Value: "AA=="}}
+		}, head + user + event + parameters + `,"additionalEventData":{"recipient":{"attestationDocumentModuleId":"i-\"1","b":"AA=="}}` + ids + resources + tail},
+		{"additional data and a recipient", func(c *call.Call) {
+			c.Additional, c.Recipient = []call.Pair{{Name: "keyMaterialId", Value: "m"}}, []call.Pair{{Name: "a", Value: "b"}}
+		}, head + user + event + parameters + `,"additionalEventData":{"keyMaterialId":"m","recipient":{"a":"b"}}` + ids + resources + tail},
 		{
 			"no resources", func(c *call.Call) { c.Resources, c.Parameters = nil, auditable("") },
 			head + user + event + `,"requestParameters":null,"responseElements":null` + ids + `,"resources":[]` + tail,
@@ -460,6 +466,7 @@ func TestLongRecord(t *testing.T) {
 			c.Additional = []call.Pair{{Name: "a", Value: strings.Repeat("\x01", 20<<10)}}
 		}, []string{`"requestParameters":{"omitted":true`, `"responseElements":{"omitted":true`, `"additionalEventData":{"omitted":true}`}},
 		{"additional data", func(c *call.Call) { c.Additional = []call.Pair{{Name: "a", Value: long}} }, []string{`"additionalEventData":{"omitted":true}`, `"a":"b"`}},
+		{"a recipient", func(c *call.Call) { c.Recipient = []call.Pair{{Name: "a", Value: long}} }, []string{`"additionalEventData":{"omitted":true}`, `"a":"b"`}},
 		{
 			"user agent", func(c *call.Call) { c.UserAgent = "x" + long },
 			[]string{`"userAgent":"x` + strings.Repeat(`é\u0001`, 341) + `"`},
