@@ -254,7 +254,7 @@ func TestSM2Encryption(t *testing.T) {
 		}
 	}
 	// One byte: every 256th time, what encrypts it is zero and another is taken.
-	for range 1000 {
+	for range 400 {
 		ciphertext, err := encrypt.Encrypt(t.Context(), keyring.SM2PKE, plaintext[:1], nil)
 		if err != nil {
 			t.Fatal(err)
@@ -299,7 +299,7 @@ func TestSM2Zeros(t *testing.T) {
 	t.Parallel()
 	key, point := sm2Example(t), unspaced(t, sm2Point)
 	zero := 0
-	for k := int64(1); zero == 0 || k < 50; k++ {
+	for k := int64(465); k < 475; k++ { // with 470 it is zero
 		_, stream := sm2Encrypt(k, point, []byte{0})
 		ciphertext, _ := sm2Encrypt(k, point, stream) // encrypted into a zero
 		plaintext, err := keyring.DecryptSM2(key, ciphertext)
@@ -312,9 +312,9 @@ func TestSM2Zeros(t *testing.T) {
 		} else if err != nil || !bytes.Equal(plaintext, stream) {
 			t.Errorf("k = %d: %x, %v, want %x", k, plaintext, err, stream)
 		}
-		if k > 10_000 {
-			t.Fatal("no key stream is zero")
-		}
+	}
+	if zero == 0 {
+		t.Error("no key stream is zero")
 	}
 }
 
