@@ -341,7 +341,7 @@ func (k Key) take(changes []keyChange, id string, public []byte, in Import) erro
 			return &PendingMaterialError{ARN: m.ARN, New: id, Pending: m.Materials[p].ID}
 		}
 		for _, c := range changes {
-			c.to.await(id, public, len(changes) > 1)
+			c.to.await(id, public)
 		}
 		i = len(m.Materials) - 1
 	}
@@ -356,41 +356,25 @@ func (k Key) take(changes []keyChange, id string, public []byte, in Import) erro
 	if k.Metadata().State == PendingImport && m.complete(k.now()) {
 		m.regain()
 	}
-	everywhere(changes, id)
+	all := make([]*Metadata, len(changes))
+	for i, c := range changes {
+		all[i] = c.to
+	}
+	awaitImports(all)
 	return nil
 }
 
 // await adds a material that is not here yet: the first one is the current one,
 // any other is pending rotation.
-func (m *Metadata) await(id string, public []byte, related bool) {
+func (m *Metadata) await(id string, public []byte) {
 	// One that has expired before it was ever used is no longer wanted.
 	m.Materials = slices.DeleteFunc(m.Materials, func(mat Material) bool { return !mat.permanent() })
-	mat := Material{ID: id, State: Current}
-	switch {
-	case len(m.Materials) == 0:
+	mat := Material{ID: id, State: PendingRotation}
+	if len(m.Materials) == 0 {
+		mat.State = Current
 		m.MaterialID, m.PublicKey = id, public
-	case related:
-		mat.State = PendingMultiRegionImportAndRotation
-	default:
-		mat.State = PendingRotation
 	}
 	m.Materials = append(m.Materials, mat)
-}
-
-// everywhere makes a material that waited for it ready to be rotated to, once all
-// related keys have it.
-func everywhere(changes []keyChange, id string) {
-	var all []*Material
-	for _, c := range changes {
-		i := slices.IndexFunc(c.to.Materials, func(mat Material) bool { return mat.ID == id })
-		if i < 0 || !c.to.Materials[i].Imported || c.to.Materials[i].State != PendingMultiRegionImportAndRotation {
-			return
-		}
-		all = append(all, &c.to.Materials[i])
-	}
-	for _, mat := range all {
-		mat.State = PendingRotation
-	}
 }
 
 // changed returns the changes that are any, and the first in any case.
@@ -479,9 +463,7 @@ func (k Key) dropMaterial(ctx context.Context, id string) error {
 // doing so.
 func (m *Metadata) lose() {
 	if m.State == Updating && m.MultiRegion != nil {
-		set := *m.MultiRegion
-		set.Resume = PendingImport
-		m.MultiRegion = &set
+		m.MultiRegion = m.MultiRegion.with(func(set *MultiRegion) { set.Resume = PendingImport })
 		return
 	}
 	m.lack()
@@ -494,9 +476,7 @@ func (m *Metadata) regain() {
 		return
 	}
 	if m.MultiRegion.Resume == PendingImport {
-		set := *m.MultiRegion
-		set.Resume = Enabled
-		m.MultiRegion = &set
+		m.MultiRegion = m.MultiRegion.with(func(set *MultiRegion) { set.Resume = Enabled })
 	}
 }
 
