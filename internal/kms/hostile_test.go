@@ -186,8 +186,13 @@ func FuzzHostile(f *testing.F) {
 	message := object{"Message": b64([]byte("m"))}
 	keys := make(map[string]string) // by spec
 	for _, s := range [][2]string{
-		{"RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"}, {"RSA_2048", "RSASSA_PSS_SHA_512"}, {"ECC_NIST_P256", "ECDSA_SHA_256"}, {"ECC_NIST_P521", "ECDSA_SHA_512"},
-		{"ECC_SECG_P256K1", "ECDSA_SHA_256"}, {"ECC_NIST_EDWARDS25519", "ED25519_SHA_512"}, {"ML_DSA_44", "ML_DSA_SHAKE_256"},
+		{"RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"},
+		{"RSA_2048", "RSASSA_PSS_SHA_512"},
+		{"ECC_NIST_P256", "ECDSA_SHA_256"},
+		{"ECC_NIST_P521", "ECDSA_SHA_512"},
+		{"ECC_SECG_P256K1", "ECDSA_SHA_256"},
+		{"ECC_NIST_EDWARDS25519", "ED25519_SHA_512"},
+		{"ML_DSA_44", "ML_DSA_SHAKE_256"},
 	} {
 		if keys[s[0]] == "" {
 			keys[s[0]] = e.createKey(s[0], "SIGN_VERIFY")
