@@ -42,6 +42,7 @@ type recorded struct {
 	Wrap    map[string]string // names for material that is wrapped, by RSAES_OAEP_SHA_256, under the public key that has the other name
 	Error   string            // its code in the record; empty if the call succeeds
 	Record  object            // nil: the call is only made
+	Event   object            // of the service, recorded with the call, before it; nil if there is none
 }
 
 // patterns are what may stand for a value in testdata/records.
@@ -153,6 +154,12 @@ func TestRecords(t *testing.T) {
 			}
 			compared[c.Service+":"+c.Do] = true
 			name := fmt.Sprintf("%s %d: %s of %s", filepath.Base(file), i+1, c.Do, c.As)
+			if c.Event != nil && len(records) == 2 {
+				for _, difference := range differences("", records[0], w.wantedEvent(&c)) {
+					t.Errorf("%s: its event: %s", name, difference)
+				}
+				records = records[1:]
+			}
 			if len(records) != 1 {
 				t.Errorf("%s: %d records", name, len(records))
 				continue
@@ -286,7 +293,23 @@ func (w *world) wanted(c *recorded) object {
 	if c.Error != "" {
 		record["errorCode"] = c.Error
 	}
-	maps.Copy(record, c.Record)
+	return withMembers(record, c.Record)
+}
+
+// wantedEvent returns all of the record of what the service does by itself.
+func (w *world) wantedEvent(c *recorded) object {
+	return withMembers(object{
+		"eventVersion": "1.11", "userIdentity": object{"accountId": accountA, "invokedBy": audit.Node}, "eventTime": "<time>",
+		"eventSource": c.Service + ".amazonaws.com", "awsRegion": region, "sourceIPAddress": audit.Node, "userAgent": audit.Node,
+		"requestParameters": nil, "responseElements": nil, "eventID": "<uuid>", "readOnly": false,
+		"eventType": "AwsServiceEvent", "managementEvent": true, "recipientAccountId": accountA, "eventCategory": "Management",
+	}, c.Event)
+}
+
+// withMembers adds members to a record; resources are written as ARNs, after the
+// kind if they are no keys.
+func withMembers(record, more object) object {
+	maps.Copy(record, more)
 	if names, ok := record["resources"].([]any); ok {
 		resources := []any{}
 		for _, name := range names {
