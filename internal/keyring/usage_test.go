@@ -530,7 +530,38 @@ func TestUsesOfChangingKeys(t *testing.T) {
 	}
 }
 
-// changing is a store that does something before the first commit of a use.
+// A later use is not forgotten with the one that is stored, and a key that
+// changes again and again gets its use stored all the same.
+func TestUseOfBusyKey(t *testing.T) {
+	st := &changing{Store: store.NewMem()}
+	g := newRig(t, st, keyring.Options{})
+	u := keyring.NewUses(g.ring, keyring.UsesOptions{})
+	m := g.create(t, keyring.HMAC256, keyring.GenerateVerifyMAC)
+	first, later := useOf("VerifyMac", 0, 1), useOf("GenerateMac", time.Second, 2)
+	u.Note(m.ARN, first)
+	st.before = func() { u.Note(m.ARN, later) }
+	u.Store(t.Context())
+	if last := g.lastUse(t, u, m.ID); last != later || u.Noted() != 1 {
+		t.Errorf("used while it was stored, last used %+v, want %+v; %d keys are noted", last, later, u.Noted())
+	}
+	n := 0
+	var change func()
+	change = func() {
+		if n++; n < 3 {
+			st.before = change
+		}
+		if err := g.mustOpen(t, m.ID, "kms:UpdateKeyDescription").SetDescription(t.Context(), fmt.Sprint(n)); err != nil {
+			t.Error(err)
+		}
+	}
+	st.before = change
+	u.Store(t.Context())
+	if last := g.lastUse(t, keyring.NewUses(g.ring, keyring.UsesOptions{}), m.ID); n != 3 || last != later {
+		t.Errorf("changed %d times, last used %+v, want %+v", n, last, later)
+	}
+}
+
+// changing is a store that does something before the next commit of a use.
 type changing struct {
 	store.Store
 	before func()
