@@ -634,7 +634,7 @@ func TestDataKeys(t *testing.T) {
 			t.Errorf("GenerateDataKey(%d): %v", n, err)
 		}
 	}
-	for _, s := range []keyring.Spec{keyring.RSA2048, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCNISTP521, keyring.ECCSECGP256K1} {
+	for _, s := range []keyring.Spec{keyring.RSA2048, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCNISTP521, keyring.ECCSECGP256K1, keyring.SM2} {
 		d, err := g.mustOpen(t, m.ID, "kms:GenerateDataKeyPair").GenerateDataKeyPair(t.Context(), s, ec)
 		if err != nil {
 			t.Fatalf("GenerateDataKeyPair(%s): %v", s, err)
@@ -698,7 +698,7 @@ func TestUsage(t *testing.T) {
 
 func TestKeyEncodings(t *testing.T) {
 	t.Parallel()
-	for _, s := range []keyring.Spec{keyring.RSA2048, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCNISTP521, keyring.ECCSECGP256K1} {
+	for _, s := range []keyring.Spec{keyring.RSA2048, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCNISTP521, keyring.ECCSECGP256K1, keyring.SM2} {
 		private, public, err := keyring.GeneratePair(s)
 		if err != nil {
 			t.Fatal(err)
@@ -709,7 +709,7 @@ func TestKeyEncodings(t *testing.T) {
 		if again, err := keyring.ParsePublic(s, public); err != nil || !bytes.Equal(again, public) {
 			t.Errorf("%s: public key does not come back: %v", s, err)
 		}
-		for _, other := range []keyring.Spec{keyring.RSA2048, keyring.RSA3072, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCSECGP256K1, keyring.SymmetricDefault} {
+		for _, other := range []keyring.Spec{keyring.RSA2048, keyring.RSA3072, keyring.ECCNISTP256, keyring.ECCNISTP384, keyring.ECCSECGP256K1, keyring.SM2, keyring.SymmetricDefault} {
 			if other == s {
 				continue
 			}

@@ -494,8 +494,10 @@ func privateSize(spec Spec) int {
 		return 14 << 10
 	case MLDSA44, MLDSA65, MLDSA87:
 		return 98 << 10
+	case SM2:
+		return 3 << 9
 	}
-	return 1 << 10 // elliptic curves
+	return 1 << 10 // other elliptic curves
 }
 
 // parseMaterial parses the material of an asymmetric key.

@@ -42,6 +42,7 @@ func TestParsedKeysAreWiped(t *testing.T) {
 		{keyring.RSA2048, keyring.SignVerify, keyring.RSASSAPSSSHA256},
 		{keyring.ECCSECGP256K1, keyring.SignVerify, keyring.ECDSASHA256},
 		{keyring.ECCEdwards25519, keyring.SignVerify, keyring.ED25519SHA512},
+		{keyring.SM2, keyring.SignVerify, keyring.SM2DSA},
 		{keyring.MLDSA44, keyring.SignVerify, keyring.MLDSASHAKE256},
 		{keyring.MLKEM512, keyring.EncapsulateDecapsulate, keyring.MLKEM},
 		{keyring.MLKEM768, keyring.EncapsulateDecapsulate, keyring.MLKEM},
@@ -68,6 +69,7 @@ func TestUseAndWipeOfParsedKeys(t *testing.T) {
 		g := newRig(t, nil, keyring.Options{PrivateKeys: room})
 		algorithms := map[keyring.Spec]keyring.Algorithm{
 			keyring.ECCEdwards25519: keyring.ED25519SHA512, keyring.ECCSECGP256K1: keyring.ECDSASHA256, keyring.ECCNISTP256: keyring.ECDSASHA256,
+			keyring.SM2: keyring.SM2DSA,
 		}
 		var done sync.WaitGroup
 		stop := make(chan struct{})
