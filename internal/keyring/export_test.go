@@ -259,3 +259,6 @@ func DecryptSM2(pkcs8, ciphertext []byte) ([]byte, error) {
 	}
 	return k.decrypt(SM2PKE, ciphertext)
 }
+
+// LimitKeys sets the number of keys that a Region may have.
+func (r *Ring) LimitKeys(n int) { r.census.limit = n }

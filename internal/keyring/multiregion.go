@@ -229,8 +229,8 @@ func (k Key) MakePrimary(ctx context.Context, replica Key) error {
 	if err := k.r.changeAll(ctx, changes, nil); err != nil {
 		return err
 	}
-	k.r.hurry(keyName{was.Account, was.Region, was.ID})
 	k.r.hurry(keyName{is.Account, is.Region, is.ID})
+	k.r.hurry(keyName{was.Account, was.Region, was.ID})
 	return nil
 }
 

@@ -84,7 +84,7 @@ func third2[T, U any](_ T, _ U, err error) error { return err }
 // methods calls every method of a key that a permit is needed for.
 func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 	var none authz.Permit
-	ctx := t.Context()
+	ctx, here := t.Context(), newCall()
 	third := func(_ secret.Bytes, _ string, err error) error { return err }
 	return map[string]error{
 		"Encrypt":             second(k.Encrypt(ctx, keyring.AlgorithmSymmetricDefault, []byte("x"), nil)),
@@ -115,6 +115,8 @@ func methods(t *testing.T, g *rig, k keyring.Key) map[string]error {
 		"ImportParameters": second(k.ImportParameters(ctx, keyring.WrapOAEPSHA256, keyring.RSA2048)),
 		"Import":           second(k.Import(ctx, keyring.Import{})),
 		"DeleteMaterial":   second(k.DeleteMaterial(ctx, "")),
+		"Replicate":        second(k.Replicate(ctx, here, permit(t, here, "kms:CreateKey", anyResource()), keyring.ReplicaParams{Region: region})),
+		"MakePrimary":      k.MakePrimary(ctx, k),
 		// Not allowed for a day.
 		"EnableRotation":  k.EnableRotation(ctx, 1),
 		"DisableRotation": k.DisableRotation(ctx),
@@ -148,7 +150,7 @@ func TestActionsAllowTheirMethodsOnly(t *testing.T) {
 		"kms:EnableKeyRotation": "EnableRotation", "kms:DisableKeyRotation": "DisableRotation", "kms:RotateKeyOnDemand": "RotateOnDemand",
 		"kms:GetKeyRotationStatus": "", "kms:ListKeyRotations": "",
 		"kms:GetKeyLastUsage": "LastUse", "kms:GetParametersForImport": "ImportParameters", "kms:ImportKeyMaterial": "Import",
-		"kms:DeleteImportedKeyMaterial": "DeleteMaterial",
+		"kms:DeleteImportedKeyMaterial": "DeleteMaterial", "kms:ReplicateKey": "Replicate", "kms:UpdatePrimaryRegion": "MakePrimary",
 	}
 	for action, method := range allowed {
 		for _, id := range ids {
