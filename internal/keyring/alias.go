@@ -76,7 +76,7 @@ func (k Key) UpdateAlias(ctx context.Context, alias authz.Permit, name string, t
 	if from.Account != target.Account || from.Region != target.Region {
 		return fmt.Errorf("%w: an alias of another account or Region", ErrParameter)
 	}
-	if target.State == PendingDeletion {
+	if target.State.set()&inPending != 0 {
 		return &StateError{ARN: target.ARN, State: target.State}
 	}
 	if family(from.Spec) != family(target.Spec) || from.Usage != target.Usage {

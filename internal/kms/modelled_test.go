@@ -45,6 +45,7 @@ var modelled = map[string]string{
 	"ListRetirableGrants":                 "DependencyTimeoutException InvalidMarkerException InvalidArnException NotFoundException KMSInternalException",
 	"PutKeyPolicy":                        "NotFoundException InvalidArnException MalformedPolicyDocumentException DependencyTimeoutException UnsupportedOperationException KMSInternalException LimitExceededException KMSInvalidStateException",
 	"ReEncrypt":                           "NotFoundException DisabledException InvalidCiphertextException KeyUnavailableException IncorrectKeyException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException DryRunOperationException",
+	"ReplicateKey":                        "AlreadyExistsException DisabledException InvalidArnException KMSInvalidStateException KMSInternalException LimitExceededException MalformedPolicyDocumentException NotFoundException TagException UnsupportedOperationException",
 	"RetireGrant":                         "InvalidArnException InvalidGrantTokenException InvalidGrantIdException NotFoundException DependencyTimeoutException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"RevokeGrant":                         "NotFoundException DependencyTimeoutException InvalidArnException InvalidGrantIdException KMSInternalException KMSInvalidStateException DryRunOperationException",
 	"RotateKeyOnDemand":                   "NotFoundException DisabledException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException UnsupportedOperationException LimitExceededException ConflictException",
@@ -54,6 +55,7 @@ var modelled = map[string]string{
 	"UntagResource":                       "KMSInternalException NotFoundException InvalidArnException KMSInvalidStateException TagException",
 	"UpdateAlias":                         "DependencyTimeoutException NotFoundException KMSInternalException LimitExceededException KMSInvalidStateException",
 	"UpdateKeyDescription":                "NotFoundException InvalidArnException DependencyTimeoutException KMSInternalException KMSInvalidStateException",
+	"UpdatePrimaryRegion":                 "DisabledException InvalidArnException KMSInvalidStateException KMSInternalException NotFoundException UnsupportedOperationException",
 	"Verify":                              "NotFoundException DisabledException KeyUnavailableException DependencyTimeoutException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidStateException KMSInvalidSignatureException DryRunOperationException",
 	"VerifyMac":                           "NotFoundException DisabledException KeyUnavailableException InvalidKeyUsageException InvalidGrantTokenException KMSInternalException KMSInvalidMacException KMSInvalidStateException DryRunOperationException",
 }
