@@ -59,6 +59,7 @@ func TestOperations(t *testing.T) {
 	t.Run("random", func(t *testing.T) { testRandom(t, c) })
 	t.Run("key policies", func(t *testing.T) { testKeyPolicies(t, c) })
 	t.Run("grants", func(t *testing.T) { testGrants(t, c) })
+	t.Run("last usage", func(t *testing.T) { testLastUsage(t, c) })
 
 	for _, operation := range routed {
 		if !succeeded[operation] {
