@@ -174,9 +174,9 @@ func TestHostilePeers(t *testing.T) {
 func FuzzHostile(f *testing.F) {
 	e := newEnv(f)
 	type target struct {
-		operation, member string
-		request           object
-		refusals          []string
+		region, operation, member string
+		request                   object
+		refusals                  []string
 	}
 	var targets []target
 	seed := func(t target, good string) {
@@ -198,29 +198,54 @@ func FuzzHostile(f *testing.F) {
 			keys[s[0]] = e.createKey(s[0], "SIGN_VERIFY")
 		}
 		request := message.with(object{"KeyId": keys[s[0]], "SigningAlgorithm": s[1]})
-		seed(target{"Verify", "Signature", request, []string{"KMSInvalidSignatureException"}}, e.must(alice, "Sign", request).str("Signature"))
+		seed(target{testRegion, "Verify", "Signature", request, []string{"KMSInvalidSignatureException"}}, e.must(alice, "Sign", request).str("Signature"))
 	}
 	mac := message.with(object{"KeyId": e.createKey("HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"})
-	seed(target{"VerifyMac", "Mac", mac, []string{"KMSInvalidMacException"}}, e.must(alice, "GenerateMac", mac).str("Mac"))
+	seed(target{testRegion, "VerifyMac", "Mac", mac, []string{"KMSInvalidMacException"}}, e.must(alice, "GenerateMac", mac).str("Mac"))
 	plaintext := object{"Plaintext": b64([]byte("p"))}
 	oaep := object{"KeyId": e.createKey("RSA_2048", "ENCRYPT_DECRYPT"), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1"}
-	seed(target{"Decrypt", "CiphertextBlob", oaep, []string{"InvalidCiphertextException"}}, e.must(alice, "Encrypt", oaep.with(plaintext)).str("CiphertextBlob"))
+	seed(target{testRegion, "Decrypt", "CiphertextBlob", oaep, []string{"InvalidCiphertextException"}}, e.must(alice, "Encrypt", oaep.with(plaintext)).str("CiphertextBlob"))
 	// A ciphertext may name a key of another account, or none that is there.
 	symmetric := object{"KeyId": e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")}
 	blob := e.must(alice, "Encrypt", symmetric.with(plaintext)).str("CiphertextBlob")
-	seed(target{"Decrypt", "CiphertextBlob", object{}, []string{"InvalidCiphertextException", "AccessDeniedException", "NotFoundException"}}, blob)
-	seed(target{"Decrypt", "CiphertextBlob", symmetric, []string{"InvalidCiphertextException", "IncorrectKeyException", "AccessDeniedException"}}, blob)
+	seed(target{testRegion, "Decrypt", "CiphertextBlob", object{}, []string{"InvalidCiphertextException", "AccessDeniedException", "NotFoundException"}}, blob)
+	seed(target{testRegion, "Decrypt", "CiphertextBlob", symmetric, []string{"InvalidCiphertextException", "IncorrectKeyException", "AccessDeniedException"}}, blob)
 	kem := object{"KeyId": e.createKey("ML_KEM_768", "ENCAPSULATE_DECAPSULATE"), "EncapsulationAlgorithm": "ML_KEM"}
-	seed(target{"Decapsulate", "SharedSecretCiphertextBlob", kem, []string{"InvalidCiphertextException"}}, e.must(alice, "Encapsulate", kem).str("SharedSecretCiphertextBlob"))
+	seed(target{testRegion, "Decapsulate", "SharedSecretCiphertextBlob", kem, []string{"InvalidCiphertextException"}}, e.must(alice, "Encapsulate", kem).str("SharedSecretCiphertextBlob"))
 	for _, spec := range []string{"ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521"} {
 		id := e.createKey(spec, "KEY_AGREEMENT")
 		_, der := e.publicKey(id)
-		seed(target{"DeriveSharedSecret", "PublicKey", object{"KeyId": id, "KeyAgreementAlgorithm": "ECDH"}, nil}, b64(der))
+		seed(target{testRegion, "DeriveSharedSecret", "PublicKey", object{"KeyId": id, "KeyAgreementAlgorithm": "ECDH"}, nil}, b64(der))
 	}
+	// SM2, in a Region that has it.
+	const china = "cn-north-1"
+	there := func(operation string, request object) object {
+		a := e.callIn(china, alice, operation, encode(f, request))
+		if a.err != nil {
+			f.Fatalf("%s: %v", operation, a.err)
+		}
+		return decode(f, a.body)
+	}
+	sm2 := func(usage string) string {
+		return there("CreateKey", object{"KeySpec": "SM2", "KeyUsage": usage}).object("KeyMetadata").str("KeyId")
+	}
+	signed := message.with(object{"KeyId": sm2("SIGN_VERIFY"), "SigningAlgorithm": "SM2DSA"})
+	seed(target{china, "Verify", "Signature", signed, []string{"KMSInvalidSignatureException"}}, there("Sign", signed).str("Signature"))
+	encrypted := object{"KeyId": sm2("ENCRYPT_DECRYPT"), "EncryptionAlgorithm": "SM2PKE"}
+	seed(target{china, "Decrypt", "CiphertextBlob", encrypted, []string{"InvalidCiphertextException"}}, there("Encrypt", encrypted.with(plaintext)).str("CiphertextBlob"))
+	agrees := object{"KeyId": sm2("KEY_AGREEMENT"), "KeyAgreementAlgorithm": "ECDH"}
+	seed(target{china, "DeriveSharedSecret", "PublicKey", agrees, nil}, there("GetPublicKey", object{"KeyId": agrees["KeyId"]}).str("PublicKey"))
+
+	// What is imported, and what comes with it.
+	external := e.must(alice, "CreateKey", object{"Origin": "EXTERNAL"}).object("KeyMetadata").str("KeyId")
+	material := importOf(e, external).with(object{"KeyId": external})
+	seed(target{testRegion, "ImportKeyMaterial", "EncryptedKeyMaterial", material, []string{"InvalidCiphertextException", "IncorrectKeyMaterialException"}}, material.str("EncryptedKeyMaterial"))
+	seed(target{testRegion, "ImportKeyMaterial", "ImportToken", material, []string{"InvalidImportTokenException", "IncorrectKeyMaterialException"}}, material.str("ImportToken"))
+
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
 		target := targets[int(which)%len(targets)]
 		e.t = t // one runs at a time
-		a := e.call(alice, target.operation, encode(t, target.request.with(object{target.member: b64(b)})))
+		a := e.callIn(target.region, alice, target.operation, encode(t, target.request.with(object{target.member: b64(b)})))
 		// What is too long, or empty, does not come so far.
 		if code := a.code(); code != "" && code != "ValidationException" && !slices.Contains(target.refusals, code) {
 			t.Errorf("%s of %x: %v", target.operation, b, a.err)
