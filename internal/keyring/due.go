@@ -136,6 +136,7 @@ func (r *Ring) runOne(ctx context.Context, now time.Time, rec record.Record, d d
 	if err != nil {
 		return err
 	}
+	k.at = now.UTC().Truncate(time.Millisecond)
 	return jobs[d.job].do(k, ctx, rec)
 }
 

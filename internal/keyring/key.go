@@ -28,6 +28,7 @@ type Key struct {
 	m   *Metadata // of s, as it is at the instant of the call
 	act *action
 	c   *call.Call
+	at  time.Time // of a job, by the time that has passed for certain; zero: by the clock
 }
 
 // may returns authz.ErrNoPermit unless the permit's action stands for m.
@@ -354,7 +355,12 @@ func (k Key) PublicKey() ([]byte, error) {
 }
 
 // now returns the instant of the call, or of the system's own work.
-func (k Key) now() time.Time { return k.r.instant(k.c) }
+func (k Key) now() time.Time {
+	if !k.at.IsZero() {
+		return k.at
+	}
+	return k.r.instant(k.c)
+}
 
 // instant returns the instant of a call (nil for the system's own work), to the
 // millisecond that records keep.
