@@ -27,7 +27,6 @@ package attestation
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -120,6 +119,7 @@ func invalid(reason string) error { return &Error{Reason: reason} }
 // methods may be called concurrently.
 type Roots struct {
 	certificates []*x509.Certificate
+	chains       chains // that were verified
 }
 
 // Open reads authorities' certificates from PEM files.
@@ -387,67 +387,6 @@ func checkPCRs(pcrs map[uint64][]byte, most uint64) bool {
 		}
 	}
 	return len(pcrs) > 0
-}
-
-// signer returns the key of a document's certificate, which leads to one of the
-// roots, step by step as the bundle has them. Nothing is looked for: who makes a
-// document cannot have many ways tried.
-func (r *Roots) signer(p *payload, now time.Time) (*ecdsa.PublicKey, error) {
-	var parent *x509.Certificate
-	for _, root := range r.certificates {
-		if bytes.Equal(root.Raw, p.CABundle[0]) {
-			parent = root
-			break
-		}
-	}
-	if parent == nil {
-		return nil, invalid("is of no trusted authority")
-	}
-	options := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	options.Roots.AddCert(parent)
-	subjects := map[string]bool{string(parent.RawSubject): true}
-	for _, der := range p.CABundle[1:] {
-		c, err := x509.ParseCertificate(der)
-		if err == nil {
-			err = checkAuthority(c)
-		}
-		if err != nil {
-			return nil, &Error{"has a cabundle with what is no certificate of an authority", err}
-		}
-		if subjects[string(c.RawSubject)] || !bytes.Equal(c.RawIssuer, parent.RawSubject) {
-			return nil, invalid("has a cabundle that is no chain")
-		}
-		subjects[string(c.RawSubject)] = true
-		options.Intermediates.AddCert(c)
-		parent = c
-	}
-	leaf, err := x509.ParseCertificate(p.Certificate)
-	if err != nil {
-		return nil, &Error{"has a certificate that cannot be read", err}
-	}
-	key, ok := leaf.PublicKey.(*ecdsa.PublicKey)
-	switch {
-	case !ok || key.Curve != elliptic.P384():
-		return nil, invalid("has a certificate of a key that is not on the curve P-384")
-	case leaf.IsCA || leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		return nil, invalid("has a certificate that is not for signatures")
-	case subjects[string(leaf.RawSubject)] || !bytes.Equal(leaf.RawIssuer, parent.RawSubject):
-		return nil, invalid("has a certificate that its cabundle does not lead to")
-	}
-	if _, err := leaf.Verify(options); err != nil {
-		return nil, &Error{"has a certificate that is not good", err}
-	}
-	return key, nil
-}
-
-// checkAuthority checks that a certificate is one with which others are made.
-func checkAuthority(c *x509.Certificate) error {
-	if !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0 {
-		return errors.New("a certificate that is not of an authority")
-	}
-	return nil
 }
 
 // recipientKey reads the key that a document asks to encrypt for.

@@ -268,6 +268,65 @@ func TestChains(t *testing.T) {
 	}
 }
 
+// A chain that was verified is so for a time, and vouches for nothing else.
+func TestRememberedChains(t *testing.T) {
+	t.Parallel()
+	a, roots := authority(t, func(c *attestationtest.Templates) {
+		c.Between.NotAfter, c.Leaf.NotBefore = start.Add(time.Hour), start.Add(-time.Minute)
+	})
+	other, _ := authority(t)
+	own := spki(t, enclaveKey().Public())
+	at := func(now time.Time) []byte {
+		return document(t, a, attestationtest.Document{Time: now, PublicKey: own})
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := roots.Verify(at(start), start); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := roots.Chains(); n != 1 {
+		t.Errorf("%d chains are remembered", n)
+	}
+	// NotBefore and NotAfter have whole seconds.
+	last := start.Add(time.Hour).Truncate(time.Second)
+	for name, tt := range map[string]struct {
+		now  time.Time
+		want string
+	}{
+		"later":          {last, ""},
+		"too late":       {last.Add(time.Millisecond), "has a certificate that is not good"},
+		"at the start":   {start.Add(-time.Minute).Truncate(time.Second), ""},
+		"not yet":        {start.Add(-time.Minute).Truncate(time.Second).Add(-time.Millisecond), "has a certificate that is not good"},
+		"a day too late": {start.Add(24 * time.Hour), "has a certificate that is not good"},
+	} {
+		if tt.want != "" {
+			refused(t, name, roots, at(tt.now), tt.now, tt.want)
+		} else if _, err := roots.Verify(at(tt.now), tt.now); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	forged, err := attestationtest.Payload(a.Members(attestationtest.Document{Time: start, PublicKey: own}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forged, err = other.Sign(forged); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "another's signature", roots, forged, start, "is not signed by its certificate")
+
+	roots.Crowd(2 * attestation.MaxChains)
+	if n := roots.Chains(); n != attestation.MaxChains {
+		t.Errorf("%d chains are remembered, want %d", n, attestation.MaxChains)
+	}
+	if _, err := roots.Verify(at(start), start); err != nil {
+		t.Errorf("in a crowd: %v", err)
+	}
+}
+
 // with returns members of which one has another value, or is gone for nil.
 func with(members []attestationtest.Member, name string, value any) []attestationtest.Member {
 	changed := slices.Clone(members)
