@@ -60,7 +60,7 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 	case slices.Contains(c.Caller.Closed, in.ReplicaRegion):
 		return kmsapi.UnsupportedOperationException("Region " + in.ReplicaRegion + " is not enabled for account " + c.Caller.Account + ".")
 	case !offered(in.ReplicaRegion, primary.Spec):
-		return unsupported("KeySpec " + string(primary.Spec))
+		return notOffered("KeySpec " + string(primary.Spec))
 	case !slices.Contains(primary.MultiRegion.Regions, in.ReplicaRegion) && len(primary.MultiRegion.Regions) >= keyring.MaxRegions:
 		return kmsapi.LimitExceededException("The limit of replicas of " + primary.ARN + " has been reached.")
 	}
