@@ -17,7 +17,6 @@ const (
 
 	endpoint = "the call comes through a VPC endpoint"
 	service  = "a service makes the call"
-	unrouted = "the operation is not served yet"
 )
 
 // elsewhere are the cases that cannot come through the door, with the reason.
@@ -29,8 +28,7 @@ var elsewhere = map[int]string{
 	49: service,
 	51: endpoint, 52: endpoint, 53: endpoint, 55: endpoint, 56: endpoint,
 	58: service, 60: service, 61: service, 62: service, 63: service, 64: service, 65: service,
-	71:  endpoint,
-	105: unrouted, 106: unrouted, 107: unrouted, 109: unrouted,
+	71: endpoint,
 }
 
 // TestEveryCase holds that each case is run here or listed with a reason, and

@@ -2,6 +2,7 @@ package cases_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,21 @@ var (
 func encrypt(key string) object  { return object{"KeyId": key, "Plaintext": data} }
 func decrypt(blob string) object { return object{"CiphertextBlob": blob} }
 func onKey(key string) object    { return object{"KeyId": key} }
+
+// tomorrow is when material that is imported expires.
+var tomorrow = time.Now().Add(24 * time.Hour).Unix()
+
+func material(key string) object {
+	return object{"KeyId": key, "ImportToken": data, "EncryptedKeyMaterial": data}
+}
+
+func wrapping(key, spec string) object {
+	return object{"KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": spec}
+}
+
+func notImported(key string) want {
+	return fails("UnsupportedOperationException", key+" origin is AWS_KMS which is not valid for this operation.")
+}
 
 // with adds members to a request; a context is {"EncryptionContext": …}.
 func with(o object, name string, value any) object {
@@ -386,6 +402,13 @@ var scenarios = []scenario{
 
 			w.user("Slow", allow("kms:ScheduleKeyDeletion", "*"), deny("kms:ScheduleKeyDeletion", "*", when("NumericLessThanEquals", "kms:ScheduleKeyDeletionPendingWindowInDays", "21")))
 			w.key("K108", symmetric)
+			w.user("Rotator", allow("kms:EnableKeyRotation", "*"), deny("kms:EnableKeyRotation", "*", when("NumericLessThanEquals", "kms:RotationPeriodInDays", "180")))
+			// Nothing comes of what is allowed: the material of these keys is no
+			// imported one.
+			w.user("Importer")
+			w.key("K105", symmetric, allowTo("{Importer}", "kms:GetParametersForImport", when("StringEquals", "kms:WrappingKeySpec", "RSA_4096")))
+			w.key("K106", symmetric, allowTo("{Importer}", "kms:ImportKeyMaterial", when("Null", "kms:ExpirationModel", "true")))
+			w.key("K107", symmetric, allowTo("{Importer}", "kms:ImportKeyMaterial", when("NumericLessThanEquals", "kms:ValidTo", strconv.FormatInt(tomorrow, 10)+".0")))
 			w.user("Same")
 			w.key("K93", symmetric, allowTo("{Same}", "kms:ReEncrypt*", when("Bool", "kms:ReEncryptOnSameKey", "true")))
 			w.key("K93b", symmetric, allowTo("{Same}", "kms:ReEncrypt*", when("Bool", "kms:ReEncryptOnSameKey", "true")))
@@ -415,6 +438,14 @@ var scenarios = []scenario{
 			{number: 99, variant: " no tag", as: "Unreserved", do: "Encrypt", in: encrypt("{K}"), want: denied("XID", "{K}")},
 			{number: 100, as: "Tagger", do: "TagResource", in: tags(onKey("{K}"), "Project", "a", "Owner", "b"), want: denied("ID", "{K}")},
 			{number: 100, variant: " that one", as: "Tagger", do: "TagResource", in: tags(onKey("{K}"), "Project", "a")},
+			{number: 105, as: "Importer", do: "GetParametersForImport", in: wrapping("{K105}", "RSA_2048"), want: denied("RES", "{K105}")},
+			{number: 105, variant: " that one", as: "Importer", do: "GetParametersForImport", in: wrapping("{K105}", "RSA_4096"), want: notImported("{K105}")},
+			{number: 106, as: "Importer", do: "ImportKeyMaterial", in: with(material("{K106}"), "ValidTo", tomorrow), want: notImported("{K106}")},
+			{number: 106, variant: " with it", as: "Importer", do: "ImportKeyMaterial", in: with(with(material("{K106}"), "ValidTo", tomorrow), "ExpirationModel", "KEY_MATERIAL_EXPIRES"), want: denied("RES", "{K106}")},
+			{number: 107, as: "Importer", do: "ImportKeyMaterial", in: with(material("{K107}"), "ValidTo", tomorrow+1), want: denied("RES", "{K107}")},
+			{number: 107, variant: " in time", as: "Importer", do: "ImportKeyMaterial", in: with(material("{K107}"), "ValidTo", tomorrow), want: notImported("{K107}")},
+			{number: 109, as: "Rotator", do: "EnableKeyRotation", in: with(onKey("{K108}"), "RotationPeriodInDays", 90), want: denied("XID", "{K108}")},
+			{number: 109, variant: " 365", as: "Rotator", do: "EnableKeyRotation", in: with(onKey("{K108}"), "RotationPeriodInDays", 365)},
 			{number: 108, as: "Slow", do: "ScheduleKeyDeletion", in: with(onKey("{K108}"), "PendingWindowInDays", 7), want: denied("XID", "{K108}")},
 			{number: 108, variant: " 30", as: "Slow", do: "ScheduleKeyDeletion", in: with(onKey("{K108}"), "PendingWindowInDays", 30)},
 			{number: 108, variant: " none", as: "Slow", do: "ScheduleKeyDeletion", in: onKey("{K}")},
