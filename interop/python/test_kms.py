@@ -211,6 +211,18 @@ class Names(Case):
         self.assertLessEqual(made, set(listed))
         self.assertEqual(len(listed), len(set(listed)))
 
+    @unittest.skipUnless(hasattr(KMS, "get_key_last_usage"), "boto3 of before 2026")
+    def test_last_usage(self):
+        key = KMS.create_key()["KeyMetadata"]
+        before = KMS.get_key_last_usage(KeyId=key["KeyId"])
+        self.assertEqual(before["KeyLastUsage"], {})
+        self.assertEqual(before["KeyCreationDate"], key["CreationDate"])
+        self.assertEqual(before["TrackingStartDate"], key["CreationDate"])
+        made = KMS.encrypt(KeyId=key["KeyId"], Plaintext=b"x")
+        last = KMS.get_key_last_usage(KeyId=key["Arn"])["KeyLastUsage"]
+        self.assertEqual((last["Operation"], last["KmsRequestId"]), ("Encrypt", made["ResponseMetadata"]["RequestId"]))
+        self.refused("InvalidArnException", KMS.get_key_last_usage, KeyId=key["Arn"].replace("key/", "alias/"))
+
     def test_random(self):
         self.assertEqual(len(KMS.generate_random(NumberOfBytes=1024)["Plaintext"]), 1024)
         self.assertNotEqual(KMS.generate_random(NumberOfBytes=16)["Plaintext"], KMS.generate_random(NumberOfBytes=16)["Plaintext"])
