@@ -88,3 +88,30 @@ func TestNoteAllocations(t *testing.T) {
 		t.Errorf("noting a use allocates %.0f times", n)
 	}
 }
+
+// What was encrypted before a rotation costs no more than what was after it.
+func TestOldMaterialAllocations(t *testing.T) {
+	g, m, blob := sealed(t, nil)
+	for range 3 {
+		if err := g.rotateOnDemand(t, m.ID, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := g.mustOpen(t, m.ID, "kms:Decrypt")
+	current, err := g.mustOpen(t, m.ID, "kms:Encrypt").Encrypt(t.Context(), keyring.AlgorithmSymmetricDefault, []byte("sixteen byte key"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := func(blob []byte) float64 {
+		decrypt := func() {
+			if _, _, err := k.Decrypt(t.Context(), keyring.AlgorithmSymmetricDefault, blob, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		decrypt()
+		return testing.AllocsPerRun(200, decrypt)
+	}
+	if old, now := allocations(blob), allocations(current); old > now {
+		t.Errorf("a warm Decrypt with old material allocates %.0f times, with the current one %.0f", old, now)
+	}
+}

@@ -71,6 +71,7 @@ type trace struct {
 	Addendum           *struct{ Reason string }
 	Resources          []struct{ ARN string }
 	Additional         map[string]string `json:"additionalEventData"`
+	Details            map[string]string `json:"serviceEventDetails"`
 }
 
 // traces returns the records with that name of the node whose data is in
