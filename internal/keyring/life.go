@@ -149,7 +149,7 @@ var jobs = map[string]struct {
 	jobRotate: {"key rotation", actionRotate, Key.rotateDue},
 	jobExpire: {"material expiry", actionExpire, Key.expire},
 
-	jobSynchronize: {"multi-Region keys", actionSynchronize, Key.synchronize},
+	jobSynchronize: {"multi-Region keys", actionSynchronize, Key.synchronizeDue},
 }
 
 func isJob(name string) bool { return jobs[name].action != "" }

@@ -234,9 +234,17 @@ func (k Key) MakePrimary(ctx context.Context, replica Key) error {
 	return nil
 }
 
-// synchronize ends the Creating or Updating of a key: it is the job of its due
-// record.
-func (k Key) synchronize(ctx context.Context, _ record.Record) error {
+// synchronizeDue is synchronize, for a due record, which goes with the change.
+func (k Key) synchronizeDue(ctx context.Context, _ record.Record) error {
+	err := k.synchronize(ctx)
+	if errors.Is(err, ErrStale) {
+		return nil // changed meanwhile, by [Ring.errands] as a rule; else it is due still
+	}
+	return err
+}
+
+// synchronize ends the Creating or Updating of a key.
+func (k Key) synchronize(ctx context.Context) error {
 	if err := k.may(maySynchronize); err != nil {
 		return err
 	}
@@ -463,5 +471,5 @@ func (r *Ring) run(ctx context.Context, key keyName) error {
 	if err != nil {
 		return err
 	}
-	return k.synchronize(ctx, record.Record{})
+	return k.synchronize(ctx)
 }

@@ -34,6 +34,9 @@ func TestIntents(t *testing.T) {
 	e := newEnv(t)
 	id, other := e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), e.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
 	external := e.must(alice, "CreateKey", object{"Origin": "EXTERNAL"}).object("KeyMetadata").str("KeyId")
+	related := e.must(alice, "CreateKey", object{"MultiRegion": true}).object("KeyMetadata").str("KeyId")
+	e.must(alice, "ReplicateKey", object{"KeyId": related, "ReplicaRegion": "ap-south-1"})
+	e.becomes("ap-south-1", related, "Enabled")
 	policy := e.must(alice, "GetKeyPolicy", object{"KeyId": id}).str("Policy")
 	grant := func() string {
 		return e.must(alice, "CreateGrant", object{"KeyId": id, "GranteePrincipal": alice.ARN, "RetiringPrincipal": alice.ARN, "Operations": []string{"Encrypt"}}).str("GrantId")
@@ -59,6 +62,8 @@ func TestIntents(t *testing.T) {
 		{"DisableKeyRotation", object{"KeyId": id}},
 		{"ImportKeyMaterial", importOf(e, external).with(object{"KeyId": external})},
 		{"DeleteImportedKeyMaterial", object{"KeyId": external}},
+		{"ReplicateKey", object{"KeyId": related, "ReplicaRegion": "us-west-2"}},
+		{"UpdatePrimaryRegion", object{"KeyId": related, "PrimaryRegion": "ap-south-1"}},
 		{"DisableKey", object{"KeyId": id}},
 		{"EnableKey", object{"KeyId": id}},
 		{"ScheduleKeyDeletion", object{"KeyId": id, "PendingWindowInDays": 7}},

@@ -43,8 +43,7 @@ type Options struct {
 	// Principals knows whom key policies and grants may name. Nil: whatever
 	// has the form of a principal exists, and has no unique id.
 	Principals Principals
-	// Regions are those that keys can be replicated to. Nil: any that has the name
-	// of one.
+	// Regions are those that keys can be replicated to. Nil: all.
 	Regions []string
 	// Quotas limit how often accounts call. Nil: nothing is counted.
 	Quotas *quota.Limits

@@ -31,7 +31,6 @@ func TestRefusedParameters(t *testing.T) {
 		request   object
 		what      string
 	}{
-		{"CreateKey", object{"MultiRegion": true}, "MultiRegion"},
 		{"CreateKey", object{"Origin": "AWS_CLOUDHSM"}, "Origin AWS_CLOUDHSM"},
 		{"CreateKey", object{"Origin": "EXTERNAL_KEY_STORE"}, "Origin EXTERNAL_KEY_STORE"},
 		{"CreateKey", object{"CustomKeyStoreId": "cks-1"}, "CustomKeyStoreId"},

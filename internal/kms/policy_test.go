@@ -305,7 +305,7 @@ func TestConditionValues(t *testing.T) {
 		{"PutKeyPolicy", object{"KeyId": id, "Policy": "{}", "BypassPolicyLockoutSafetyCheck": true}, `"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}`, "MalformedPolicyDocumentException"},
 		{"CreateKey", object{"KeySpec": "SM2"}, `"StringEquals": {"kms:KeySpec": "SM2", "kms:KeyUsage": "ENCRYPT_DECRYPT", "kms:KeyOrigin": "AWS_KMS"}, "Bool": {"kms:MultiRegion": "false"}`, "ValidationException"},
 		{"CreateKey", object{"CustomerMasterKeySpec": "RSA_2048"}, `"StringEquals": {"kms:KeySpec": "RSA_2048"}`, "ValidationException"},
-		{"CreateKey", object{"MultiRegion": true}, `"StringEquals": {"kms:MultiRegionKeyType": "PRIMARY"}, "Bool": {"kms:MultiRegion": "true"}`, "UnsupportedOperationException"},
+		{"CreateKey", object{"MultiRegion": true}, `"StringEquals": {"kms:MultiRegionKeyType": "PRIMARY"}, "Bool": {"kms:MultiRegion": "true"}`, ""},
 		{"CreateKey", object{"Origin": "EXTERNAL_KEY_STORE"}, `"StringEquals": {"kms:KeyOrigin": "EXTERNAL_KEY_STORE"}`, "UnsupportedOperationException"},
 		{"CreateKey", object{"BypassPolicyLockoutSafetyCheck": true}, `"Null": {"kms:BypassPolicyLockoutSafetyCheck": "true"}`, "AccessDeniedException"},
 		{"CreateKey", object{"Tags": []object{{"TagKey": "Project", "TagValue": "x"}}}, `"StringEquals": {"aws:RequestTag/Project": "x"}`, ""},

@@ -23,6 +23,7 @@ import (
 //	as bob               the next calls are bob's; at first they are alice's
 //	in us-west-2         and go to another Region
 //	wait 168h            time passes, and what is due for keys is done
+//	settle               multi-Region keys that are being made, or have another primary, are so
 //	wrap one for $public as $wrapped    material of 32 bytes, as RSAES_OAEP_SHA_256 has it
 //	> DescribeKey {"KeyId": "$id"}
 //	< {"KeyMetadata": {"KeyId": "$id", "Arn": "arn:…:key/$id", …}}
@@ -86,6 +87,8 @@ func (p *transcript) play(text string) {
 			if err := p.env.ring.RunDue(context.Background(), p.env.clock()); err != nil {
 				p.fatalf("RunDue: %v", err)
 			}
+		case "settle":
+			p.settle()
 		case "wrap":
 			p.wrap(rest)
 		case ">":
@@ -105,6 +108,21 @@ func (p *transcript) play(text string) {
 	if last != nil {
 		p.fatalf("the last call has no answer in the transcript: %s", shown(*last))
 	}
+}
+
+// settle waits until nothing is due for a key any more.
+func (p *transcript) settle() {
+	for range 30_000 {
+		due, err := p.env.ring.NextDue(context.Background())
+		if err != nil {
+			p.fatalf("NextDue: %v", err)
+		}
+		if due.IsZero() || due.After(p.env.clock()) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p.fatalf("something that was due is not done")
 }
 
 // wrap wraps material that has a name for a public key.
