@@ -13,9 +13,10 @@ import (
 )
 
 // signer returns the key of a document's certificate, which leads to one of the
-// roots, step by step as the bundle has them. Nothing is looked for: who makes a
-// document cannot have many ways tried. What has led there is remembered: an
-// enclave has its certificate for hours.
+// roots, step by step as the bundle has them. Nothing is looked for, and the first
+// step that is forged is the last that is looked at: who makes a document cannot
+// have many ways tried, nor keys of his own that take long. What has led to a root
+// is remembered: an enclave has its certificate for hours.
 func (r *Roots) signer(p *payload, now time.Time) (*ecdsa.PublicKey, error) {
 	id := chainID(p)
 	if key := r.chains.find(id, now); key != nil {
@@ -48,6 +49,9 @@ func (r *Roots) signer(p *payload, now time.Time) (*ecdsa.PublicKey, error) {
 		if subjects[string(next.RawSubject)] || !bytes.Equal(next.RawIssuer, parent.RawSubject) {
 			return nil, invalid("has a cabundle that is no chain")
 		}
+		if err := next.CheckSignatureFrom(parent); err != nil {
+			return nil, &Error{"has a cabundle that is no chain", err}
+		}
 		subjects[string(next.RawSubject)] = true
 		options.Intermediates.AddCert(next)
 		c.within(next)
@@ -65,6 +69,9 @@ func (r *Roots) signer(p *payload, now time.Time) (*ecdsa.PublicKey, error) {
 		return nil, invalid("has a certificate that is not for signatures")
 	case subjects[string(leaf.RawSubject)] || !bytes.Equal(leaf.RawIssuer, parent.RawSubject):
 		return nil, invalid("has a certificate that its cabundle does not lead to")
+	}
+	if err := leaf.CheckSignatureFrom(parent); err != nil {
+		return nil, &Error{"has a certificate that its cabundle does not lead to", err}
 	}
 	if _, err := leaf.Verify(options); err != nil {
 		return nil, &Error{"has a certificate that is not good", err}
