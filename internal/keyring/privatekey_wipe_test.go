@@ -8,7 +8,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/keyring"
 )
 
-// use uses a key's private half once.
+// usePrivate uses a key's private half once.
 func (g *rig) usePrivate(t *testing.T, id string, usage keyring.Usage, a keyring.Algorithm) keyring.Key {
 	t.Helper()
 	if usage == keyring.EncapsulateDecapsulate {
@@ -42,6 +42,7 @@ func TestParsedKeysAreWiped(t *testing.T) {
 		{keyring.RSA2048, keyring.SignVerify, keyring.RSASSAPSSSHA256},
 		{keyring.ECCSECGP256K1, keyring.SignVerify, keyring.ECDSASHA256},
 		{keyring.ECCEdwards25519, keyring.SignVerify, keyring.ED25519SHA512},
+		{keyring.SM2, keyring.SignVerify, keyring.SM2DSA},
 		{keyring.SM2, keyring.SignVerify, keyring.SM2DSA},
 		{keyring.MLDSA44, keyring.SignVerify, keyring.MLDSASHAKE256},
 		{keyring.MLKEM512, keyring.EncapsulateDecapsulate, keyring.MLKEM},
