@@ -5,10 +5,12 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
+	"math/big"
 	"time"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -200,6 +202,11 @@ func importedMaterial(s Spec, raw []byte) (material, public []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: no PKCS#8 private key of %s in DER", ErrKeyMaterial, s)
 	}
 	defer k.wipe()
+	if k.rsa != nil {
+		if k.rsa, err = canonicalRSA(k.rsa); err != nil {
+			return nil, nil, fmt.Errorf("%w: no key pair of %s", ErrKeyMaterial, s)
+		}
+	}
 	p := k.public()
 	if public, err = p.marshal(); err != nil {
 		return nil, nil, fmt.Errorf("encoding a public key of %s: %w", s, err)
@@ -208,6 +215,42 @@ func importedMaterial(s Spec, raw []byte) (material, public []byte, err error) {
 		return nil, nil, fmt.Errorf("encoding a private key of %s: %w", s, err)
 	}
 	return material, public, nil
+}
+
+// canonicalRSA returns the key with the greater prime first and the least private
+// exponent (RFC 8017, 3.2: modulo λ, where other encoders have φ), or an error for
+// numbers that are no key: a pair whose halves do not agree, since what are said to
+// be its primes are none (NIST SP 800-56B, 6.4.1.1: pairwise consistency).
+func canonicalRSA(k *rsa.PrivateKey) (*rsa.PrivateKey, error) {
+	p, q := k.Primes[0], k.Primes[1]
+	switch p.Cmp(q) {
+	case 0:
+		return nil, ErrKeyMaterial
+	case -1:
+		p, q = q, p
+	}
+	one := big.NewInt(1)
+	p1, q1 := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
+	lambda := new(big.Int).Mul(p1, q1)
+	lambda.Div(lambda, new(big.Int).GCD(nil, nil, p1, q1))
+	d := new(big.Int).ModInverse(big.NewInt(int64(k.E)), lambda)
+	for _, x := range []*big.Int{p1, q1, lambda} {
+		clear(x.Bits())
+	}
+	if d == nil {
+		return nil, ErrKeyMaterial
+	}
+	same := &rsa.PrivateKey{PublicKey: k.PublicKey, D: d, Primes: []*big.Int{p, q}}
+	same.Precompute()
+	if err := same.Validate(); err != nil {
+		return nil, ErrKeyMaterial
+	}
+	digest := sha256.Sum256([]byte("keyreeve imports a key pair"))
+	signature, err := rsa.SignPKCS1v15(nil, same, crypto.SHA256, digest[:])
+	if err != nil || rsa.VerifyPKCS1v15(&same.PublicKey, crypto.SHA256, digest[:], signature) != nil {
+		return nil, ErrKeyMaterial
+	}
+	return same, nil
 }
 
 // parseImported parses the PKCS#8 encoding of a private key of spec s as others

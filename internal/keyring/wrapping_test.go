@@ -346,6 +346,10 @@ func TestImportedRSAAndEdwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if k.Primes[0].Cmp(k.Primes[1]) < 0 {
+		k = &rsa.PrivateKey{PublicKey: k.PublicKey, D: k.D, Primes: []*big.Int{k.Primes[1], k.Primes[0]}}
+		k.Precompute()
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		t.Fatal(err)
@@ -367,6 +371,8 @@ func TestImportedRSAAndEdwards(t *testing.T) {
 	inconsistent[len(inconsistent)-1] ^= 2 // of the coefficient
 	refused(t, keyring.RSA2048, "another coefficient", inconsistent)
 
+	testRSAForms(t, k, material)
+
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -386,6 +392,66 @@ func TestImportedRSAAndEdwards(t *testing.T) {
 	}
 	refused(t, keyring.ECCEdwards25519, "an X25519 key", der)
 	refused(t, keyring.MLDSA44, "a seed", der)
+}
+
+// rsaKey is a PrivateKeyInfo with an RSAPrivateKey in it.
+func rsaKey(t *testing.T, e int, d, p, q *big.Int) []byte {
+	t.Helper()
+	type rsaPrivateKey struct {
+		Version               int
+		N                     *big.Int
+		E                     int
+		D, P, Q, Dp, Dq, Qinv *big.Int
+	}
+	type algorithm struct {
+		ID   asn1.ObjectIdentifier
+		None asn1.RawValue
+	}
+	type info struct {
+		Version   int
+		Algorithm algorithm
+		Key       []byte
+	}
+	one := big.NewInt(1)
+	less := func(x *big.Int) *big.Int { return new(big.Int).Sub(x, one) }
+	mod := func(x, m *big.Int) *big.Int { return new(big.Int).Mod(x, m) }
+	key, err := asn1.Marshal(rsaPrivateKey{0, new(big.Int).Mul(p, q), e, d, p, q, mod(d, less(p)), mod(d, less(q)), new(big.Int).ModInverse(q, p)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := asn1.Marshal(info{0, algorithm{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, asn1.NullRawValue}, key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// testRSAForms imports a key in the forms that others give it, and what only
+// looks like a key.
+func testRSAForms(t *testing.T, k *rsa.PrivateKey, want []byte) {
+	t.Helper()
+	p, q := k.Primes[0], k.Primes[1]
+	one := big.NewInt(1)
+	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+	d := new(big.Int).ModInverse(big.NewInt(int64(k.E)), phi)
+	for name, der := range map[string][]byte{
+		"modulo φ": rsaKey(t, k.E, d, p, q), "the other prime first": rsaKey(t, k.E, k.D, q, p), "both": rsaKey(t, k.E, d, q, p),
+	} {
+		if got, _, err := keyring.ImportedMaterial(keyring.RSA2048, der); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("RSA_2048: %s: another material, %v", name, err)
+		}
+	}
+	// What has no primes passes for a key in the standard library.
+	e, composite := big.NewInt(int64(k.E)), new(big.Int).Add(p, big.NewInt(2))
+	for composite.ProbablyPrime(8) || new(big.Int).GCD(nil, nil, e, new(big.Int).Sub(composite, one)).Cmp(one) != 0 {
+		composite.Add(composite, big.NewInt(2))
+	}
+	phi.Mul(new(big.Int).Sub(composite, one), new(big.Int).Sub(q, one))
+	der := rsaKey(t, k.E, new(big.Int).ModInverse(e, phi), composite, q)
+	if _, err := x509.ParsePKCS8PrivateKey(der); err != nil {
+		t.Logf("the standard library: %v", err)
+	}
+	refused(t, keyring.RSA2048, "a composite for a prime", der)
 }
 
 // "Requirements for imported key material" in the AWS KMS Developer Guide.
