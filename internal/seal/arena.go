@@ -13,8 +13,8 @@ import (
 	"github.com/keyreeve/keyreeve/internal/secret"
 )
 
-// SlotSize is the size of an arena's slots, in bytes: enough for every
-// symmetric and HMAC key.
+// SlotSize is the size of an arena's slots, in bytes: enough for every symmetric
+// key, and every HMAC key but the longest that are imported.
 const SlotSize = 64
 
 // chunkSize is by how much an arena grows, in bytes.
