@@ -32,7 +32,7 @@ func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 	}
 	for {
 		if err := ring.RunDue(ctx, n.watch.certain()); err != nil && ctx.Err() == nil {
-			n.log.Error("destroying keys whose waiting period has ended", "error", err)
+			n.log.Error("doing what is due for keys: destroying, rotating and the like", "error", err)
 		}
 		n.rotate(ctx)
 		n.reportDamage()

@@ -66,8 +66,9 @@ type Config struct {
 	PassphraseCost seal.Cost    // of new passphrases; zero means seal.DefaultCost
 	Version        string       // of the program
 
-	// DestroyEvery is how often the node looks for keys whose waiting period
-	// has ended; 0 means 15 seconds. AWS destroys them within a day.
+	// DestroyEvery is how often the node looks for keys for which something is
+	// due: that are to be destroyed, because their waiting period has ended, or to
+	// be rotated; 0 means 15 seconds. AWS destroys them within a day.
 	DestroyEvery time.Duration
 
 	// CompactEvery is how often the store's file is made anew, so that what was
