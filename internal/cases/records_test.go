@@ -43,6 +43,7 @@ type recorded struct {
 	Error   string            // its code in the record; empty if the call succeeds
 	Record  object            // nil: the call is only made
 	Event   object            // of the service, recorded with the call, before it; nil if there is none
+	Onward  object            // what the call leads to in another Region, where the service synchronizes a key then
 }
 
 // patterns are what may stand for a value in testdata/records.
@@ -50,6 +51,7 @@ var patterns = map[string]*regexp.Regexp{
 	"<uuid>":                  regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`),
 	"<time>":                  regexp.MustCompile(`^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$`),
 	"<date text>":             regexp.MustCompile(`^(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{1,2}, 20\d\d, \d{1,2}:\d\d:\d\d [AP]M$`),
+	"<policy>":                regexp.MustCompile(`(?s)^\{.*"Enable IAM User Permissions".*\}$`),
 	"<text>":                  regexp.MustCompile(`^.*$`),
 	"<key id>":                regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
 	"<key ARN>":               regexp.MustCompile(`^arn:aws:kms:us-west-2:\d{12}:key/[0-9a-f-]{36}$`),
@@ -154,6 +156,9 @@ func TestRecords(t *testing.T) {
 			}
 			compared[c.Service+":"+c.Do] = true
 			name := fmt.Sprintf("%s %d: %s of %s", filepath.Base(file), i+1, c.Do, c.As)
+			if c.Onward != nil {
+				records = w.onward(t, r, name, &c, records)
+			}
 			if c.Event != nil && len(records) == 2 {
 				for _, difference := range differences("", records[0], w.wantedEvent(&c)) {
 					t.Errorf("%s: its event: %s", name, difference)
@@ -161,7 +166,7 @@ func TestRecords(t *testing.T) {
 				records = records[1:]
 			}
 			if len(records) != 1 {
-				t.Errorf("%s: %d records", name, len(records))
+				t.Errorf("%s: %d records: %v", name, len(records), records)
 				continue
 			}
 			for _, difference := range differences("", records[0], w.wanted(&c)) {
@@ -304,6 +309,47 @@ func (w *world) wantedEvent(c *recorded) object {
 		"requestParameters": nil, "responseElements": nil, "eventID": "<uuid>", "readOnly": false,
 		"eventType": "AwsServiceEvent", "managementEvent": true, "recipientAccountId": accountA, "eventCategory": "Management",
 	}, c.Event)
+}
+
+// onward compares the records of what a call leads to, after which its own are
+// left. That a key was synchronized comes some time after the call.
+func (w *world) onward(t *testing.T, r *reader, name string, c *recorded, records []object) (own []object) {
+	t.Helper()
+	const synchronized = "SynchronizeMultiRegionKey"
+	for range 30_000 {
+		if len(records) >= 3 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		records = append(records, r.next(t)...)
+	}
+	for _, record := range records {
+		var want object
+		switch {
+		case record["eventName"] == synchronized:
+			want = w.wantedEvent(&recorded{Service: c.Service, Event: object{
+				"eventName": synchronized, "eventType": "AwsApiCall", "requestID": "<uuid>", "awsRegion": c.Onward["primary"],
+				"responseElements": object{"keyId": c.Onward["primaryKey"]}, "resources": []any{c.Onward["primaryKey"]},
+			}})
+		case record["awsRegion"] == region:
+			own = append(own, record)
+			continue
+		default:
+			want = w.wanted(c)
+			identity := maps.Clone(want["userIdentity"].(object))
+			identity["invokedBy"] = c.Service + ".amazonaws.com"
+			want["userIdentity"], want["sourceIPAddress"], want["userAgent"] = identity, identity["invokedBy"], identity["invokedBy"]
+			delete(want, "tlsDetails")
+			want = withMembers(want, c.Onward["record"].(object))
+		}
+		for _, difference := range differences("", record, want) {
+			t.Errorf("%s: what it leads to: %v: %s", name, record["eventName"], difference)
+		}
+	}
+	if len(records) != 3 {
+		t.Errorf("%s: %d records", name, len(records))
+	}
+	return own
 }
 
 // withMembers adds members to a record; resources are written as ARNs, after the

@@ -299,7 +299,7 @@ var overlays = map[string]overlay{
 	},
 	"ReplicateKey": {
 		routed:     true,
-		parameters: []string{"KeyId", "ReplicaRegion", "Policy", "BypassPolicyLockoutSafetyCheck!", "Description", "Tags"},
+		parameters: []string{"KeyId", "ReplicaRegion", "Policy", "BypassPolicyLockoutSafetyCheck!", "Description!", "Tags"},
 		elements:   []string{"ReplicaKeyMetadata", "ReplicaPolicy", "ReplicaTags"},
 	},
 	"RetireGrant": {

@@ -885,9 +885,7 @@ func (in *ReplicateKeyInput) AppendAudit(b []byte) []byte {
 		b = wire.AppendString(wire.AppendName(b, "policy"), in.Policy)
 	}
 	b = wire.AppendBool(wire.AppendName(b, "bypassPolicyLockoutSafetyCheck"), in.BypassPolicyLockoutSafetyCheck)
-	if in.Description != "" {
-		b = wire.AppendString(wire.AppendName(b, "description"), in.Description)
-	}
+	b = wire.AppendString(wire.AppendName(b, "description"), in.Description)
 	if in.Tags != nil {
 		b = append(wire.AppendName(b, "tags"), '[')
 		for i := range in.Tags {
