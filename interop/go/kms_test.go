@@ -59,6 +59,7 @@ func TestOperations(t *testing.T) {
 	t.Run("random", func(t *testing.T) { testRandom(t, c) })
 	t.Run("key policies", func(t *testing.T) { testKeyPolicies(t, c) })
 	t.Run("grants", func(t *testing.T) { testGrants(t, c) })
+	t.Run("import", func(t *testing.T) { testImport(t, c) })
 	t.Run("last usage", func(t *testing.T) { testLastUsage(t, c) })
 
 	for _, operation := range routed {
@@ -567,8 +568,6 @@ func TestErrors(t *testing.T) {
 	modelled[*types.TagException](t, "a tag twice", err, "Duplicate tag keys")
 
 	for what, in := range map[string]*kms.CreateKeyInput{
-		"a multi-Region key": {MultiRegion: aws.Bool(true)},
-		"imported material":  {Origin: types.OriginTypeExternal},
 		"a custom key store": {CustomKeyStoreId: aws.String("cks-1234567890abcdef0"), Origin: types.OriginTypeAwsCloudhsm},
 	} {
 		before := countKeys(t, c)
