@@ -6,6 +6,6 @@ package keyring_test
 // slows down the arithmetic, and perSlowClass where it does so most: with the
 // curves that have no assembly. `make test` does the others without it.
 const (
-	perClass     = 12
+	perClass     = 6
 	perSlowClass = 2
 )

@@ -333,8 +333,12 @@ func TestWycheproofMLKEM(t *testing.T) {
 					}
 				}
 			}
+			done = make(classes)
 			for _, group := range wycheproof(t, "mlkem_"+size+"_encaps") {
 				for _, v := range group.Tests {
+					if v.valid() && done.enough(tt.spec, &v) {
+						continue
+					}
 					spki := spkiOf(tt.oid, func(*cryptobyte.Builder) {}, v.EK)
 					out, err := keyring.ParsePublic(tt.spec, spki)
 					if (err == nil) != v.valid() || err == nil && !bytes.Equal(out, spki) {
@@ -344,6 +348,9 @@ func TestWycheproofMLKEM(t *testing.T) {
 			}
 			for _, group := range wycheproof(t, "mlkem_"+size+"_keygen_seed") {
 				for _, v := range group.Tests {
+					if done.enough(tt.spec, &v) {
+						continue
+					}
 					spki, err := keyring.PublicOf(tt.spec, ofSeed(tt.oid, 0x80, v.Seed))
 					if err != nil || !bytes.Equal(rawPublic(t, tt.oid, spki), v.EK) {
 						t.Errorf("test %d, %s: another public key, %v", v.ID, v.Comment, err)
