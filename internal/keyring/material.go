@@ -304,7 +304,10 @@ func (r *Ring) leaseOld(ctx context.Context, s *Subject, material []byte) (lease
 	for i := range s.old {
 		if c := &s.old[i]; c.id == string(name) {
 			l, err := r.leaseOf(ctx, s, c)
-			return l, c.id, unknown(err)
+			if s.m.Origin == External {
+				err = unknown(err) // it was deleted
+			}
+			return l, c.id, err
 		}
 	}
 	// The key may have been rotated by another node, since it was read.

@@ -473,6 +473,28 @@ func TestOldMaterialIsCached(t *testing.T) {
 	}
 }
 
+// Old material that is lost is not taken for a bad ciphertext: who has the
+// ciphertext would throw it away.
+func TestLostMaterial(t *testing.T) {
+	st := store.NewMem()
+	g := newRig(t, st, keyring.Options{})
+	m := g.create(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	blob := g.makes(t, m.ID, "text")
+	if err := g.rotateOnDemand(t, m.ID, start); err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range raw(t, st, "v1/mat/") {
+		if strings.HasSuffix(kv.Key, m.MaterialID) {
+			if _, ok, err := st.Commit(t.Context(), nil, []store.Op{{Key: kv.Key}}); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	}
+	if _, err := g.decrypt(t, blob, nil); err == nil || errors.Is(err, keyring.ErrInvalidCiphertext) {
+		t.Errorf("Decrypt: %v", err)
+	}
+}
+
 // A key is rotated while others use it: everything that was ever encrypted
 // opens, and nobody sees an error but that the key has changed.
 func TestRotationWhileInUse(t *testing.T) {
