@@ -42,10 +42,10 @@ var attestationKeys = func() []string {
 // shared with the request.
 func (d *decider) denial(o outcome) *call.Denial {
 	if d.p == nil || o.why == hidden && d.stranger() {
-		return &call.Denial{Action: d.action, Hidden: true}
+		return &call.Denial{Action: d.action, Region: d.c.Region, Hidden: true}
 	}
 	n := &call.Denial{
-		Action: d.action, Resource: d.r.ARN, Account: d.r.Account, FromCiphertext: d.r.FromCiphertext, Values: make(policy.Values), Marks: d.marks(),
+		Action: d.action, Region: d.c.Region, Resource: d.r.ARN, Account: d.r.Account, FromCiphertext: d.r.FromCiphertext, Values: make(policy.Values), Marks: d.marks(),
 	}
 	if d.retired != nil {
 		n.Retired = d.retired.ID

@@ -9,6 +9,7 @@ const LayerCount = 7
 // call, to ask it again. It has nothing of the request that no policy sees.
 type Denial struct {
 	Action string
+	Region string // in which it was decided: of a part of the call, it may be another than the call's
 	// Hidden says that nothing is told of the resource, not even whether there
 	// is one. Nothing of it is here then.
 	Hidden         bool

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"container/list"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,7 @@ func (d *Denials) Keep(c *call.Call) {
 		return
 	}
 	e := entry{
-		Time: c.Time, Region: c.Region, Service: c.Service, Source: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, MFA: c.MFA, Text: c.Failure.Message, Asked: *n,
+		Time: c.Time, Region: cmp.Or(n.Region, c.Region), Service: c.Service, Source: c.Source, UserAgent: c.UserAgent, TLS: c.TLS, MFA: c.MFA, Text: c.Failure.Message, Asked: *n,
 		Caller: bearer{
 			Kind: p.Kind, ARN: p.ARN, EntityARN: p.EntityARN, EntityID: p.EntityID, Issuer: p.Issuer, AccessKey: p.AccessKeyID, Session: p.Session, Limited: p.Policies.Limited,
 		},
