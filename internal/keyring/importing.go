@@ -44,6 +44,29 @@ func (e *PendingMaterialError) Error() string {
 	return "keyring: another material is pending rotation: " + e.ARN
 }
 
+// OtherMaterialError says that material is not the one that is to be imported. It
+// is [ErrKeyMaterial].
+type OtherMaterialError struct {
+	Want string // id of the one that is; empty if the key has none yet
+}
+
+func (e *OtherMaterialError) Error() string { return "keyring: other key material than " + e.Want }
+
+// Unwrap returns [ErrKeyMaterial].
+func (e *OtherMaterialError) Unwrap() error { return ErrKeyMaterial }
+
+// KnownMaterialError says that material that is to be new is the key's already.
+// It is [ErrKeyMaterial].
+type KnownMaterialError struct {
+	ARN string
+	ID  string
+}
+
+func (e *KnownMaterialError) Error() string { return "keyring: imported before: " + e.ID }
+
+// Unwrap returns [ErrKeyMaterial].
+func (e *KnownMaterialError) Unwrap() error { return ErrKeyMaterial }
+
 // permanent reports whether the material belongs to its key for good: it has
 // been the current one.
 func (m *Material) permanent() bool { return m.State == Current || m.State == NonCurrent }
@@ -222,7 +245,8 @@ type Import struct {
 //
 // Errors: *OriginError, *SingleMaterialError, ErrImportToken,
 // ErrImportTokenExpired, ErrInvalidCiphertext if it can't be unwrapped,
-// ErrKeyMaterial, *NotPrimaryError, *PendingMaterialError, ErrStale; ErrParameter
+// *OtherMaterialError, *KnownMaterialError, ErrKeyMaterial if it is none of the
+// key's spec, *NotPrimaryError, *PendingMaterialError, ErrStale; ErrParameter
 // for a material id with NewMaterial, or if Expires is not in the future.
 func (k Key) Import(ctx context.Context, in Import) (string, error) {
 	if err := k.mayImport(mayImportMaterial); err != nil {
@@ -255,7 +279,7 @@ func (k Key) Import(ctx context.Context, in Import) (string, error) {
 		return "", err
 	}
 	if in.MaterialID != "" && in.MaterialID != id {
-		return "", fmt.Errorf("%w: of another id", ErrKeyMaterial)
+		return "", &OtherMaterialError{Want: in.MaterialID}
 	}
 	all, err := k.r.members(ctx, k.s)
 	if err != nil {
@@ -278,6 +302,18 @@ func (k Key) Import(ctx context.Context, in Import) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if there && old.Err != nil {
+		// It is damaged, and has no value that another could follow.
+		tx := k.r.records.Begin()
+		tx.Check(k.s.record())
+		tx.Delete(old.Record)
+		if _, err := tx.Commit(ctx); errors.Is(err, record.ErrConflict) {
+			return "", ErrStale
+		} else if err != nil {
+			return "", fmt.Errorf("removing damaged material of %s: %w", k.s.m.ARN, err)
+		}
+		there = false
+	}
 	var gone []record.Record // expired and given up for this one
 	for _, c := range changes {
 		for _, mat := range c.s.m.Materials {
@@ -289,13 +325,13 @@ func (k Key) Import(ctx context.Context, in Import) (string, error) {
 				return "", err
 			}
 			if there {
-				gone = append(gone, rec)
+				gone = append(gone, rec.Record)
 			}
 		}
 	}
 	err = k.r.changeAll(ctx, changed(changes), func(tx *record.Tx) {
 		if there {
-			tx.Put(old, token)
+			tx.Put(old.Record, token)
 		} else {
 			tx.Create(record.KindMaterial, matKey(k.s.m.Account, k.s.m.Region, k.s.m.ID, id), token)
 		}
@@ -307,16 +343,16 @@ func (k Key) Import(ctx context.Context, in Import) (string, error) {
 }
 
 // materialRecord returns the record of a material, if it is there: also a damaged
-// one, to be written anew or deleted.
-func (r *Ring) materialRecord(ctx context.Context, m *Metadata, id string) (rec record.Record, there bool, err error) {
-	rec, err = r.records.Get(ctx, record.KindMaterial, matKey(m.Account, m.Region, m.ID, id))
-	switch {
-	case err == nil, errors.Is(err, record.ErrTampered):
-		return rec, true, nil
-	case errors.Is(err, record.ErrNotFound):
+// one, which can be deleted.
+func (r *Ring) materialRecord(ctx context.Context, m *Metadata, id string) (rec record.Found, there bool, err error) {
+	found, err := r.records.List(ctx, record.KindMaterial, matKey(m.Account, m.Region, m.ID, id), "", 1)
+	if err != nil {
+		return rec, false, fmt.Errorf("reading the material of %s: %w", m.ARN, err)
+	}
+	if len(found) == 0 {
 		return rec, false, nil
 	}
-	return rec, false, fmt.Errorf("reading the material of %s: %w", m.ARN, err)
+	return found[0], true, nil
 }
 
 // take makes the material with an id one that is here, in the records of the key
@@ -331,9 +367,9 @@ func (k Key) take(changes []keyChange, id string, public []byte, in Import) erro
 	isNew := in.Type == NewMaterial || in.Type == "" && len(m.Materials) == 0
 	switch {
 	case !isNew && i < 0:
-		return fmt.Errorf("%w: not imported before", ErrKeyMaterial)
+		return &OtherMaterialError{Want: m.MaterialID}
 	case isNew && i >= 0:
-		return fmt.Errorf("%w: imported before", ErrKeyMaterial)
+		return &KnownMaterialError{ARN: m.ARN, ID: id}
 	case isNew && m.IsReplica():
 		return &NotPrimaryError{ARN: m.ARN}
 	case isNew:
@@ -449,7 +485,7 @@ func (k Key) dropMaterial(ctx context.Context, id string) error {
 			return err
 		}
 		if there {
-			records = append(records, rec)
+			records = append(records, rec.Record)
 		}
 	}
 	return k.r.changeAll(ctx, changes, func(tx *record.Tx) {

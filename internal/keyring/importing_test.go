@@ -702,6 +702,40 @@ func TestDeletedMaterialLeavesMemory(t *testing.T) {
 	}
 }
 
+// Damaged material can be deleted, and imported again.
+func TestDamagedMaterialIsImportedAgain(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		st := store.NewMem()
+		g := newRig(t, st, keyring.Options{})
+		m := g.createExternal(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+		material := random(t, 32)
+		g.mustImport(t, m.ID, material, start, nil)
+		blob, err := g.mustOpen(t, m.ID, "kms:Encrypt").Encrypt(t.Context(), keyring.AlgorithmSymmetricDefault, []byte("x"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kv := raw(t, st, "v1/mat/")[0]
+		kv.Val[len(kv.Val)-1] ^= 1
+		if _, ok, err := st.Commit(t.Context(), nil, []store.Op{{Key: kv.Key, Val: kv.Val}}); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		fresh := newRig(t, st, keyring.Options{})
+		if _, _, err := fresh.mustOpen(t, m.ID, "kms:Decrypt").Decrypt(t.Context(), keyring.AlgorithmSymmetricDefault, blob, nil); err == nil {
+			t.Fatal("damaged material decrypts")
+		}
+		if deleted {
+			if _, err := fresh.mustOpen(t, m.ID, "kms:DeleteImportedKeyMaterial").DeleteMaterial(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fresh.mustImport(t, m.ID, material, start, nil)
+		plaintext, _, err := fresh.mustOpen(t, m.ID, "kms:Decrypt").Decrypt(t.Context(), keyring.AlgorithmSymmetricDefault, blob, nil)
+		if err != nil || string(plaintext.Reveal()) != "x" {
+			t.Errorf("deleted first: %t: %v", deleted, err)
+		}
+	}
+}
+
 // Of a commit that fails, nothing is there, and the next does it.
 func TestImportFaults(t *testing.T) {
 	f := &faulty{Store: store.NewMem()}
