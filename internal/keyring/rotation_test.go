@@ -473,6 +473,82 @@ func TestOldMaterialIsCached(t *testing.T) {
 	}
 }
 
+// Related keys are rotated by the one that is the primary when it is due, and
+// all of them, whatever state they are in.
+func TestAutomaticRotationOfRelatedKeys(t *testing.T) {
+	var told []keyring.Event
+	var mu sync.Mutex
+	st := store.NewMem()
+	g := newRig(t, st, keyring.Options{Record: func(ctx context.Context, e keyring.Event, commit func(context.Context) error) error {
+		err := commit(ctx)
+		if mu.Lock(); err == nil && e.Name == keyring.RotateKey {
+			told = append(told, e)
+		}
+		mu.Unlock()
+		return err
+	}})
+	id := g.createMRK(t, keyring.SymmetricDefault, keyring.EncryptDecrypt).ID
+	g.enableRotation(t, id, 90, start)
+	regions := []string{region, replicaRegion, otherRegion}
+	for _, r := range regions[1:] {
+		g.mustReplicate(t, region, id, r)
+		if got := g.becomes(t, r, id, keyring.Enabled).Rotation; got != (keyring.Rotation{PeriodDays: 90, Next: start.Add(90 * day)}) {
+			t.Errorf("%s: %+v", r, got)
+		}
+	}
+	blobs := [][]byte{g.makes(t, id, "text")}
+	rotated := func(by string, at time.Time, n int) {
+		t.Helper()
+		g.runDue(t, at)
+		mu.Lock()
+		if len(told) != n || told[n-1].Region != by {
+			t.Errorf("told %v, want %d, the last in %s", told, n, by)
+		}
+		mu.Unlock()
+		blobs = append(blobs, g.makes(t, id, "text"))
+		first := g.in(t, region, id)
+		for _, r := range regions {
+			m := g.in(t, r, id)
+			if len(m.Materials) != n+1 || !slices.Equal(m.Materials, first.Materials) || m.Rotation != (keyring.Rotation{PeriodDays: 90, Next: at.Add(90 * day)}) {
+				t.Errorf("%s: %+v, %+v", r, m.Materials, m.Rotation)
+			}
+			if stored := len(raw(t, st, "v1/mat/"+account+"/"+r+"/")); stored != n+1 {
+				t.Errorf("%s: %d materials are stored", r, stored)
+			}
+			if m.State != keyring.Enabled {
+				continue
+			}
+			for _, blob := range blobs {
+				if _, _, err := g.mustOpenThere(t, r, id, "kms:Decrypt").Decrypt(t.Context(), keyring.AlgorithmSymmetricDefault, blob, nil); err != nil {
+					t.Errorf("%s: %v", r, err)
+				}
+			}
+		}
+	}
+	if err := g.mustOpenThere(t, otherRegion, id, "kms:DisableKey").Disable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rotated(region, start.Add(90*day), 1)
+	var replica *keyring.NotPrimaryError
+	if err := g.mustOpenThere(t, replicaRegion, id, "kms:EnableKeyRotation").EnableRotation(t.Context(), 100); !errors.As(err, &replica) {
+		t.Errorf("enabled for a replica: %v", err)
+	}
+	if err := g.mustOpenThere(t, replicaRegion, id, "kms:DisableKeyRotation").DisableRotation(t.Context()); !errors.As(err, &replica) {
+		t.Errorf("disabled for a replica: %v", err)
+	}
+	to := g.mustOpenThere(t, replicaRegion, id, "kms:UpdatePrimaryRegion")
+	if err := g.mustOpen(t, id, "kms:UpdatePrimaryRegion").MakePrimary(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range regions[:2] {
+		g.becomes(t, r, id, keyring.Enabled)
+	}
+	if due := raw(t, st, "v1/due/"); len(due) != 1 || !strings.Contains(due[0].Key, "/rotate/"+account+"/"+replicaRegion+"/") {
+		t.Errorf("due: %v", due)
+	}
+	rotated(replicaRegion, start.Add(180*day), 2)
+}
+
 // Old material that is lost is not taken for a bad ciphertext: who has the
 // ciphertext would throw it away.
 func TestLostMaterial(t *testing.T) {

@@ -311,6 +311,10 @@ func TestConditionValues(t *testing.T) {
 		{"CreateKey", object{"Tags": []object{{"TagKey": "Project", "TagValue": "x"}}}, `"StringEquals": {"aws:RequestTag/Project": "x"}`, ""},
 		{"CreateKey", object{"Tags": []object{{"TagKey": "Project", "TagValue": "x"}}}, `"StringEquals": {"aws:ResourceTag/Project": "x"}`, "AccessDeniedException"},
 		{"DisableKey", object{"KeyId": rsa}, `"NumericLessThanEquals": {"kms:TrailingDaysWithoutKeyUsage": "90"}`, ""},
+		{"EnableKeyRotation", object{"KeyId": id, "RotationPeriodInDays": 180}, `"NumericLessThanEquals": {"kms:RotationPeriodInDays": "180"}`, ""},
+		{"EnableKeyRotation", object{"KeyId": id, "RotationPeriodInDays": 181}, `"NumericLessThanEquals": {"kms:RotationPeriodInDays": "180"}`, "AccessDeniedException"},
+		{"EnableKeyRotation", object{"KeyId": id}, `"NumericEquals": {"kms:RotationPeriodInDays": "365"}`, ""},
+		{"RotateKeyOnDemand", object{"KeyId": id}, `"Null": {"kms:RotationPeriodInDays": "false"}`, "AccessDeniedException"},
 		{"ScheduleKeyDeletion", object{"KeyId": rsa, "PendingWindowInDays": 7}, `"NumericGreaterThan": {"kms:ScheduleKeyDeletionPendingWindowInDays": "21"}`, "AccessDeniedException"},
 		{"ScheduleKeyDeletion", object{"KeyId": rsa}, `"NumericEquals": {"kms:ScheduleKeyDeletionPendingWindowInDays": "30"}`, ""},
 	} {
