@@ -62,6 +62,7 @@ var typicals = []typical{
 	{name: "a user without a tag", as: "untagged", do: "Encrypt", in: encrypt("{K}"), layers: "identity", contains: `"Null":{"aws:PrincipalTag/dept":"true"}`},
 	{name: "listing", as: "nothing", do: "ListKeys", in: object{}, layers: "identity", contains: `"Resource":"*"`},
 	{name: "a key with tags", as: "makes", do: "CreateKey", in: object{"Tags": []object{{"TagKey": "a", "TagValue": "b"}}}, layers: "identity", contains: `"kms:TagResource"`},
+	{name: "a replica in another Region", as: "replicates", do: "ReplicateKey", in: object{"KeyId": "{KSet}", "ReplicaRegion": "eu-west-1"}, layers: "identity", contains: `"aws:RequestedRegion":"eu-west-1"`},
 	{name: "an alias", as: "aliases", do: "CreateAlias", in: object{"AliasName": "alias/new", "TargetKeyId": "{K.id}"}, layers: "identity"},
 	{name: "IAM", as: "nothing", service: "iam", do: "GetUser", form: []string{"UserName", "free"}, layers: "identity", contains: `"iam:GetUser"`},
 	{name: "a role that trusts others", as: "free", service: "sts", do: "AssumeRole", form: []string{"RoleArn", "{Closed}", "RoleSessionName", "s1"}, layers: "resource"},
@@ -113,6 +114,8 @@ func setUpTypicals(w *world) {
 	w.session("Idle/s1")
 	w.role("Denied", everything, deny("kms:Encrypt", "*"))
 	w.session("Denied/s1")
+	w.key("KSet", keyOptions{input: object{"MultiRegion": true}})
+	w.user("replicates", allow("kms:ReplicateKey", "*"), allow("kms:CreateKey", "*", when("StringEquals", "aws:RequestedRegion", region)))
 	w.user("grants", allow("kms:CreateGrant", "*", when("Bool", "kms:GrantIsForAWSResource", "true")))
 	w.user("alias", allow("kms:DescribeKey", "*", when("StringEquals", "kms:RequestAlias", "alias/other")))
 	w.user("waits", allow("kms:ScheduleKeyDeletion", "*", when("NumericGreaterThanEquals", "kms:ScheduleKeyDeletionPendingWindowInDays", "14")))
