@@ -56,7 +56,7 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 		return err
 	}
 	if in.ImportType == kmsapi.ImportTypeNewKeyMaterial && in.KeyMaterialID != "" {
-		return wire.Validation("You cannot specify a KeyMaterialId when the ImportType is NEW_KEY_MATERIAL")
+		return wire.Validation("Input parameter keyMaterialId cannot be used with NEW_KEY_MATERIAL importType.")
 	}
 	q := &asked{more: []attribute{{"kms:expirationmodel", text(string(in.ExpirationModel))}}}
 	if !in.ValidTo.IsZero() {
@@ -66,10 +66,13 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 	if err != nil {
 		return err
 	}
+	if err := checkImport(key.Metadata(), in); err != nil {
+		return err
+	}
 	material := keyring.Import{
 		Token:      in.ImportToken,
 		Wrapped:    in.EncryptedKeyMaterial,
-		Expires:    in.ValidTo,
+		Expires:    in.ValidTo.Truncate(time.Second),
 		Type:       keyring.ImportType(in.ImportType),
 		MaterialID: in.KeyMaterialID,
 	}
@@ -85,18 +88,46 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 	return nil
 }
 
-// checkExpiry says what is wrong with when material is to expire.
+// checkImport says what is wrong with an import into the key: it names what only
+// keys that can have several materials know, or what a replica has from its
+// primary key.
+func checkImport(m *keyring.Metadata, in *kmsapi.ImportKeyMaterialInput) error {
+	single := m.Spec != keyring.SymmetricDefault
+	switch {
+	case m.Origin != keyring.External:
+		return nil // told by the keyring
+	case single && in.ImportType != "":
+		return notOfSingle("importType", m.Spec)
+	case single && in.KeyMaterialID != "":
+		return notOfSingle("keyMaterialId", m.Spec)
+	case single && in.KeyMaterialDescription != "":
+		return notOfSingle("keyMaterialDescription", m.Spec)
+	case m.IsReplica() && in.KeyMaterialDescription != "":
+		return wire.Validation("Key material description can only be specified on primary Multi-Region keys")
+	case m.IsReplica() && in.ImportType == kmsapi.ImportTypeNewKeyMaterial:
+		return wire.Validation("Input parameter ImportType NEW_KEY_MATERIAL cannot be used on replica Multi-Region keys")
+	}
+	return nil
+}
+
+// notOfSingle refuses a parameter that keys with one material do not have.
+func notOfSingle(parameter string, spec keyring.Spec) error {
+	return wire.Validation("Input parameter " + parameter + " cannot be used with " + string(spec) + " imported keys.")
+}
+
+// checkExpiry says what is wrong with when material is to expire, which is at a
+// full second: what comes after it is cut off.
 func checkExpiry(now time.Time, in *kmsapi.ImportKeyMaterialInput) error {
 	expires := in.ExpirationModel != kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
 	switch {
 	case expires && in.ValidTo.IsZero():
 		return wire.Validation("A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES")
 	case !expires && !in.ValidTo.IsZero():
-		return wire.Validation("A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE")
-	case expires && !in.ValidTo.After(now):
-		return wire.Validation("The validTo date must be in the future")
+		return wire.Validation("A validTo date cannot be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE")
+	case expires && !in.ValidTo.Truncate(time.Second).After(now):
+		return wire.Validation("ValidTo must be in the future")
 	case expires && in.ValidTo.After(now.Add(maxExpiry)):
-		return wire.Validation("The validTo date must be at most 365 days from now")
+		return wire.Validation("ValidTo must be less than 365 days in the future")
 	}
 	return nil
 }
@@ -114,7 +145,7 @@ func (s *Service) deleteImportedKeyMaterial(ctx context.Context, c *call.Call, i
 	m := key.Metadata()
 	id, err := key.DeleteMaterial(ctx, in.KeyMaterialID)
 	if errors.Is(err, keyring.ErrNotFound) {
-		return kmsapi.NotFoundException("Key material '" + in.KeyMaterialID + "' does not exist in " + m.ARN)
+		return wire.Validation("Key material (id: " + in.KeyMaterialID + ") has never been imported into KMS key " + m.ARN + ".")
 	}
 	if err != nil {
 		return err
@@ -153,19 +184,27 @@ func importError(err error) error {
 		wrapping *keyring.WrappingError
 		single   *keyring.SingleMaterialError
 		pending  *keyring.PendingMaterialError
+		another  *keyring.OtherMaterialError
+		known    *keyring.KnownMaterialError
 	)
 	switch {
 	case errors.As(err, &wrapping):
-		return kmsapi.UnsupportedOperationException("Wrapping algorithm " + string(wrapping.Algorithm) + " with wrapping key spec " +
-			string(wrapping.Wrapping) + " is not supported for key spec " + string(wrapping.Spec) + ".")
+		return wire.Validation("Wrapping algorithm " + string(wrapping.Algorithm) + " and wrapping key spec " +
+			string(wrapping.Wrapping) + " cannot be used to import a " + string(wrapping.Spec) + " key.")
 	case errors.As(err, &single):
-		return kmsapi.UnsupportedOperationException("ImportType, KeyMaterialId and KeyMaterialDescription are not supported for key spec " +
-			string(single.Spec) + ".")
+		return notOfSingle("keyMaterialId", single.Spec)
 	case errors.As(err, &pending):
 		return kmsapi.KMSInvalidStateException("New key material (id: " + pending.New + ") cannot be imported into KMS key " + pending.ARN +
 			", because another key material (id: " + pending.Pending + ") is pending rotation.")
-	case errors.Is(err, keyring.ErrKeyMaterial):
+	case errors.As(err, &another) && another.Want != "":
+		return kmsapi.IncorrectKeyMaterialException("Imported key material does not have the expected identifier (" + another.Want + ").")
+	case errors.As(err, &another):
 		return kmsapi.IncorrectKeyMaterialException("")
+	case errors.As(err, &known):
+		return kmsapi.IncorrectKeyMaterialException("Key material (id: " + known.ID +
+			") being imported as NEW_KEY_MATERIAL is already associated with KMS key " + known.ARN + ".")
+	case errors.Is(err, keyring.ErrKeyMaterial):
+		return kmsapi.InvalidCiphertextException("") // what was wrapped is no key of this spec
 	case errors.Is(err, keyring.ErrImportToken):
 		return kmsapi.InvalidImportTokenException("")
 	case errors.Is(err, keyring.ErrImportTokenExpired):
