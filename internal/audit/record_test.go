@@ -434,6 +434,51 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// What a call has led to in another Region is on record there, as the caller's by
+// the service, and whether the call was answered or not; but not if it failed.
+func TestOnward(t *testing.T) {
+	c := newCall()
+	c.AddKey("arn:aws:kms:eu-central-1:444455556666:key/2", "444455556666")
+	there := c.In("us-east-1", createKey)
+	there.Parameters, there.Elements = auditable(`{"multiRegion":true}`), auditable(`{"keyMetadata":{}}`)
+	there.AddKey("arn:aws:kms:us-east-1:111122223333:key/3", "111122223333")
+	c.Onward = append(c.Onward, there, c.In("us-west-2", createKey))
+	lines := records(t, c)
+	if len(lines) != 4 {
+		t.Fatalf("%d records", len(lines))
+	}
+	want := `{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","principalId":"AIDACKCEVSQ6C2EXAMPLE","arn":"arn:aws:iam::111122223333:user/alice",` +
+		`"accountId":"111122223333","accessKeyId":"AKIAIOSFODNN7EXAMPLE","userName":"alice","invokedBy":"kms.amazonaws.com"},` +
+		`"eventTime":"2026-11-21T20:50:07Z","eventSource":"kms.amazonaws.com","eventName":"CreateKey","awsRegion":"us-east-1",` +
+		`"sourceIPAddress":"kms.amazonaws.com","userAgent":"kms.amazonaws.com","requestParameters":{"multiRegion":true},"responseElements":{"keyMetadata":{}},` +
+		`"requestID":"5ba8ba61-a85c-4dd4-8d1f-8b5e5a6a7f10",ID,"readOnly":false,` +
+		`"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:us-east-1:111122223333:key/3"}],` +
+		`"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}`
+	if got := eventID.ReplaceAllString(lines[2], "ID"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	ids := map[string]bool{}
+	for _, line := range lines {
+		ids[eventID.FindString(line)] = true
+	}
+	if len(ids) != 4 || ids[""] {
+		t.Errorf("event ids: %v", ids)
+	}
+	unfinished := strings.Split(strings.TrimSuffix(string(audit.AppendUnfinished(nil, c)), "\n"), "\n")
+	if len(unfinished) != 4 || eventID.FindString(unfinished[2]) != eventID.FindString(lines[2]) || !strings.Contains(unfinished[2], `"responseElements":null`) {
+		t.Errorf("unfinished: %s", unfinished)
+	}
+	c.Failure.Code = "KMSInternalException"
+	if lines := records(t, c); len(lines) != 2 {
+		t.Errorf("of a call that failed: %s", lines)
+	}
+	c.Failure.Code = ""
+	c.Restart()
+	if lines := records(t, c); len(lines) != 1 {
+		t.Errorf("of a call that began anew: %s", lines)
+	}
+}
+
 func TestEventIDsDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
