@@ -66,6 +66,7 @@ var notSafer = map[string]string{
 	"organizations DeletePolicy":      "likewise",
 	"organizations DetachPolicy":      "lifts a restriction",
 	"organizations DisablePolicyType": "lifts restrictions",
+	"kms DisableKeyRotation":          "leaves a key with its material for longer",
 	"cloudtrail StopLogging":          "ends the copying of records",
 }
 

@@ -57,6 +57,7 @@ var routed = map[string]bool{
 	"UpdateKeyDescription": false, "Verify": true, "VerifyMac": true,
 	"CreateGrant": false, "GetKeyPolicy": true, "ListGrants": true, "ListKeyPolicies": true, "ListRetirableGrants": true,
 	"PutKeyPolicy": false, "RetireGrant": false, "RevokeGrant": false, "DeriveSharedSecret": true, "Encapsulate": true, "Decapsulate": true,
+	"ReplicateKey": false, "UpdatePrimaryRegion": false,
 	"GetParametersForImport": true, "ImportKeyMaterial": false, "DeleteImportedKeyMaterial": false,
 	"GetKeyLastUsage": true, "EnableKeyRotation": false, "DisableKeyRotation": false, "GetKeyRotationStatus": true,
 	"RotateKeyOnDemand": false, "ListKeyRotations": true,
