@@ -8,13 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/keyreeve/keyreeve/internal/node"
 )
 
 var metricName = regexp.MustCompile(`\bkeyreeve_[a-z0-9_]+`)
 
 // What docs/operations.md tells of metrics is what there is.
 func TestMetricsAreDocumented(t *testing.T) {
-	r := run(t, configure(t.TempDir()))
+	r := run(t, configure(t.TempDir(), func(c *node.Config) { c.Quotas.Requests = true }))
 	key := r.create(t, nil)
 	r.must(t, "DescribeKey", object{"KeyId": key})
 	r.refused(t, "DescribeKey", object{"KeyId": "alias/none"}, "NotFoundException")

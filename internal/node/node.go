@@ -250,7 +250,7 @@ func (n *Node) openData(ctx context.Context) (err error) {
 		}
 		// The store's lock keeps a second node out of the directory.
 		path := filepath.Join(c.Data, storeFile)
-		if n.file, err = boltstore.Open(path, boltstore.Options{}); err != nil {
+		if n.file, err = boltstore.Open(path, boltstore.Options{Now: c.Now}); err != nil {
 			return fmt.Errorf("opening the store: %w", err)
 		}
 		n.store = n.file

@@ -12,8 +12,8 @@
 //	    "state"   byte  0      version of this layout, 1
 //	              bytes 1-8    head revision, big-endian
 //	              bytes 9-16   number of pairs, big-endian
-//	    "compacted"  bytes 0-7  when the file was last compacted, in milliseconds
-//	              since 1970, big-endian; absent if it never was
+//	    "compacted"  bytes 0-7  when the file was made or last compacted, in
+//	              milliseconds since 1970, big-endian; absent from a file of before
 //	bucket "data"              its sequence is the head revision, too
 //	    key       bytes 0-7    revision of the last change, big-endian
 //	              then         the value
@@ -72,6 +72,9 @@ type Options struct {
 	// LockTimeout is how long to wait for another process to let go of the
 	// file; 2 s if 0.
 	LockTimeout time.Duration
+
+	// Now is the clock by which a new file says when it was made; time.Now if nil.
+	Now func() time.Time
 
 	commit func(*bolt.Tx) error // (*bolt.Tx).Commit if nil; tests make it fail
 }
@@ -299,6 +302,13 @@ func (s *Store) init(db *bolt.DB) error {
 	return db.Update(func(tx *bolt.Tx) error {
 		meta, data, err := createBuckets(tx)
 		if err != nil {
+			return err
+		}
+		now := time.Now
+		if s.options.Now != nil {
+			now = s.options.Now
+		}
+		if err := putCompacted(meta, now()); err != nil {
 			return err
 		}
 		return putState(meta, data, 0, 0)

@@ -163,7 +163,7 @@ func (s *Store) copyTo(ctx context.Context, db *bolt.DB, from *bolt.Tx, now time
 		if err != nil {
 			return err
 		}
-		return meta.Put(compactedKey, binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())))
+		return putCompacted(meta, now)
 	})
 	if err != nil {
 		return err
@@ -231,8 +231,12 @@ func (s *Store) closed() bool {
 	}
 }
 
-// CompactedAt returns when the file was last compacted, to the millisecond;
-// zero if it never was.
+func putCompacted(meta *bolt.Bucket, at time.Time) error {
+	return meta.Put(compactedKey, binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
+}
+
+// CompactedAt returns when the file was last compacted, or made if it never was,
+// to the millisecond; zero for a file that was made before this was known.
 func (s *Store) CompactedAt(ctx context.Context) (at time.Time, err error) {
 	err = s.view(ctx, func(data *bolt.Bucket, _ store.Rev) error {
 		if b := data.Tx().Bucket(metaBucket).Get(compactedKey); len(b) == 8 {
