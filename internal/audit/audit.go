@@ -158,24 +158,24 @@ type Log struct {
 	mu        sync.Mutex
 	idle      sync.Cond // writing became false
 	closed    bool
-	writing   bool          // one goroutine is the writer
-	next      *batch        // records that wait for the writer; nil for none
-	written   uint64        // bytes written, over all segments
-	synced    uint64        // how many of them need no fsync any more
-	syncing   chan struct{} // closed at the end of the fsync that runs; nil if none does
-	epoch     uint64        // counts the segments given up after a failed fsync
-	lost      error         // why the last one was
-	abandoned bool          // file is one of them
-	owed      []byte        // records of calls that were refused because they could not be written
-	owedSpan  span          // times of those
-	dropped   int           // such records that found no more space in owed
-	file      file          // changed by the writer alone, under mu; nil if no segment is open
-	beginning string        // the segment that is being begun, and is not open yet; empty if none is
-	at        Head          // the end of what is written
-	durable   Head          // the end of what is known to be on the disk
-	within    span          // times of the records of the segment that is open
-	since     time.Time     // when its first record was written; the zero time if it has none
-	times     map[string]span
+	writing   bool             // one goroutine is the writer
+	next      *batch           // records that wait for the writer; nil for none
+	written   uint64           // bytes written, over all segments
+	synced    uint64           // how many of them need no fsync any more
+	syncing   chan struct{}    // closed at the end of the fsync that runs; nil if none does
+	epoch     uint64           // counts the segments given up after a failed fsync
+	lost      error            // why the last one was
+	abandoned bool             // file is one of them
+	owed      []byte           // records of calls that were refused because they could not be written
+	owedLast  int64            // time of the latest of those, in Unix seconds
+	dropped   int              // such records that found no more space in owed
+	file      file             // changed by the writer alone, under mu; nil if no segment is open
+	beginning string           // the segment that is being begun, and is not open yet; empty if none is
+	at        Head             // the end of what is written
+	durable   Head             // the end of what is known to be on the disk
+	first     int64            // time of the first record of the segment that is open, in Unix seconds; 0 if it has none
+	since     time.Time        // when its first record was written; the zero time if it has none
+	firsts    map[string]int64 // likewise of the others, as far as somebody has asked
 	problems  []Problem
 
 	// The rest belongs to the writer.
@@ -212,7 +212,7 @@ func open(dir string, o Options, d disk) (*Log, error) {
 		disk:        d,
 		awaited:     maxAwaited,
 		stop:        make(chan struct{}),
-		times:       map[string]span{},
+		firsts:      map[string]int64{},
 		chain:       newChain(nil, Tag{}),
 	}
 	if l.now == nil {
@@ -304,7 +304,7 @@ func (l *Log) Append(c *call.Call) error {
 	}
 	*buf = slices.Grow(*buf, closingSize) // for put
 	durable := l.always || c.Operation != nil && !c.Operation.ReadOnly
-	err := l.add(*buf, spanOf(c.Time), durable)
+	err := l.add(*buf, c.Time.Unix(), durable)
 	if i != nil {
 		i.ended(err)
 	}
@@ -329,7 +329,7 @@ var buffers = sync.Pool{New: func() any {
 // writes it.
 type batch struct {
 	records []byte
-	times   span
+	last    int64          // time of the latest of them, in Unix seconds
 	ready   chan struct{}  // gets a value when its turn has come
 	done    sync.WaitGroup // for those who did not begin it
 	users   atomic.Int32   // goroutines that have not read the outcome yet
@@ -345,27 +345,27 @@ var batches = sync.Pool{New: func() any { return &batch{ready: make(chan struct{
 func (b *batch) outcome() (pos, epoch uint64, err error) {
 	pos, epoch, err = b.pos, b.epoch, b.err
 	if b.users.Add(-1) == 0 && cap(b.records) <= maxPooled {
-		b.records, b.times, b.err = b.records[:0], span{}, nil
+		b.records, b.last, b.err = b.records[:0], 0, nil
 		batches.Put(b)
 	}
 	return pos, epoch, err
 }
 
 // join adds records to b, and keeps room for the line that closes them.
-func (b *batch) join(records []byte, times span) {
+func (b *batch) join(records []byte, last int64) {
 	b.records = slices.Grow(b.records, len(records)+closingSize)
 	b.records = append(b.records, records...)
-	b.times = b.times.with(times)
+	b.last = max(b.last, last)
 }
 
-// add writes a record (or, as part of a batch, lets another goroutine write
-// it) and waits for the fsync if durable.
+// add writes a record of a time in Unix seconds (or, as part of a batch, lets
+// another goroutine write it) and waits for the fsync if durable.
 //
 // A goroutine that finds nobody writing writes at once, without a handoff.
 // Those that come meanwhile gather in a batch, whose first becomes the next
 // writer. So under load many records share a system call, and at rest one
 // record costs one system call and a lock.
-func (l *Log) add(record []byte, times span, durable bool) error {
+func (l *Log) add(record []byte, at int64, durable bool) error {
 	l.mu.Lock()
 	switch err := l.failure.Load(); {
 	case l.closed:
@@ -373,7 +373,7 @@ func (l *Log) add(record []byte, times span, durable bool) error {
 		return ErrClosed
 	case err != nil:
 		// Nobody queues up now, so the flusher can become the writer.
-		l.owe(record, times)
+		l.owe(record, at)
 		l.mu.Unlock()
 		return *err
 	}
@@ -385,14 +385,14 @@ func (l *Log) add(record []byte, times span, durable bool) error {
 	case !l.writing:
 		l.writing = true
 		l.mu.Unlock()
-		err = l.write(record, times)
+		err = l.write(record, at)
 		l.mu.Lock()
-		pos, epoch = l.passOn(record, times, err)
+		pos, epoch = l.passOn(record, at, err)
 		l.mu.Unlock()
 
 	case b == nil:
 		b = batches.Get().(*batch)
-		b.join(record, times)
+		b.join(record, at)
 		b.users.Store(1)
 		b.done.Add(1)
 		l.next = b
@@ -401,15 +401,15 @@ func (l *Log) add(record []byte, times span, durable bool) error {
 		l.mu.Lock()
 		l.next = nil // from here on nobody joins
 		l.mu.Unlock()
-		b.err = l.write(b.records, b.times)
+		b.err = l.write(b.records, b.last)
 		l.mu.Lock()
-		b.pos, b.epoch = l.passOn(b.records, b.times, b.err)
+		b.pos, b.epoch = l.passOn(b.records, b.last, b.err)
 		l.mu.Unlock()
 		b.done.Done()
 		pos, epoch, err = b.outcome()
 
 	default:
-		b.join(record, times)
+		b.join(record, at)
 		b.users.Add(1)
 		l.mu.Unlock()
 		b.done.Wait()
@@ -420,7 +420,7 @@ func (l *Log) add(record []byte, times span, durable bool) error {
 	}
 	if err := l.settle(pos, epoch); err != nil {
 		l.mu.Lock()
-		l.owe(record, times)
+		l.owe(record, at)
 		l.mu.Unlock()
 		return err
 	}
@@ -429,11 +429,11 @@ func (l *Log) add(record []byte, times span, durable bool) error {
 
 // passOn ends the turn of the writer, who has tried to write records, and
 // begins the next one's. It returns what settle needs. The caller holds mu.
-func (l *Log) passOn(records []byte, times span, err error) (pos, epoch uint64) {
+func (l *Log) passOn(records []byte, last int64, err error) (pos, epoch uint64) {
 	if err != nil {
-		l.owe(records, times)
+		l.owe(records, last)
 	} else {
-		l.wrote(records, times)
+		l.wrote(records)
 	}
 	if l.next != nil {
 		l.next.ready <- struct{}{}
@@ -445,12 +445,14 @@ func (l *Log) passOn(records []byte, times span, err error) (pos, epoch uint64) 
 }
 
 // wrote notes that records were written. The caller is the writer, and holds mu.
-func (l *Log) wrote(records []byte, times span) {
+func (l *Log) wrote(records []byte) {
 	l.written += uint64(len(records))
 	l.at.Segment, l.at.Size, l.at.Tag = l.name, l.size, l.chain.tag
-	l.within = l.within.with(times)
 	if l.since.IsZero() && len(records) > 0 {
 		l.since = l.now()
+		if at, ok := eventTime(records); ok {
+			l.first = at.Unix()
+		}
 	}
 }
 
@@ -463,11 +465,11 @@ func (l *Log) old() bool {
 
 // write writes whole records at the end of the newest segment. The caller is
 // the writer.
-func (l *Log) write(records []byte, times span) error {
+func (l *Log) write(records []byte, last int64) error {
 	if err := l.failure.Load(); err != nil {
 		return *err // the flusher tries again
 	}
-	return l.put(records, times.last/secondsPerDay)
+	return l.put(records, last/secondsPerDay)
 }
 
 // put writes whole records at the end of the newest segment, or of a new one
@@ -590,9 +592,9 @@ func (l *Log) finish(next file, end Head) error {
 		l.onDisk(target, at)
 	}
 	if old != nil {
-		l.times[l.at.Segment] = l.within
+		l.firsts[l.at.Segment] = l.first
 	}
-	l.file, l.abandoned, l.within, l.since = next, false, span{}, time.Time{}
+	l.file, l.abandoned, l.first, l.since = next, false, 0, time.Time{}
 	if next != nil {
 		l.at = end
 	}
@@ -684,8 +686,8 @@ func (l *Log) fail(err error) error {
 }
 
 // owe keeps records that could not be written for retry. The caller holds mu.
-func (l *Log) owe(records []byte, times span) {
-	l.owedSpan = l.owedSpan.with(times)
+func (l *Log) owe(records []byte, last int64) {
+	l.owedLast = max(l.owedLast, last)
 	for line := range bytes.Lines(records) {
 		if len(l.owed)+len(line) > maxOwed {
 			l.dropped++
@@ -708,17 +710,17 @@ func (l *Log) retry() {
 	}
 	l.writing = true
 	l.replace = l.replace || l.abandoned
-	owed, times, dropped := l.owed, l.owedSpan, l.dropped
-	l.owed, l.owedSpan, l.dropped = nil, span{}, 0
+	owed, last, dropped := l.owed, l.owedLast, l.dropped
+	l.owed, l.owedLast, l.dropped = nil, 0, 0
 	l.mu.Unlock()
 
-	err := l.put(owed, times.last/secondsPerDay)
+	err := l.put(owed, last/secondsPerDay)
 	if err == nil {
 		l.mu.Lock()
-		l.wrote(owed, times)
+		l.wrote(owed)
 		target, at := l.written, l.at
 		l.mu.Unlock()
-		owed, times = nil, span{}
+		owed, last = nil, 0
 		if err = l.file.Sync(); err != nil {
 			err = l.fail(err)
 			l.replace = true
@@ -735,8 +737,8 @@ func (l *Log) retry() {
 		dropped = 0
 	}
 	l.mu.Lock()
-	l.owed, l.owedSpan, l.dropped = append(owed, l.owed...), times.with(l.owedSpan), dropped+l.dropped
-	l.passOn(nil, span{}, nil)
+	l.owed, l.owedLast, l.dropped = append(owed, l.owed...), max(last, l.owedLast), dropped+l.dropped
+	l.passOn(nil, 0, nil)
 	l.mu.Unlock()
 }
 

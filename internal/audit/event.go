@@ -45,7 +45,7 @@ func (l *Log) AppendEvent(e *Event) error {
 	if l.memory != nil {
 		return l.memory.add(record)
 	}
-	if err := l.add(record, spanOf(e.Time), true); err != nil {
+	if err := l.add(record, e.Time.Unix(), true); err != nil {
 		return fmt.Errorf("audit: recording %s: %w", e.Name, err)
 	}
 	return nil

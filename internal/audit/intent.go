@@ -146,7 +146,7 @@ func (i *Intent) Append() error {
 	if l.memory != nil {
 		return l.memory.add(i.line)
 	}
-	err := l.add(slices.Grow(slices.Clone(i.line), closingSize), spanOf(i.call.Time), true)
+	err := l.add(slices.Grow(slices.Clone(i.line), closingSize), i.call.Time.Unix(), true)
 	i.ended(err)
 	if err != nil {
 		return fmt.Errorf("audit: recording an event: %w", err)

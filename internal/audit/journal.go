@@ -25,9 +25,9 @@ type Segment struct {
 	Name string // such as 2026-11-21-000001.jsonl, in [Log.Dir]
 	Size int64  // bytes
 	Open bool   // it still grows
-	// First and Last are the times of its earliest and its latest record, to
-	// the second; zero if it has none.
-	First, Last time.Time
+	// First is the time of its first record, to the second: none in it is much
+	// older. Zero if it has none.
+	First time.Time
 }
 
 // An Entry is a record in a segment.
@@ -37,28 +37,11 @@ type Entry struct {
 	Next   int64  // where to go on after it
 }
 
-// span is the time of the earliest and of the latest of some records, in Unix
-// seconds; the zero span is of none.
-type span struct{ first, last int64 }
-
-func spanOf(t time.Time) span { return span{t.Unix(), t.Unix()} }
-
-func (s span) with(other span) span {
-	switch {
-	case s == span{}:
-		return other
-	case other == span{}:
-		return s
-	}
-	return span{min(s.first, other.first), max(s.last, other.last)}
-}
-
 // Dir returns the directory of the log; "" for one in memory.
 func (l *Log) Dir() string { return l.dir }
 
 // Segments returns the segments of the log, oldest first; none for a log in
-// memory. The first time, those of earlier runs are read through for the times
-// of their records.
+// memory. The first time, the beginnings of those of earlier runs are read.
 func (l *Log) Segments() ([]Segment, error) {
 	if l.memory != nil {
 		return nil, nil
@@ -78,9 +61,9 @@ func (l *Log) Segments() ([]Segment, error) {
 			continue
 		}
 		s.Open = l.file != nil && l.at.Segment == name
-		times, known := l.times[name]
+		first, known := l.firsts[name]
 		if s.Open {
-			times, known, s.Size = l.within, true, l.at.Size
+			first, known, s.Size = l.first, true, l.at.Size
 		}
 		l.mu.Unlock()
 		path := filepath.Join(l.dir, name)
@@ -95,30 +78,38 @@ func (l *Log) Segments() ([]Segment, error) {
 			s.Size = info.Size()
 		}
 		if !known {
-			times = timesOf(path)
+			first = firstTime(path)
 			l.mu.Lock()
-			l.times[name] = times
+			l.firsts[name] = first
 			l.mu.Unlock()
 		}
-		if times != (span{}) {
-			s.First, s.Last = time.Unix(times.first, 0).UTC(), time.Unix(times.last, 0).UTC()
+		if first != 0 {
+			s.First = time.Unix(first, 0).UTC()
 		}
 		list = append(list, s)
 	}
 	return list, nil
 }
 
-// timesOf reads a segment through for the times of its records.
-func timesOf(path string) (s span) {
+// maxBeginning is how much of a segment is read for the time of its first record,
+// in bytes: more than one record, in case that there is something else.
+const maxBeginning = 4 * maxLine
+
+// firstTime reads the beginning of a segment for the time of its first record, in
+// Unix seconds; 0 if there is none.
+func firstTime(path string) int64 {
 	for e, err := range Entries(path, 0) {
+		if e.Offset > maxBeginning {
+			break
+		}
 		if err != nil {
-			continue
+			continue // damage is for Verify to tell
 		}
 		if at, ok := eventTime(e.Record); ok {
-			s = s.with(spanOf(at))
+			return at.Unix()
 		}
 	}
-	return s
+	return 0
 }
 
 // eventTime returns the time of a record. It is looked for as text: inside of
@@ -167,7 +158,7 @@ func (l *Log) Cut() error {
 	err := l.finish(nil, Head{})
 	l.chain = newChain(nil, l.chain.tag) // without its key
 	l.mu.Lock()
-	l.passOn(nil, span{}, nil)
+	l.passOn(nil, 0, nil)
 	l.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("closing an audit segment: %w", err)
@@ -227,7 +218,7 @@ func (l *Log) Remove(name string) error {
 		return fmt.Errorf("removing an audit segment: %w", err)
 	}
 	l.mu.Lock()
-	delete(l.times, name)
+	delete(l.firsts, name)
 	l.mu.Unlock()
 	return nil
 }

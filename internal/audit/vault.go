@@ -277,7 +277,7 @@ func (l *Log) settleNotes(ctx context.Context, v Vault, notes []Note) error {
 			if !ok {
 				at = l.now()
 			}
-			if err := l.add(slices.Grow(slices.Clone(record), closingSize), spanOf(at), true); err != nil {
+			if err := l.add(slices.Grow(slices.Clone(record), closingSize), at.Unix(), true); err != nil {
 				return fmt.Errorf("audit: recording a change that stands: %w", err)
 			}
 			delete(want, id)
