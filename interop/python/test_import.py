@@ -180,7 +180,7 @@ class Import(unittest.TestCase):
         self.refused("InvalidImportTokenException", KMS.import_key_material, **{**request, "KeyId": other["KeyId"]}, **forever)
         self.refused("InvalidImportTokenException", KMS.import_key_material, **{**request, "ImportToken": os.urandom(1000)}, **forever)
         self.refused("InvalidCiphertextException", KMS.import_key_material, **{**request, "EncryptedKeyMaterial": os.urandom(256)}, **forever)
-        self.refused("IncorrectKeyMaterialException", self.imports, key=key, material=os.urandom(16))
+        self.refused("InvalidCiphertextException", self.imports, key=key, material=os.urandom(16))
         ours = KMS.create_key()["KeyMetadata"]
         text = self.refused("UnsupportedOperationException", KMS.get_parameters_for_import, KeyId=ours["KeyId"], WrappingAlgorithm="RSAES_OAEP_SHA_256", WrappingKeySpec="RSA_2048")
         self.assertEqual(text, ours["Arn"] + " origin is AWS_KMS which is not valid for this operation.")
