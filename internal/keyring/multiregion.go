@@ -12,6 +12,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/authz"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/record"
+	"github.com/keyreeve/keyreeve/internal/store"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -30,10 +31,10 @@ import (
 // The job begins at once, beside the calls. Where that does not happen, because
 // the process ends, it is done by the next [Ring.RunDue].
 
-// MaxRegions is the most Regions that related multi-Region keys can be in. Each
-// of their records, and a new material for each, must have room in one
-// transaction of the store.
-const MaxRegions = 40
+// MaxRegions is the most Regions that related multi-Region keys can be in. One
+// transaction of the store has room for so many of their records, with a material
+// and what is due for each.
+const MaxRegions = (store.MaxOps - 4) / 3
 
 // newMRK returns a random id of a multi-Region key: 16 bytes, as [newUUID]'s.
 func newMRK() string {

@@ -716,3 +716,20 @@ func TestRelatedKeysAgree(t *testing.T) {
 		}
 	}
 }
+
+// As many related keys as there can be are changed by one transaction.
+func TestMaxRegions(t *testing.T) {
+	hook := newGate()
+	g := newRig(t, nil, keyring.Options{Record: hook.record})
+	m := g.createMRK(t, keyring.HMAC256, keyring.GenerateVerifyMAC)
+	hook.open()
+	for i := range keyring.MaxRegions - 1 {
+		g.mustReplicate(t, region, m.ID, fmt.Sprintf("us-nowhere-%d", i+1))
+	}
+	if _, err := g.replicate(t, region, m.ID, keyring.ReplicaParams{Region: otherRegion}); !errors.Is(err, keyring.ErrLimit) {
+		t.Errorf("one more: %v", err)
+	}
+	if keyring.MaxRegions != 32 {
+		t.Errorf("the limit that is documented is another than %d", keyring.MaxRegions)
+	}
+}
