@@ -54,7 +54,7 @@ func answer(c *call.Call, err error) error {
 	case errors.As(err, &origin):
 		return kmsapi.UnsupportedOperationException(origin.ARN + " origin is " + string(origin.Origin) + " which is not valid for this operation.")
 	case errors.As(err, &primary):
-		return kmsapi.UnsupportedOperationException(primary.ARN + " is not a multi-region primary key.")
+		return notPrimary(c.Operation.Name, primary.ARN)
 	case errors.As(err, &malformed):
 		return kmsapi.MalformedPolicyDocumentException(malformed.Message)
 	case errors.Is(err, authz.ErrGrantToken):
@@ -85,8 +85,10 @@ func stateError(e *keyring.StateError) *wire.Error {
 		return kmsapi.KMSInvalidStateException(e.ARN + " is not pending deletion.")
 	case e.State == keyring.Disabled:
 		return kmsapi.DisabledException(e.ARN + " is disabled.")
-	case e.State == keyring.PendingDeletion, e.State == keyring.PendingReplicaDeletion:
+	case e.State == keyring.PendingDeletion:
 		return kmsapi.KMSInvalidStateException(e.ARN + " is pending deletion.")
+	case e.State == keyring.PendingReplicaDeletion:
+		return kmsapi.KMSInvalidStateException(e.ARN + " is pending replica deletion.")
 	case e.State == keyring.PendingImport:
 		return kmsapi.KMSInvalidStateException(e.ARN + " is pending import.")
 	case e.State == keyring.Creating:

@@ -28,7 +28,7 @@ func (s *Service) ReplicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 }
 
 func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.ReplicateKeyInput, out *kmsapi.ReplicateKeyOutput) error {
-	if err := s.checkRegion(c, "ReplicaRegion", in.ReplicaRegion); err != nil {
+	if err := s.checkReplicaRegion(c.Region, in.ReplicaRegion); err != nil {
 		return err
 	}
 	f, err := s.find(ctx, c, &toReplicateKey, in.KeyID)
@@ -46,6 +46,9 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 	primary := key.Metadata()
 	if !primary.IsPrimary() {
 		return &keyring.NotPrimaryError{ARN: primary.ARN}
+	}
+	if in.ReplicaRegion == primary.Region {
+		return wire.Validation(primary.Region + " cannot have a replica because it contains the primary.")
 	}
 	// What follows happens in the other Region.
 	there := c.In(in.ReplicaRegion, createReplica)
@@ -67,8 +70,11 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 	if params.Tags, err = newTags(in.Tags); err != nil {
 		return err
 	}
+	compiled, err := keyring.CompilePolicy(keyring.DefaultPolicy(in.ReplicaRegion, primary.Account), nil)
+	if err != nil {
+		return err
+	}
 	if in.Policy != "" {
-		var compiled *policy.Policy
 		if compiled, params.Bindings, err = s.newPolicy(ctx, in.Policy); err != nil {
 			return err
 		}
@@ -80,6 +86,10 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 			}
 		}
 	}
+	shown, err := s.print(ctx, in.ReplicaRegion, compiled, params.Bindings)
+	if err != nil {
+		return err
+	}
 	// Before the change, so that what is noted with it tells of both.
 	replica := arn.Key(in.ReplicaRegion, primary.Account, primary.ID)
 	there.Parameters = created
@@ -88,20 +98,15 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 	m, err := key.Replicate(ctx, there, permitThere, params)
 	switch {
 	case errors.Is(err, keyring.ErrExists):
-		return kmsapi.AlreadyExistsException("A related multi-Region key already exists: " + replica)
+		return kmsapi.AlreadyExistsException("You can create only one replica of each primary key in each AWS Region.")
 	case errors.Is(err, keyring.ErrLimit):
 		return noRoom(primary.Account, in.ReplicaRegion)
 	case err != nil:
 		return err
 	}
-	out.ReplicaKeyMetadata = metadata(m)
+	out.ReplicaKeyMetadata, out.ReplicaPolicy, out.ReplicaTags = metadata(m), shown, in.Tags
 	there.Elements = &kmsapi.CreateKeyOutput{KeyMetadata: out.ReplicaKeyMetadata}
-	out.ReplicaTags = in.Tags
-	compiled, err := keyring.CompilePolicy(m.Policy, m.Bindings)
-	if err == nil {
-		out.ReplicaPolicy, err = s.print(ctx, m, compiled)
-	}
-	return err
+	return nil
 }
 
 // newReplica is the CreateKey that makes a replica.
@@ -116,13 +121,28 @@ func newReplica(m *keyring.Metadata, in *kmsapi.ReplicateKeyInput) *kmsapi.Creat
 	return created
 }
 
-// checkRegion checks a Region that a request names, next to that of the call.
-func (s *Service) checkRegion(c *call.Call, member, region string) error {
-	known := s.regions == nil || slices.Contains(s.regions, region)
-	if !known || arn.Partition(region) != arn.Partition(c.Region) {
-		return wire.Validation(member + " " + region + " is not a Region of partition " + arn.Partition(c.Region) + ".")
+// checkReplicaRegion checks the Region of a replica of a key in the Region of the
+// primary.
+func (s *Service) checkReplicaRegion(primary, replica string) error {
+	switch {
+	case arn.Partition(replica) != arn.Partition(primary):
+		return wire.Validation("The replica key Region must be in the same AWS partition as the primary key Region.")
+	case s.regions != nil && !slices.Contains(s.regions, replica):
+		return wire.Validation("Region " + replica + " is not a valid Region or multi-Region keys are not supported in Region " + replica + ".")
 	}
 	return nil
+}
+
+// notPrimary is the error of an operation on a key that is no multi-Region primary
+// key, where it must be one, or is a replica, where it must not.
+func notPrimary(operation, keyARN string) error {
+	switch operation {
+	case "ReplicateKey":
+		return kmsapi.UnsupportedOperationException(keyARN + " is not a multi-region primary key.")
+	case "UpdatePrimaryRegion":
+		return kmsapi.KMSInvalidStateException(keyARN + " is not a multi-Region primary key.")
+	}
+	return kmsapi.UnsupportedOperationException(keyARN + " is a multi-region replica key which is not valid for " + operation + ".")
 }
 
 // UpdatePrimaryRegion implements [kmsapi.Handler].
@@ -131,9 +151,6 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, c *call.Call, in *kms
 }
 
 func (s *Service) updatePrimaryRegion(ctx context.Context, c *call.Call, in *kmsapi.UpdatePrimaryRegionInput, _ *kmsapi.UpdatePrimaryRegionOutput) error {
-	if err := s.checkRegion(c, "PrimaryRegion", in.PrimaryRegion); err != nil {
-		return err
-	}
 	f, err := s.find(ctx, c, &toUpdatePrimaryRegion, in.KeyID)
 	if err != nil {
 		return err
@@ -149,16 +166,18 @@ func (s *Service) updatePrimaryRegion(ctx context.Context, c *call.Call, in *kms
 	}
 	m := key.Metadata()
 	switch {
+	case m.MultiRegion == nil:
+		return kmsapi.UnsupportedOperationException(m.ARN + " is not a multi-region primary key.")
 	case !m.IsPrimary():
 		return &keyring.NotPrimaryError{ARN: m.ARN}
 	case in.PrimaryRegion == m.Region:
-		return kmsapi.UnsupportedOperationException(m.ARN + " is the multi-region primary key already.")
+		return nil // it is there already
 	}
 	replica := found{}
 	there := c.In(in.PrimaryRegion, c.Operation)
 	replica.subject, err = s.ring.Find(ctx, m.Account, in.PrimaryRegion, m.ID)
 	if errors.Is(err, keyring.ErrNotFound) {
-		return noSuchKey(arn.Key(in.PrimaryRegion, m.Account, m.ID))
+		return wire.Validation(m.ID + " does not have a replica key in the specified Region.")
 	}
 	if err != nil {
 		return err

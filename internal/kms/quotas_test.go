@@ -247,7 +247,7 @@ func TestQuotaOfOtherRegions(t *testing.T) {
 		t.Errorf("after one who may not: %s", got)
 	}
 	// A Region that is not there has no quotas.
-	e.fails(alice, "ReplicateKey", replicate.with(object{"ReplicaRegion": "cn-north-1"}), "ValidationException: ReplicaRegion cn-north-1 is not a Region of partition aws.")
+	e.fails(alice, "ReplicateKey", replicate.with(object{"ReplicaRegion": "cn-north-1"}), "ValidationException: The replica key Region must be in the same AWS partition as the primary key Region.")
 
 	e.limit(nil)
 	update := object{"KeyId": id, "PrimaryRegion": otherRegion}

@@ -165,6 +165,10 @@ func outcome(s *subject, a answer) string {
 		return "disabled"
 	case "KMSInvalidStateException: " + s.arn + " is pending deletion.":
 		return "deletion"
+	case "KMSInvalidStateException: " + s.arn + " is pending replica deletion.":
+		return "replica deletion"
+	case "KMSInvalidStateException: " + s.arn + " is not a multi-Region primary key.":
+		return "not primary"
 	case "KMSInvalidStateException: " + s.arn + " is pending import.":
 		return "import"
 	case "KMSInvalidStateException: " + s.arn + " is creating.":
