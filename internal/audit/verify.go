@@ -37,12 +37,7 @@ func Verify(dir string, o Opener) iter.Seq2[Report, error] {
 			return
 		}
 		l := &Log{dir: dir}
-		first, err := firstLink(l, names)
-		if err != nil {
-			yield(Report{}, fmt.Errorf("verifying the audit journal: %w", err))
-			return
-		}
-		wrong := l.links(names, first)
+		wrong := l.links(names, l.firstLink(names))
 		for _, name := range names {
 			r, err := l.verify(name, o, func(Entry) error { return nil })
 			if errors.Is(err, fs.ErrNotExist) {
@@ -60,20 +55,19 @@ func Verify(dir string, o Opener) iter.Seq2[Report, error] {
 	}
 }
 
-// firstLink returns what the first segment goes on from: nobody here knows
-// better.
-func firstLink(l *Log, names []string) (string, error) {
+// firstLink returns what the first segment says that it goes on from: nobody here
+// knows better. If that can't be read, links says so.
+func (l *Log) firstLink(names []string) string {
 	for _, name := range names {
 		h, err := readHeader(l.path(name))
-		if errors.Is(err, errEmpty) {
-			continue
+		switch {
+		case err == nil:
+			return h.Previous
+		case !errors.Is(err, errEmpty):
+			return ""
 		}
-		if err != nil {
-			return "", nil // links says it
-		}
-		return h.Previous, nil
 	}
-	return "", nil
+	return ""
 }
 
 // Genuine reports whether each record of the segment is what the log wrote, to
