@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -287,22 +286,6 @@ func (a *Archive) announce() {
 
 // Path returns where an object of the archive is on the disk.
 func (a *Archive) Path(object string) string { return filepath.Join(a.dir, filepath.FromSlash(object)) }
-
-// OpenFile opens a log file: what it holds, uncompressed, is read from it.
-func (a *Archive) OpenFile(object string) (io.ReadCloser, error) {
-	f, err := os.Open(a.Path(object))
-	if err != nil {
-		return nil, fmt.Errorf("opening a file of the audit archive: %w", err)
-	}
-	z, err := newInflater(f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{z, f}, nil
-}
 
 // Pending returns the files that no digest lists yet, in the order of their
 // delivery; with those of a delivery that goes on. A log file that has been seen
