@@ -3,6 +3,7 @@ package cloudtrail
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	api "github.com/keyreeve/keyreeve/internal/api/cloudtrailapi"
@@ -125,7 +126,7 @@ func (s *Service) changeTags(ctx context.Context, c *call.Call, text string, q c
 // ListTags implements [api.Handler]. All tags are on one page.
 func (s *Service) ListTags(ctx context.Context, c *call.Call, in *api.ListTagsInput, out *api.ListTagsOutput) error {
 	if len(in.ResourceIDList) > maxResources {
-		return api.InvalidParameterException("Specify at most 20 ARNs.")
+		return api.InvalidParameterException("Specify at most " + strconv.Itoa(maxResources) + " ARNs.")
 	}
 	out.ResourceTagList = []api.ResourceTag{}
 	for _, text := range in.ResourceIDList {

@@ -32,8 +32,8 @@ type Journal interface {
 	Segments() ([]audit.Segment, error)
 	// Damage returns what was found to be wrong with it.
 	Damage() []audit.Problem
-	// Unsettled returns how many changes are under way whose records are not
-	// written yet.
+	// Unsettled returns how many changes stand, or may, whose records could not be
+	// written when they were made, and are not written yet.
 	Unsettled() int
 	// Recent iterates over the records of a journal in memory, oldest first, from
 	// the one with a number on.
@@ -72,11 +72,12 @@ func newFilter(f keyreeveapi.EventFilter) *filter {
 			out.terms = append(out.terms, t)
 		}
 	}
-	switch name := f.ResourceName; {
+	name := f.ResourceName
+	switch end := name[strings.LastIndexByte(name, '/')+1:]; {
 	case strings.Contains(name, ":"):
 		out.terms = append(out.terms, index.Term{Attribute: index.ResourceName, Value: name})
-	case name[strings.LastIndexByte(name, '/')+1:] != "":
-		out.terms = append(out.terms, index.Term{Attribute: index.ResourceEnd, Value: name[strings.LastIndexByte(name, '/')+1:]})
+	case end != "":
+		out.terms = append(out.terms, index.Term{Attribute: index.ResourceEnd, Value: end})
 	}
 	if f.ErrorCode != "" && f.ErrorCode != keyreeveapi.AnyError {
 		out.terms = append(out.terms, index.Term{Attribute: index.ErrorCode, Value: f.ErrorCode})

@@ -232,7 +232,9 @@ func (s *Set) make(t *Trail, w *wanted) (*made, error) {
 	return m, nil
 }
 
-// lend takes a place in memory for a file, and returns what gives it back.
+// lend takes a place among those who read a file, and returns what gives it back.
+// What is read is kept longer, until the sink has it: who waits for a sink must not
+// hold up the others. Of those there are as many as each sink has slots.
 func (s *Set) lend(ctx context.Context) (func(), error) {
 	select {
 	case s.memory <- struct{}{}:

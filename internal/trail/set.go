@@ -83,7 +83,7 @@ type Set struct {
 	groups  map[string]*group
 
 	changed chan struct{} // of capacity 1: something was changed by a call
-	memory  chan struct{} // of capacity 2: who holds a file of the archive in memory
+	memory  chan struct{} // of capacity 2: who reads a file of the archive, and makes an object of it
 
 	mu      sync.Mutex
 	meter   map[string]*Sink   // by sink; guarded by mu
