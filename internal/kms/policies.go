@@ -166,15 +166,19 @@ func (s *Service) getKeyPolicy(ctx context.Context, c *call.Call, in *kmsapi.Get
 // printPolicy prints a key's policy as AWS does: principals as they are called
 // now, by their unique ids if they are gone, accounts as their roots.
 func (s *Service) printPolicy(ctx context.Context, key keyring.Key) (string, error) {
-	return s.print(ctx, key.Metadata(), key.Policy())
-}
-
-func (s *Service) print(ctx context.Context, m *keyring.Metadata, p *policy.Policy) (string, error) {
+	m := key.Metadata()
+	p := key.Policy()
 	if p == nil {
 		return m.Policy, nil // it does not compile, and denies
 	}
-	named := make(map[string]string, len(m.Bindings))
-	for _, b := range m.Bindings {
+	return s.print(ctx, m.Region, p, m.Bindings)
+}
+
+// print prints the compiled policy of a key in a Region, which names those of the
+// bindings.
+func (s *Service) print(ctx context.Context, region string, p *policy.Policy, bindings []keyring.Binding) (string, error) {
+	named := make(map[string]string, len(bindings))
+	for _, b := range bindings {
 		now, err := s.nameNow(ctx, b.ID)
 		if err != nil {
 			return "", err
@@ -186,7 +190,7 @@ func (s *Service) print(ctx context.Context, m *keyring.Metadata, p *policy.Poli
 			return now
 		}
 		if arn.IsAccount(name) {
-			return arn.Root(arn.Partition(m.Region), name)
+			return arn.Root(arn.Partition(region), name)
 		}
 		return name
 	})), nil
