@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -221,8 +222,14 @@ func importedMaterial(s Spec, raw []byte) (material, public []byte, err error) {
 // exponent (RFC 8017, 3.2: modulo λ, where other encoders have φ), or an error for
 // numbers that are no key: a pair whose halves do not agree, since what are said to
 // be its primes are none (NIST SP 800-56B, 6.4.1.1: pairwise consistency).
+//
+// The primes must be of one size (FIPS 186-5, A.1.1): whoever makes a modulus with a
+// small one has no secret, and no tool does.
 func canonicalRSA(k *rsa.PrivateKey) (*rsa.PrivateKey, error) {
 	p, q := k.Primes[0], k.Primes[1]
+	if half := k.N.BitLen() / 2; p.BitLen() != half || q.BitLen() != half {
+		return nil, ErrKeyMaterial
+	}
 	switch p.Cmp(q) {
 	case 0:
 		return nil, ErrKeyMaterial
@@ -263,7 +270,10 @@ func parseImported(s Spec, der []byte) (*privateKey, error) {
 		return nil, ErrKeyMaterial
 	}
 	curve, named := importCurves[s]
-	if !named {
+	switch {
+	case s == ECCEdwards25519:
+		return parseEdwards(inner)
+	case !named:
 		return parsePrivate(s, der)
 	}
 	scalar, point, ok := readECPrivate(inner, curve)
@@ -301,6 +311,35 @@ func parseImported(s Spec, der []byte) (*privateKey, error) {
 	}
 	return &k, nil
 }
+
+// parseEdwards reads a OneAsymmetricKey (RFC 5958) of Ed25519 (RFC 8410): unlike
+// the standard library it looks at the public key, which encoders add to the
+// seed, and takes nothing else.
+func parseEdwards(s cryptobyte.String) (*privateKey, error) {
+	var algorithm, octets, seed, public cryptobyte.String
+	var id asn1.ObjectIdentifier
+	var version int
+	var has bool
+	if !s.ReadASN1Integer(&version) || version != 0 && version != 1 ||
+		!s.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
+		!algorithm.ReadASN1ObjectIdentifier(&id) || !id.Equal(oidEd25519) || !algorithm.Empty() ||
+		!s.ReadASN1(&octets, cbasn1.OCTET_STRING) ||
+		!octets.ReadASN1(&seed, cbasn1.OCTET_STRING) || !octets.Empty() || len(seed) != ed25519.SeedSize ||
+		!s.SkipOptionalASN1(cbasn1.Tag(0).Constructed().ContextSpecific()) || // attributes
+		!s.ReadOptionalASN1(&public, &has, cbasn1.Tag(1).ContextSpecific()) || !s.Empty() || has && version != 1 {
+		return nil, ErrKeyMaterial
+	}
+	k := &privateKey{ed: ed25519.NewKeyFromSeed(seed)}
+	// A BIT STRING, of which the first byte says how many bits are not used.
+	if has && (len(public) == 0 || public[0] != 0 || !bytes.Equal(public[1:], k.ed[ed25519.SeedSize:])) {
+		k.wipe()
+		return nil, ErrKeyMaterial
+	}
+	return k, nil
+}
+
+// oidEd25519 is of RFC 8410.
+var oidEd25519 = asn1.ObjectIdentifier{1, 3, 101, 112}
 
 // importCurve is how a curve is named in PKCS#8, and how long its scalars are.
 type importCurve struct {

@@ -383,6 +383,7 @@ func TestImportedRSAAndEdwards(t *testing.T) {
 	if material, _, err = keyring.ImportedMaterial(keyring.ECCEdwards25519, der); err != nil || !bytes.Equal(material, der) {
 		t.Errorf("Ed25519: %x, %v", material, err)
 	}
+	testEdwardsForms(t, ed, der)
 	x, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -392,6 +393,38 @@ func TestImportedRSAAndEdwards(t *testing.T) {
 	}
 	refused(t, keyring.ECCEdwards25519, "an X25519 key", der)
 	refused(t, keyring.MLDSA44, "a seed", der)
+}
+
+// testEdwardsForms imports a key as others encode it (RFC 5958): with attributes,
+// and with its public key.
+func testEdwardsForms(t *testing.T, k ed25519.PrivateKey, want []byte) {
+	t.Helper()
+	public := []byte(k.Public().(ed25519.PublicKey))
+	other := bytes.Clone(public)
+	other[0] ^= 1
+	// The first version and the length are to be replaced.
+	form := func(version byte, more ...byte) []byte {
+		der := append(bytes.Clone(want), more...)
+		der[1], der[4] = byte(len(der)-2), version
+		return der
+	}
+	withPublic := func(b []byte) []byte { return append([]byte{0x81, byte(len(b) + 1), 0}, b...) }
+	attributes := []byte{0xa0, 2, 0x30, 0}
+	for name, der := range map[string][]byte{
+		"attributes": form(0, attributes...), "version 2": form(1), "a public key": form(1, withPublic(public)...),
+		"both": form(1, append(attributes, withPublic(public)...)...),
+	} {
+		if got, _, err := keyring.ImportedMaterial(keyring.ECCEdwards25519, der); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("Ed25519: %s: %x, %v", name, got, err)
+		}
+	}
+	for name, der := range map[string][]byte{
+		"another public key": form(1, withPublic(other)...), "a piece of a public key": form(1, withPublic(public[:31])...),
+		"an empty public key": form(1, 0x81, 0), "the public key of version 1": form(0, withPublic(public)...), "version 3": form(2),
+		"something inside": form(0, 5, 0),
+	} {
+		refused(t, keyring.ECCEdwards25519, name, der)
+	}
 }
 
 // rsaKey is a PrivateKeyInfo with an RSAPrivateKey in it.
@@ -452,6 +485,18 @@ func testRSAForms(t *testing.T, k *rsa.PrivateKey, want []byte) {
 		t.Logf("the standard library: %v", err)
 	}
 	refused(t, keyring.RSA2048, "a composite for a prime", der)
+	small := big.NewInt(65521)
+	for {
+		large, err := rand.Prime(rand.Reader, 2048-16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		phi.Mul(new(big.Int).Sub(large, one), new(big.Int).Sub(small, one))
+		if d := new(big.Int).ModInverse(e, phi); d != nil {
+			refused(t, keyring.RSA2048, "a small prime", rsaKey(t, k.E, d, large, small))
+			break
+		}
+	}
 }
 
 // "Requirements for imported key material" in the AWS KMS Developer Guide.
