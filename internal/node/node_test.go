@@ -574,7 +574,7 @@ func TestSealedUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range 15 {
+	for range 6 {
 		time.Sleep(5 * time.Millisecond)
 		if err := r.control().Seal(t.Context()); err != nil {
 			t.Error(err)
