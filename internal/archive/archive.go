@@ -97,6 +97,7 @@ type Archive struct {
 	work    sync.Mutex
 	head    head
 	headRec record.Record
+	unsure  bool                  // what the store has of head and chains may not be what is known here: a commit has failed
 	pending map[pair][]index.File // files that no digest lists yet, in their order; changed under mu
 	chains  map[pair]*chain       // changed under mu; each is replaced, and never changed
 	// placing is held while a log file is put in its place and into arriving: the
@@ -218,6 +219,12 @@ func (a *Archive) Run(ctx context.Context) {
 func (a *Archive) Deliver(ctx context.Context) error {
 	a.work.Lock()
 	defer a.work.Unlock()
+	if a.unsure {
+		if err := a.reread(ctx); err != nil {
+			a.count(func(s *Stats) { s.Failures++ })
+			return err
+		}
+	}
 	var errs []error
 	for _, do := range []func(context.Context) error{a.makeDigests, a.deliverSegments, a.mergeIndex, a.expire} {
 		if err := do(ctx); err != nil {

@@ -296,6 +296,47 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// TestStoreFails has a commit of the archive fail, which happened or did not, and
+// goes on without a restart: at once, and an hour later.
+func TestStoreFails(t *testing.T) {
+	for _, cause := range []error{errors.New("the disk is full"), errLost} {
+		for n := range 4 {
+			later := time.Duration(n/2) * time.Hour
+			e := newEnv(t)
+			e.hour(accountA)
+			e.write(accountA, region, 3)
+			e.write(accountB, region, 3)
+			commits := 0
+			e.store.failing(func([]store.Op) error {
+				if commits++; commits == n+1 {
+					return cause
+				}
+				return nil
+			})
+			e.cut()
+			_ = e.archive.Deliver(t.Context())
+			e.pass(time.Hour)
+			_ = e.archive.Deliver(t.Context())
+			e.store.failing(nil)
+			if commits <= n {
+				t.Fatalf("there are no more than %d commits", commits)
+			}
+			e.pass(later)
+			e.write(accountB, region, 3)
+			e.deliver()
+			e.pass(time.Hour)
+			e.deliver()
+			if found := e.verify(); len(found) > 0 {
+				t.Errorf("%v at commit %d, and %v later: findings %q", cause, n+1, later, found)
+			}
+			if s := e.archive.Stats(); s.PendingDigest != 0 || len(e.logs()) != 4 {
+				t.Errorf("%v at commit %d, and %v later: of %d log files, %d are in no digest", cause, n+1, later, len(e.logs()), s.PendingDigest)
+			}
+			e.close()
+		}
+	}
+}
+
 func TestUnfinishedFilesAreRemoved(t *testing.T) {
 	e := newEnv(t)
 	e.close()

@@ -54,14 +54,26 @@ type faulty struct {
 	store.Store
 	mu   sync.Mutex
 	fail func(ops []store.Op) error
+	lost bool // what was committed last is not to be found out
 }
+
+// errLost is of a commit that happened all the same.
+var errLost = errors.New("the connection was lost")
 
 func (f *faulty) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
 	f.mu.Lock()
-	fail := f.fail
-	f.mu.Unlock()
-	if fail != nil && len(ops) > 0 {
-		if err := fail(ops); err != nil {
+	defer f.mu.Unlock()
+	if len(ops) == 0 && f.lost {
+		f.lost = false
+		return 0, false, errLost
+	}
+	if f.fail != nil && len(ops) > 0 {
+		if err := f.fail(ops); err != nil {
+			if f.lost = errors.Is(err, errLost); f.lost {
+				if _, ok, err := f.Store.Commit(ctx, conds, ops); !ok || err != nil {
+					return 0, ok, err
+				}
+			}
 			return 0, false, err
 		}
 	}

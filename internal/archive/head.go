@@ -115,11 +115,34 @@ func (a *Archive) saveHead(ctx context.Context, h head) error {
 		tx.Put(a.headRec, text)
 	}
 	if _, err := tx.Commit(ctx); err != nil {
+		a.unsure = true
 		return fmt.Errorf("storing the head of the archive: %w", err)
 	}
 	a.head = h
-	a.headRec, err = a.records.Get(ctx, record.KindArchive, headKey)
-	return err
+	if a.headRec, err = a.records.Get(ctx, record.KindArchive, headKey); err != nil {
+		a.unsure = true
+		return fmt.Errorf("reading the head of the archive: %w", err)
+	}
+	return nil
+}
+
+// reread finds out what the store has after a commit that failed: it may have
+// happened all the same. Of the head nothing is lost, since what is known here is
+// stored with the next one; a chain goes on from what is stored.
+func (a *Archive) reread(ctx context.Context) error {
+	rec, err := a.records.Get(ctx, record.KindArchive, headKey)
+	if err != nil && !errors.Is(err, record.ErrNotFound) {
+		return fmt.Errorf("reading the head of the archive: %w", err)
+	}
+	a.headRec = rec
+	if err := a.loadChains(ctx); err != nil {
+		return err
+	}
+	for _, c := range a.chains {
+		a.listed(c)
+	}
+	a.unsure = false
+	return nil
 }
 
 func (a *Archive) loadChains(ctx context.Context) error {
@@ -136,7 +159,9 @@ func (a *Archive) loadChains(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("reading a head of digests: %s: %w", f.Key, err)
 			}
+			a.mu.Lock()
 			a.chains[c.pair()] = c
+			a.mu.Unlock()
 		}
 		if len(found) == 0 {
 			return nil
@@ -178,11 +203,13 @@ func (a *Archive) saveChains(ctx context.Context, chains []*chain) error {
 			}
 		}
 		if _, err := tx.Commit(ctx); err != nil {
+			a.unsure = true
 			return fmt.Errorf("storing the heads of digests: %w", err)
 		}
 		for _, c := range some {
 			rec, err := a.records.Get(ctx, record.KindChain, chainKey(c.pair()))
 			if err != nil {
+				a.unsure = true
 				return fmt.Errorf("reading the heads of digests: %w", err)
 			}
 			rec.Value = nil

@@ -2,11 +2,8 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -143,7 +140,7 @@ func (a *Archive) undoRound(ctx context.Context) error {
 		}
 		object := Scope{Account: p.account, Region: p.region}.DigestObject(TrailName, a.region, end)
 		for _, path := range []string{a.Path(object), a.Path(object) + signatureSuffix} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := removeIfThere(path); err != nil {
 				return err
 			}
 		}
@@ -159,6 +156,12 @@ func (a *Archive) makeDigests(ctx context.Context) error {
 	end := a.now().UTC().Truncate(digestEvery)
 	if end.Equal(a.head.Round) && a.head.Rounding.IsZero() {
 		return nil
+	}
+	if r := a.head.Rounding; !r.IsZero() && !r.Equal(end) {
+		// The round failed, and these will have other names.
+		if err := a.undoRound(ctx); err != nil {
+			return err
+		}
 	}
 	due := a.due(end)
 	if len(due) == 0 {
@@ -185,14 +188,15 @@ func (a *Archive) makeDigests(ctx context.Context) error {
 			return err
 		}
 		for _, c := range chains {
-			a.digested(c)
+			a.listed(c)
 		}
+		a.count(func(s *Stats) { s.Digests, s.LastDigest = s.Digests+uint64(len(chains)), a.now() })
 	}
 	return a.endRound(ctx, end)
 }
 
-// digested notes that the newest digest of a chain is made.
-func (a *Archive) digested(c *chain) {
+// listed forgets the pending files that the digests of a chain list.
+func (a *Archive) listed(c *chain) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	files := a.pending[c.pair()]
@@ -205,8 +209,6 @@ func (a *Archive) digested(c *chain) {
 	} else {
 		a.pending[c.pair()] = files[n:]
 	}
-	a.stats.Digests++
-	a.stats.LastDigest = a.now()
 	a.stats.PendingDigest -= n
 }
 
