@@ -35,6 +35,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"os"
 	"time"
@@ -59,6 +60,8 @@ const (
 
 	minKeyBits = 2048
 	maxKeyBits = 4096
+
+	maxExponent = math.MaxInt32 // of a public key that crypto/rsa encrypts with
 )
 
 // Limits of files with roots.
@@ -402,7 +405,8 @@ func recipientKey(spki []byte) (*rsa.PublicKey, error) {
 	if !ok {
 		return nil, invalid("has a public_key that is not of RSA")
 	}
-	if n := key.N.BitLen(); n < minKeyBits || n > maxKeyBits || key.N.Bit(0) == 0 || key.E&1 == 0 || key.E < 3 {
+	// What is refused later would be after something was decrypted for it.
+	if n := key.N.BitLen(); n < minKeyBits || n > maxKeyBits || key.N.Bit(0) == 0 || key.E&1 == 0 || key.E < 3 || key.E > maxExponent {
 		return nil, invalid("has a public_key that is not of RSA with 2048 to 4096 bits")
 	}
 	return key, nil

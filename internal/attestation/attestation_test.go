@@ -8,6 +8,8 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -258,6 +260,18 @@ func TestChains(t *testing.T) {
 		"the leaf may not sign":                 {func(c *attestationtest.Templates) { c.Leaf.KeyUsage = x509.KeyUsageKeyAgreement }, "has a certificate that is not for signatures"},
 		"the leaf is on another curve":          {func(c *attestationtest.Templates) { c.Curve = elliptic.P256() }, "has a certificate of a key that is not on the curve P-384"},
 		"one between has the root's name":       {func(c *attestationtest.Templates) { c.Between.Subject = c.Root.Subject }, "has a cabundle that is no chain"},
+		"one between is for other names": {
+			func(c *attestationtest.Templates) {
+				c.Between.PermittedDNSDomains, c.Leaf.DNSNames = []string{"one.test"}, []string{"another.test"}
+			},
+			"has a certificate that is not good",
+		},
+		"the leaf has what nobody understands": {
+			func(c *attestationtest.Templates) {
+				c.Leaf.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+			},
+			"has a certificate that is not good",
+		},
 		"the leaf has the name of an authority": {func(c *attestationtest.Templates) { c.Leaf.Subject = c.Between.Subject }, "has a certificate that its cabundle does not lead to"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -357,6 +371,7 @@ func TestPayloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	even := &rsa.PublicKey{N: new(big.Int).SetBit(enclaveKey().N, 0, 0), E: 65537}
+	exponent := func(e int) []byte { return spki(t, &rsa.PublicKey{N: enclaveKey().N, E: e}) }
 	pcr := attestationtest.Register(0)
 	many := map[int][]byte{}
 	for i := range 33 {
@@ -430,6 +445,9 @@ func TestPayloads(t *testing.T) {
 		"a key on a curve":               {with(good, "public_key", spki(t, curve.Public())), "has a public_key that is not of RSA"},
 		"a key of 1024 bits":             {with(good, "public_key", spki(t, small.Public())), noBits},
 		"an even modulus":                {with(good, "public_key", spki(t, even)), noBits},
+		"the exponent 1":                 {with(good, "public_key", exponent(1)), noBits},
+		"an even exponent":               {with(good, "public_key", exponent(65536)), noBits},
+		"a large exponent":               {with(good, "public_key", exponent(1<<31 + 1)), noBits},
 		"user data too large":            {with(good, "user_data", make([]byte, 1025)), noSize},
 		"a nonce too large":              {with(good, "nonce", make([]byte, 1025)), noSize},
 		"nested deeply":                  {with(good, "nonce", raw("\x81\x81\x81\x81\x81\x80")), noMap},
