@@ -163,10 +163,11 @@ var actions = map[string]*action{
 	"kms:RevokeGrant":  {in: inAny, may: mayRevokeGrant},
 
 	// The system's own work: no call is ever permitted this.
-	actionDestroy:     {in: inPendingDeletion | inDestroying, may: mayDestroy},
-	actionRotate:      {in: inEnabled, may: mayRotate},
-	actionExpire:      {in: inAny, may: mayExpire},
-	actionSynchronize: {in: inCreating | inUpdating, may: maySynchronize},
+	actionDestroy: {in: inPendingDeletion | inDestroying, may: mayDestroy},
+	actionRotate:  {in: inEnabled, may: mayRotate},
+	actionExpire:  {in: inAny, may: mayExpire},
+	// What is Updating counts as pending import while its material is not there.
+	actionSynchronize: {in: inCreating | inUpdating | inPendingImport, may: maySynchronize},
 }
 
 // actionDestroy ends a key whose waiting period is over; actionRotate rotates one

@@ -218,3 +218,167 @@ func (w *importWalk) look() string {
 	}
 	return ""
 }
+
+// TestRelatedImportsAtRandom is the same for related keys in three Regions: what
+// they share is the same everywhere, and each works just if it has all for itself.
+func TestRelatedImportsAtRandom(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			g := newRig(t, nil, keyring.Options{})
+			c := newCall()
+			m, err := g.ring.Create(t.Context(), c, permit(t, c, "kms:CreateKey", anyResource()), keyring.CreateParams{
+				Account: account, Region: region, Spec: keyring.SymmetricDefault, Usage: keyring.EncryptDecrypt, Origin: keyring.External, MultiRegion: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &relatedWalk{t: t, r: rand.New(rand.NewPCG(seed, 7)), g: g, id: m.ID, regions: []string{region}}
+			for i := range w.raw {
+				w.raw[i] = random(t, 32)
+			}
+			for range 60 {
+				what, err := w.step()
+				w.log = append(w.log, what)
+				if err != nil && !expected(err) {
+					t.Fatalf("%s: %v", strings.Join(w.log, ", "), err)
+				}
+				if problem := w.look(); problem != "" {
+					t.Fatalf("%s: %s", strings.Join(w.log, ", "), problem)
+				}
+			}
+		})
+	}
+}
+
+type relatedWalk struct {
+	t       *testing.T
+	r       *rand.Rand
+	g       *rig
+	id      string
+	regions []string
+	raw     [4][]byte
+	log     []string
+}
+
+// in does something to the key of a Region.
+func (w *relatedWalk) in(region, action string, f func(k keyring.Key) error) error {
+	return keyring.Attempt(w.t.Context(), func() error {
+		k, err := w.g.openThere(w.t, region, w.id, action)
+		if err != nil {
+			return err
+		}
+		return f(k)
+	})
+}
+
+func (w *relatedWalk) step() (string, error) {
+	ctx := w.t.Context()
+	where := w.regions[w.r.IntN(len(w.regions))]
+	primary := w.g.in(w.t, where, w.id).MultiRegion.Primary
+	switch n := w.r.IntN(18); {
+	case n < 4:
+		for _, material := range w.raw { // whatever it lacks
+			err := w.in(where, "kms:ImportKeyMaterial", func(k keyring.Key) error {
+				in := w.g.wrapped(w.t, k.Metadata().ARN, material)
+				in.Type = keyring.ExistingMaterial
+				_, err := k.Import(ctx, in)
+				return err
+			})
+			if err != nil && !errors.Is(err, keyring.ErrKeyMaterial) {
+				return "import all into " + where, err
+			}
+		}
+		return "import all into " + where, nil
+	case n < 8:
+		i, kind := w.r.IntN(len(w.raw)), []keyring.ImportType{"", keyring.NewMaterial, keyring.ExistingMaterial}[w.r.IntN(3)]
+		return fmt.Sprintf("import %d %s into %s", i, kind, where), w.in(where, "kms:ImportKeyMaterial", func(k keyring.Key) error {
+			in := w.g.wrapped(w.t, k.Metadata().ARN, w.raw[i])
+			in.Type = kind
+			_, err := k.Import(ctx, in)
+			var replica *keyring.NotPrimaryError
+			if errors.As(err, &replica) && where != primary {
+				return nil
+			}
+			return err
+		})
+	case n < 9:
+		id := ""
+		if all := w.g.in(w.t, where, w.id).Materials; len(all) > 0 {
+			id = all[w.r.IntN(len(all))].ID
+		}
+		return "delete " + short(id) + " of " + where, w.in(where, "kms:DeleteImportedKeyMaterial", func(k keyring.Key) error { _, err := k.DeleteMaterial(ctx, id); return err })
+	case n < 11:
+		return "rotate", w.in(primary, "kms:RotateKeyOnDemand", func(k keyring.Key) error { return k.RotateOnDemand(ctx) })
+	case n < 12:
+		return "disable " + where, w.in(where, "kms:DisableKey", func(k keyring.Key) error { return k.Disable(ctx) })
+	case n < 14:
+		return "enable " + where, w.in(where, "kms:EnableKey", func(k keyring.Key) error { return k.Enable(ctx) })
+	case n < 16 && len(w.regions) < 3:
+		to := []string{replicaRegion, otherRegion}[len(w.regions)-1]
+		_, err := w.g.replicate(w.t, primary, w.id, keyring.ReplicaParams{Region: to})
+		if err == nil {
+			w.regions = append(w.regions, to)
+		}
+		return "replicate to " + to, err
+	}
+	if where == primary {
+		return "nothing", nil
+	}
+	return "make " + where + " the primary", w.in(primary, "kms:UpdatePrimaryRegion", func(k keyring.Key) error {
+		replica, err := w.g.openThere(w.t, where, w.id, "kms:UpdatePrimaryRegion")
+		if err != nil {
+			return err
+		}
+		return k.MakePrimary(ctx, replica)
+	})
+}
+
+func (w *relatedWalk) look() string {
+	var all []*keyring.Metadata
+	for _, region := range w.regions {
+		m := w.g.in(w.t, region, w.id)
+		for m.State == keyring.Creating || m.State == keyring.Updating {
+			if w.t.Context().Err() != nil {
+				return "the key stays " + string(m.State)
+			}
+			time.Sleep(time.Millisecond)
+			m = w.g.in(w.t, region, w.id)
+		}
+		all = append(all, m)
+	}
+	for _, m := range all {
+		complete := m.MaterialID != ""
+		for i, mat := range m.Materials {
+			permanent := mat.State == keyring.Current || mat.State == keyring.NonCurrent
+			complete = complete && (!permanent || mat.Imported)
+			if len(all[0].Materials) != len(m.Materials) || all[0].Materials[i].ID != mat.ID || all[0].Materials[i].State != mat.State {
+				return fmt.Sprintf("the materials differ: %+v and %+v", all[0].Materials, m.Materials)
+			}
+		}
+		switch {
+		case m.MaterialID != all[0].MaterialID || m.MultiRegion.Primary != all[0].MultiRegion.Primary:
+			return fmt.Sprintf("related keys differ: %+v and %+v", all[0], m)
+		case (m.State == keyring.Enabled || m.State == keyring.Disabled) && !complete:
+			return fmt.Sprintf("the key of %s is %s without all of its material", m.Region, m.State)
+		case m.State == keyring.PendingImport && complete:
+			return "the key of " + m.Region + " is pending import, with all of its material"
+		}
+		if _, err := w.g.openThere(w.t, m.Region, w.id, "kms:Encrypt"); (err == nil) != (m.State == keyring.Enabled) {
+			return fmt.Sprintf("the key of %s is %s: %v", m.Region, m.State, err)
+		}
+	}
+	stored := len(raw(w.t, w.g.store, "v1/mat/"))
+	for _, m := range all {
+		for _, mat := range m.Materials {
+			if mat.Imported {
+				stored--
+			}
+		}
+	}
+	if stored != 0 {
+		return fmt.Sprintf("%d materials too many are stored", stored)
+	}
+	return ""
+}

@@ -1,8 +1,10 @@
 package keyring_test
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,4 +165,61 @@ func TestImportAcrossRegions(t *testing.T) {
 // withID imports material that has an id.
 func withID(id string) func(*keyring.Import) {
 	return func(in *keyring.Import) { in.MaterialID = id }
+}
+
+// A key whose material goes while its primary Region is being changed is pending
+// import all the same, and comes out of the change as it is then.
+func TestMaterialGoesWhileUpdating(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		var held atomic.Bool
+		g := newRig(t, nil, keyring.Options{Record: func(ctx context.Context, e keyring.Event, commit func(context.Context) error) error {
+			if e.Name == keyring.SynchronizeMultiRegionKey && held.Load() {
+				return errFault
+			}
+			return commit(ctx)
+		}})
+		ctx := t.Context()
+		c := newCall()
+		m, err := g.ring.Create(ctx, c, permit(t, c, "kms:CreateKey", anyResource()), keyring.CreateParams{
+			Account: account, Region: region, Spec: keyring.SymmetricDefault, Usage: keyring.EncryptDecrypt, Origin: keyring.External, MultiRegion: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		material, at := random(t, 32), start.Add(time.Hour)
+		g.mustImportThere(t, region, m.ID, material, until(at))
+		g.mustReplicate(t, region, m.ID, replicaRegion)
+		g.becomes(t, replicaRegion, m.ID, keyring.PendingImport)
+		held.Store(true)
+		g.mustImportThere(t, replicaRegion, m.ID, material, nil)
+		err = keyring.Attempt(ctx, func() error {
+			return g.mustOpenThere(t, region, m.ID, "kms:UpdatePrimaryRegion").MakePrimary(ctx, g.mustOpenThere(t, replicaRegion, m.ID, "kms:UpdatePrimaryRegion"))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := func(when string, at time.Time, want keyring.State) {
+			t.Helper()
+			if got := g.stateAt(t, m.ID, at).State; got != want {
+				t.Errorf("%s the key is %s, want %s", when, got, want)
+			}
+		}
+		state("before its material has expired", at.Add(-time.Millisecond), keyring.Updating)
+		state("before the job has run", at, keyring.PendingImport)
+		if err := g.ring.RunDue(ctx, at); err != nil && !errors.Is(err, errFault) {
+			t.Fatal(err)
+		}
+		state("after the job has run", at, keyring.PendingImport)
+		want := keyring.PendingImport
+		if again {
+			g.mustImport(t, m.ID, material, at, nil)
+			state("with its material again", at, keyring.Updating)
+			want = keyring.Enabled
+		}
+		held.Store(false)
+		if err := g.ring.RunDue(ctx, at); err != nil {
+			t.Fatal(err)
+		}
+		state("after the change", at, want)
+	}
 }
