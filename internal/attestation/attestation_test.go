@@ -256,10 +256,10 @@ func TestChains(t *testing.T) {
 			func(c *attestationtest.Templates) { c.Between.KeyUsage = x509.KeyUsageDigitalSignature },
 			"has a cabundle with what is no certificate of an authority",
 		},
-		"the leaf is an authority":              {func(c *attestationtest.Templates) { c.Leaf.IsCA = true }, "has a certificate that is not for signatures"},
-		"the leaf may not sign":                 {func(c *attestationtest.Templates) { c.Leaf.KeyUsage = x509.KeyUsageKeyAgreement }, "has a certificate that is not for signatures"},
-		"the leaf is on another curve":          {func(c *attestationtest.Templates) { c.Curve = elliptic.P256() }, "has a certificate of a key that is not on the curve P-384"},
-		"one between has the root's name":       {func(c *attestationtest.Templates) { c.Between.Subject = c.Root.Subject }, "has a cabundle that is no chain"},
+		"the leaf is an authority":        {func(c *attestationtest.Templates) { c.Leaf.IsCA = true }, "has a certificate that is not for signatures"},
+		"the leaf may not sign":           {func(c *attestationtest.Templates) { c.Leaf.KeyUsage = x509.KeyUsageKeyAgreement }, "has a certificate that is not for signatures"},
+		"the leaf is on another curve":    {func(c *attestationtest.Templates) { c.Curve = elliptic.P256() }, "has a certificate of a key that is not on the curve P-384"},
+		"one between has the root's name": {func(c *attestationtest.Templates) { c.Between.Subject = c.Root.Subject }, "has a cabundle that is no chain"},
 		"one between is for other names": {
 			func(c *attestationtest.Templates) {
 				c.Between.PermittedDNSDomains, c.Leaf.DNSNames = []string{"one.test"}, []string{"another.test"}
@@ -447,7 +447,7 @@ func TestPayloads(t *testing.T) {
 		"an even modulus":                {with(good, "public_key", spki(t, even)), noBits},
 		"the exponent 1":                 {with(good, "public_key", exponent(1)), noBits},
 		"an even exponent":               {with(good, "public_key", exponent(65536)), noBits},
-		"a large exponent":               {with(good, "public_key", exponent(1<<31 + 1)), noBits},
+		"a large exponent":               {with(good, "public_key", exponent(1<<31+1)), noBits},
 		"user data too large":            {with(good, "user_data", make([]byte, 1025)), noSize},
 		"a nonce too large":              {with(good, "nonce", make([]byte, 1025)), noSize},
 		"nested deeply":                  {with(good, "nonce", raw("\x81\x81\x81\x81\x81\x80")), noMap},
