@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"crypto/rsa"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -73,6 +74,9 @@ type Options struct {
 	Now func() time.Time
 	// Logger gets what happens; nil means nothing does.
 	Logger *slog.Logger
+
+	// Of tests: where new keys come from; nil means that they are random.
+	newKey func() (*rsa.PrivateKey, error)
 }
 
 // Archive is the files of a node. Its methods may be called by many goroutines
@@ -88,6 +92,7 @@ type Archive struct {
 	keyAge    time.Duration
 	pause     func(ctx context.Context, bytes int)
 	now       func() time.Time
+	newKey    func() (*rsa.PrivateKey, error)
 	logger    *slog.Logger
 
 	keyMu sync.Mutex
@@ -151,7 +156,7 @@ func build(o Options) *Archive {
 	a := &Archive{
 		dir: o.Dir, journal: o.Journal, records: o.Records, index: o.Index, region: o.Region,
 		every: cmp.Or(o.Every, 10*time.Second), retention: o.Retention, keyAge: cmp.Or(o.KeyAge, defaultKeyAge),
-		pause: o.Pause, now: o.Now, logger: o.Logger,
+		pause: o.Pause, now: o.Now, newKey: o.newKey, logger: o.Logger,
 		keys: make(map[string][]*digestKey), pending: make(map[pair][]index.File), chains: make(map[pair]*chain),
 		writer: NewLogWriter(io.Discard), made: make(map[string]bool), changed: make(chan struct{}),
 	}
@@ -163,6 +168,9 @@ func build(o Options) *Archive {
 	}
 	if a.pause == nil {
 		a.pause = halfTime
+	}
+	if a.newKey == nil {
+		a.newKey = randomKey
 	}
 	return a
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,12 +101,40 @@ func newEnv(t *testing.T, change ...func(*archive.Options)) *env {
 		Dir: filepath.Join(e.dir, "archive"), Region: region, Now: e.clock, Pause: func(context.Context, int) {},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
+	made := 0
+	e.options.KeysFrom(func() (*rsa.PrivateKey, error) {
+		made++
+		return keys.of(made)
+	})
 	for _, c := range change {
 		c(&e.options)
 	}
 	e.open()
 	t.Cleanup(e.close)
 	return e
+}
+
+// keys are those of all archives of the tests: the first key that each of them
+// makes is the same. To make one takes longer than all else that most tests do.
+var keys ring
+
+type ring struct {
+	mu   sync.Mutex
+	made []*rsa.PrivateKey
+}
+
+// of returns the nth key, from 1 on.
+func (r *ring) of(n int) (*rsa.PrivateKey, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.made) < n {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return nil, err
+		}
+		r.made = append(r.made, key)
+	}
+	return r.made[n-1], nil
 }
 
 func (e *env) clock() time.Time {

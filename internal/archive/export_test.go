@@ -1,6 +1,9 @@
 package archive
 
-import "time"
+import (
+	"crypto/rsa"
+	"time"
+)
 
 // What tests of parsers see of them.
 
@@ -28,3 +31,6 @@ func ParseDigest(body []byte) (end time.Time, files int, err error) {
 
 // MaxRecord is the longest record that a reader takes.
 const MaxRecord = maxRecord
+
+// KeysFrom has an archive take its new keys from somewhere.
+func (o *Options) KeysFrom(newKey func() (*rsa.PrivateKey, error)) { o.newKey = newKey }

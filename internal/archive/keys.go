@@ -119,10 +119,12 @@ func (a *Archive) Key(ctx context.Context, region string, end time.Time) (Key, e
 	return Key{Fingerprint: key.public.Fingerprint, Signer: key.signer}, nil
 }
 
+func randomKey() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, keyBits) }
+
 // makeKey makes a key for digests that end at start or later. The caller holds
 // keyMu.
 func (a *Archive) makeKey(ctx context.Context, region string, start time.Time, keys []*digestKey) (*digestKey, error) {
-	signer, err := rsa.GenerateKey(rand.Reader, keyBits)
+	signer, err := a.newKey()
 	if err != nil {
 		return nil, err
 	}
