@@ -58,9 +58,10 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 		c.Denial, c.DecisionText = there.Denial, there.DecisionText
 		return err
 	}
+	if err := checkEnabled(c, in.ReplicaRegion); err != nil {
+		return err
+	}
 	switch {
-	case slices.Contains(c.Caller.Closed, in.ReplicaRegion):
-		return kmsapi.UnsupportedOperationException("Region " + in.ReplicaRegion + " is not enabled for account " + c.Caller.Account + ".")
 	case !offered(in.ReplicaRegion, primary.Spec):
 		return notOffered("KeySpec " + string(primary.Spec))
 	case !slices.Contains(primary.MultiRegion.Regions, in.ReplicaRegion) && len(primary.MultiRegion.Regions) >= keyring.MaxRegions:
@@ -133,6 +134,15 @@ func (s *Service) checkReplicaRegion(primary, replica string) error {
 	return nil
 }
 
+// checkEnabled refuses what happens in a Region that the caller's account has not
+// enabled.
+func checkEnabled(c *call.Call, region string) error {
+	if slices.Contains(c.Caller.Closed, region) {
+		return kmsapi.UnsupportedOperationException("Region " + region + " is not enabled for account " + c.Caller.Account + ".")
+	}
+	return nil
+}
+
 // notPrimary is the error of an operation on a key that is no multi-Region primary
 // key, where it must be one, or is a replica, where it must not.
 func notPrimary(operation, keyARN string) error {
@@ -185,6 +195,9 @@ func (s *Service) updatePrimaryRegion(ctx context.Context, c *call.Call, in *kms
 	permitThere, err := s.decide(ctx, there, toUpdatePrimaryRegion.action, replica, q)
 	if err != nil {
 		c.Denial, c.DecisionText = there.Denial, there.DecisionText
+		return err
+	}
+	if err := checkEnabled(c, in.PrimaryRegion); err != nil {
 		return err
 	}
 	next, err := s.ring.Open(ctx, there, permitThere)

@@ -95,10 +95,9 @@ func TestReplicateKeyPermissions(t *testing.T) {
 		" is not authorized to perform: kms:ReplicateKey on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access")
 	closed := *alice
 	closed.Closed = []string{"us-east-1"}
-	if a := e.call(&closed, "ReplicateKey", encode(t, object{"KeyId": id, "ReplicaRegion": "us-east-1"})); a.text() !=
-		"UnsupportedOperationException: Region us-east-1 is not enabled for account "+ours+"." {
-		t.Errorf("a Region that is not enabled: %s", or(a.text(), "success"))
-	}
+	const disabled = "UnsupportedOperationException: Region us-east-1 is not enabled for account " + ours + "."
+	e.fails(&closed, "ReplicateKey", object{"KeyId": id, "ReplicaRegion": "us-east-1"}, disabled)
+	e.fails(&closed, "UpdatePrimaryRegion", object{"KeyId": e.createSet("us-east-1"), "PrimaryRegion": "us-east-1"}, disabled)
 	e.ops = kmsapi.Operations(kms.New(e.ring, authz.New(nil), kms.Options{Box: e.box, Principals: e.people, Regions: []string{testRegion, "us-west-2"}}))
 	e.fails(alice, "ReplicateKey", object{"KeyId": id, "ReplicaRegion": "us-east-1"},
 		"ValidationException: Region us-east-1 is not a valid Region or multi-Region keys are not supported in Region us-east-1.")
