@@ -311,6 +311,59 @@ func TestDomainKeyRotates(t *testing.T) {
 	r.must(t, "ListKeys", nil)
 }
 
+// A domain key that was made, and not recorded before the machine failed, is
+// recorded when it starts again, once.
+func TestDomainKeyWithoutARecord(t *testing.T) {
+	dir, picture, clocks := t.TempDir(), t.TempDir(), newClocks()
+	shot := make(chan error, 1)
+	r := run(t, configure(dir, clocks.use, func(c *node.Config) {
+		c.CompactEvery = 365 * aDay // not while the picture is taken
+		c.WrapStore(func(s store.Store) store.Store {
+			return &witness{Store: s, before: func(ops []store.Op) {
+				if slices.ContainsFunc(ops, func(op store.Op) bool { return op.Key == "v1/sys/rotation" && op.Val == nil }) {
+					shot <- copyFiles(picture, dir)
+				}
+			}}
+		})
+	}))
+	clocks.pass(91 * aDay)
+	if err := <-shot; err != nil {
+		t.Fatal(err)
+	}
+	r.stop(t)
+	if all := traces(t, picture, "RotateDomainKey"); len(all) != 0 {
+		t.Fatalf("the picture was taken too late: %+v", all)
+	}
+	for _, d := range []string{picture, picture, dir} {
+		again := run(t, configure(d, clocks.use))
+		eventually(t, "it is recorded", func() bool {
+			all := traces(t, d, "RotateDomainKey")
+			return len(all) == 1 && all[0].Additional["domainKey"] == "2"
+		})
+		if s, err := again.control().Status(t.Context()); err != nil || s.ActiveDomainKey != 2 {
+			t.Errorf("%+v, %v", s, err)
+		}
+		again.stop(t)
+		if all := traces(t, d, "RotateDomainKey"); len(all) != 1 {
+			t.Errorf("%+v", all)
+		}
+	}
+}
+
+// A witness sees what is about to be committed.
+type witness struct {
+	store.Store
+	mu     sync.Mutex // held by each commit, so that a picture is sharp
+	before func(ops []store.Op)
+}
+
+func (w *witness) Commit(ctx context.Context, conds []store.Cond, ops []store.Op) (store.Rev, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.before(ops)
+	return w.Store.Commit(ctx, conds, ops)
+}
+
 // event is an audit record of what is no call.
 type event struct {
 	EventSource, EventName, EventType, ErrorCode, ErrorMessage, RecipientAccountID string

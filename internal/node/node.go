@@ -118,8 +118,6 @@ type Node struct {
 	outbound *outbound.Dialer // connects to what tenants name
 
 	management atomic.Pointer[string] // account; nil before it is known
-	rotateNext time.Duration          // when to try a rotation again, on the monotonic clock; for the job alone
-	unrecorded uint32                 // id of a domain key whose making is not on record yet; of the job
 	reported   int                    // of the problems of the audit journal: how many are on record; of unseal, then of the job
 
 	open atomic.Pointer[unsealed] // nil while sealed
