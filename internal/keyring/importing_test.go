@@ -258,7 +258,8 @@ func TestImportedKeysWork(t *testing.T) {
 		if err != nil || !bytes.Equal(public, spki) {
 			t.Errorf("%s: the public key is not the imported one's: %v", spec, err)
 		}
-		a := keyring.Algorithms(spec, keyring.SignVerify)[0]
+		algorithms := keyring.Algorithms(spec, keyring.SignVerify)
+		a := algorithms[len(algorithms)-1] // that signs messages
 		signature, err := g.mustOpen(t, m.ID, "kms:Sign").Sign(ctx, a, []byte("message"), false)
 		if err != nil {
 			t.Fatal(err)

@@ -127,7 +127,7 @@ var offers = []offer{
 	{ECCNISTP521, SignVerify, []Algorithm{ECDSASHA512}},
 	{ECCNISTP521, KeyAgreement, []Algorithm{ECDH}},
 	{ECCSECGP256K1, SignVerify, []Algorithm{ECDSASHA256}},
-	{ECCEdwards25519, SignVerify, []Algorithm{ED25519SHA512, ED25519PHSHA512}},
+	{ECCEdwards25519, SignVerify, []Algorithm{ED25519PHSHA512, ED25519SHA512}},
 	{MLDSA44, SignVerify, []Algorithm{MLDSASHAKE256}},
 	{MLDSA65, SignVerify, []Algorithm{MLDSASHAKE256}},
 	{MLDSA87, SignVerify, []Algorithm{MLDSASHAKE256}},

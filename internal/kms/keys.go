@@ -243,7 +243,7 @@ func (s *Service) getPublicKey(ctx context.Context, c *call.Call, in *kmsapi.Get
 	}
 	out.KeyID = m.ARN
 	out.KeySpec = kmsapi.KeySpec(m.Spec)
-	out.CustomerMasterKeySpec = oldSpec(m.Spec)
+	out.CustomerMasterKeySpec = kmsapi.CustomerMasterKeySpec(m.Spec)
 	out.KeyUsage = kmsapi.KeyUsageType(m.Usage)
 	switch m.Usage {
 	case keyring.EncryptDecrypt:
@@ -273,7 +273,7 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 		Origin:                kmsapi.OriginType(m.Origin),
 		KeyManager:            kmsapi.KeyManagerTypeCustomer,
 		KeySpec:               kmsapi.KeySpec(m.Spec),
-		CustomerMasterKeySpec: oldSpec(m.Spec),
+		CustomerMasterKeySpec: kmsapi.CustomerMasterKeySpec(m.Spec),
 	}
 	if m.MultiRegion != nil {
 		k.MultiRegion, k.MultiRegionConfiguration = true, related(m)
@@ -294,20 +294,11 @@ func metadata(m *keyring.Metadata) *kmsapi.KeyMetadata {
 	case keyring.EncapsulateDecapsulate:
 		k.EncapsulationAlgorithms = algorithms[kmsapi.EncapsulationAlgorithmSpec](m)
 	}
-	if m.Spec == keyring.SymmetricDefault {
+	if m.Spec == keyring.SymmetricDefault && m.State != keyring.Creating {
 		k.CurrentKeyMaterialID = m.MaterialID
 	}
 	expiry(k, m)
 	return k
-}
-
-// oldSpec returns a spec under the deprecated name of the member, which specs of
-// since 2025 do not have.
-func oldSpec(s keyring.Spec) kmsapi.CustomerMasterKeySpec {
-	if old := kmsapi.CustomerMasterKeySpec(s); old.Valid() {
-		return old
-	}
-	return ""
 }
 
 // algorithms lists a key's algorithms as values of an enumeration of the API.

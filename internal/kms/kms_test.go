@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 )
 
@@ -100,7 +99,7 @@ func TestKeySpecs(t *testing.T) {
 		{"ECC_NIST_P256", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
 		{"ECC_NIST_P384", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
 		{"ECC_NIST_P521", "KEY_AGREEMENT", "KeyAgreementAlgorithms", "ECDH"},
-		{"ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "SigningAlgorithms", "ED25519_SHA_512 ED25519_PH_SHA_512"},
+		{"ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "SigningAlgorithms", "ED25519_PH_SHA_512 ED25519_SHA_512"},
 		{"ML_DSA_44", "SIGN_VERIFY", "SigningAlgorithms", "ML_DSA_SHAKE_256"},
 		{"ML_DSA_65", "SIGN_VERIFY", "SigningAlgorithms", "ML_DSA_SHAKE_256"},
 		{"ML_DSA_87", "SIGN_VERIFY", "SigningAlgorithms", "ML_DSA_SHAKE_256"},
@@ -130,11 +129,7 @@ func TestKeySpecs(t *testing.T) {
 				t.Errorf("%s: %s = %v", test.spec, member, m[member])
 			}
 		}
-		old := test.spec
-		if !kmsapi.CustomerMasterKeySpec(old).Valid() {
-			old = "" // newer than the member
-		}
-		if m.str("KeySpec") != test.spec || m.str("CustomerMasterKeySpec") != old || m.str("KeyUsage") != test.usage || m["MultiRegion"] != false {
+		if m.str("KeySpec") != test.spec || m.str("CustomerMasterKeySpec") != test.spec || m.str("KeyUsage") != test.usage || m["MultiRegion"] != false {
 			t.Errorf("%s: %v", test.spec, m)
 		}
 		if got := m.str("CurrentKeyMaterialId"); (len(got) == 64) != (test.spec == "SYMMETRIC_DEFAULT") {
@@ -266,7 +261,7 @@ func TestMarkers(t *testing.T) {
 		}
 		e.must(who, "TagResource", object{"KeyId": id, "Tags": []object{{"TagKey": "a", "TagValue": ""}, {"TagKey": "b", "TagValue": ""}}})
 	}
-	const invalid = "InvalidMarkerException: The marker is not valid."
+	const invalid = "InvalidMarkerException"
 	type list struct {
 		operation string
 		request   object

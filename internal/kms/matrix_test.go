@@ -502,7 +502,7 @@ func TestIdentifiers(t *testing.T) {
 			fails(alias, "ValidationException: Aliases must refer to keys. Not aliases")
 			fails(aliasARN(alias), "ValidationException: Aliases must refer to keys. Not aliases")
 		default:
-			fails(alias, "NotFoundException: Invalid keyId '"+alias+"'")
+			fails(alias, "InvalidArnException: Key Aliases are not supported for this operation.")
 			fails(aliasARN(alias), "InvalidArnException: Key Aliases are not supported for this operation.")
 		}
 

@@ -29,7 +29,7 @@ func (s *Service) resume(c *call.Call, filter, marker string) (string, error) {
 }
 
 func errInvalidMarker() error {
-	return kmsapi.InvalidMarkerException("The marker is not valid.")
+	return kmsapi.InvalidMarkerException("")
 }
 
 // pageSize returns how many items a page may have.

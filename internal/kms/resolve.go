@@ -49,10 +49,13 @@ func (s *Service) find(ctx context.Context, c *call.Call, a *access, text string
 	case arn.Is(text):
 		return s.findARN(ctx, c, a, text)
 	case strings.HasPrefix(text, aliasPrefix):
-		if !a.shared {
-			return found{}, invalidKeyID(text)
+		switch {
+		case a.shared:
+			return s.findAlias(ctx, c, c.Caller.Account, text)
+		case a.arnErrors:
+			return found{}, noAliases()
 		}
-		return s.findAlias(ctx, c, c.Caller.Account, text)
+		return found{}, invalidKeyID(text)
 	}
 	return s.findID(ctx, c, c.Caller.Account, text, text)
 }
@@ -77,7 +80,7 @@ func (s *Service) findARN(ctx context.Context, c *call.Call, a *access, text str
 	case a.shared:
 		return s.findAlias(ctx, c, name.Account, name.Resource)
 	case a.arnErrors:
-		return found{}, kmsapi.InvalidArnException("Key Aliases are not supported for this operation.")
+		return found{}, noAliases()
 	}
 	return found{}, invalidKeyID(text)
 }
@@ -155,6 +158,11 @@ func (s *Service) use(ctx context.Context, c *call.Call, a *access, text string,
 		return keyring.Key{}, err
 	}
 	return s.open(ctx, c, f, p)
+}
+
+// noAliases refuses an alias where only keys are accepted.
+func noAliases() *wire.Error {
+	return kmsapi.InvalidArnException("Key Aliases are not supported for this operation.")
 }
 
 func invalidKeyID(text string) *wire.Error {

@@ -9,6 +9,7 @@ import (
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
 	"github.com/keyreeve/keyreeve/policy"
 )
 
@@ -36,7 +37,11 @@ func (s *Service) enableKeyRotation(ctx context.Context, c *call.Call, in *kmsap
 	if err != nil {
 		return err
 	}
-	return rotationError(key.Metadata(), key.EnableRotation(ctx, days))
+	m := key.Metadata()
+	if in.RotationPeriodInDays == nil && m.Rotation.PeriodDays > 0 {
+		days = m.Rotation.PeriodDays // it goes on as it does
+	}
+	return rotationError(m, key.EnableRotation(ctx, days))
 }
 
 // DisableKeyRotation implements [kmsapi.Handler].
@@ -49,7 +54,11 @@ func (s *Service) disableKeyRotation(ctx context.Context, c *call.Call, in *kmsa
 	if err != nil {
 		return err
 	}
-	return rotationError(key.Metadata(), key.DisableRotation(ctx))
+	err = key.DisableRotation(ctx)
+	if errors.Is(err, keyring.ErrNotRotatable) {
+		return nil // there is nothing to disable
+	}
+	return err
 }
 
 // GetKeyRotationStatus implements [kmsapi.Handler].
@@ -66,9 +75,8 @@ func (s *Service) getKeyRotationStatus(ctx context.Context, c *call.Call, in *km
 		return err
 	}
 	m := key.Metadata()
-	out.KeyID = m.ID
-	switch {
-	case m.State == keyring.PendingDeletion, m.State == keyring.PendingReplicaDeletion, m.Rotation.PeriodDays == 0:
+	out.KeyID = m.ARN
+	if m.State == keyring.PendingDeletion || m.Rotation.PeriodDays == 0 {
 		return nil
 	}
 	days := int32(m.Rotation.PeriodDays)
@@ -92,7 +100,7 @@ func (s *Service) rotateKeyOnDemand(ctx context.Context, c *call.Call, in *kmsap
 	if err := rotationError(m, key.RotateOnDemand(ctx)); err != nil {
 		return err
 	}
-	out.KeyID = m.ID
+	out.KeyID = m.ARN
 	return nil
 }
 
@@ -120,10 +128,13 @@ func (s *Service) listKeyRotations(ctx context.Context, c *call.Call, in *kmsapi
 	if err != nil {
 		return err
 	}
-	if m.Spec != keyring.SymmetricDefault {
-		return rotationError(m, keyring.ErrNotRotatable)
-	}
 	materials := m.AllMaterials()
+	if m.Spec != keyring.SymmetricDefault {
+		if in.IncludeKeyMaterial != "" {
+			return wire.Validation("Input parameter includeKeyMaterial can only be used with symmetric keys.")
+		}
+		materials = nil
+	}
 	if !all {
 		materials = slices.DeleteFunc(slices.Clone(materials), func(mat keyring.Material) bool { return mat.Rotated.IsZero() })
 	}
@@ -153,7 +164,7 @@ func (s *Service) listKeyRotations(ctx context.Context, c *call.Call, in *kmsapi
 // rotationEntry describes a material of a key in the API's terms.
 func rotationEntry(m *keyring.Metadata, mat *keyring.Material) kmsapi.RotationsListEntry {
 	e := kmsapi.RotationsListEntry{
-		KeyID:            m.ID,
+		KeyID:            m.ARN,
 		KeyMaterialID:    mat.ID,
 		KeyMaterialState: kmsapi.KeyMaterialState(mat.State),
 		RotationDate:     mat.Rotated,
@@ -175,6 +186,12 @@ func rotationEntry(m *keyring.Metadata, mat *keyring.Material) kmsapi.RotationsL
 	return e
 }
 
+// awaitsRegions reports whether a material is pending rotation, and not yet
+// imported in every Region.
+func awaitsRegions(mat keyring.Material) bool {
+	return mat.State == keyring.PendingMultiRegionImportAndRotation
+}
+
 // rotationError is the API's error for a key that is not rotated.
 func rotationError(m *keyring.Metadata, err error) error {
 	switch {
@@ -185,6 +202,8 @@ func rotationError(m *keyring.Metadata, err error) error {
 			"No more on-demand rotations can be performed for this key: " + m.ARN)
 	case errors.Is(err, keyring.ErrRotationDue):
 		return kmsapi.ConflictException("The automatic rotation of " + m.ARN + " is in progress or due within 20 minutes.")
+	case errors.Is(err, keyring.ErrNothingPending) && slices.ContainsFunc(m.Materials, awaitsRegions):
+		return kmsapi.KMSInvalidStateException("Cannot perform key material rotation: Key material has not been imported for replicas of the Multi-Region key.")
 	case errors.Is(err, keyring.ErrNothingPending):
 		return kmsapi.KMSInvalidStateException("No available key material pending rotation for the key: " + m.ARN + ".")
 	}

@@ -19,7 +19,7 @@ func testRotation(t *testing.T, c *kms.Client) {
 		t.Helper()
 		return must[*kms.GetKeyRotationStatusOutput](t)(c.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: key.Arn}))
 	}
-	if s := status(); s.KeyRotationEnabled || s.RotationPeriodInDays != nil || s.NextRotationDate != nil || *s.KeyId != *key.KeyId {
+	if s := status(); s.KeyRotationEnabled || s.RotationPeriodInDays != nil || s.NextRotationDate != nil || *s.KeyId != *key.Arn {
 		t.Errorf("of a new key: %+v", s)
 	}
 	must[*kms.EnableKeyRotationOutput](t)(c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: key.KeyId, RotationPeriodInDays: aws.Int32(2560)}))
@@ -36,7 +36,7 @@ func testRotation(t *testing.T, c *kms.Client) {
 	}
 	encrypt()
 	for range 25 {
-		if out := must[*kms.RotateKeyOnDemandOutput](t)(c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: key.KeyId})); *out.KeyId != *key.KeyId {
+		if out := must[*kms.RotateKeyOnDemandOutput](t)(c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: key.KeyId})); *out.KeyId != *key.Arn {
 			t.Errorf("rotated %s", *out.KeyId)
 		}
 		encrypt()
