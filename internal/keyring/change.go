@@ -101,7 +101,7 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 	var material, public []byte
 	var err error
 	if params.Origin != External {
-		if material, public, err = r.newMaterial(ctx, params.Spec, params.Material); err != nil {
+		if material, public, err = r.newMaterial(ctx, params.Account, params.Spec, params.Material); err != nil {
 			return nil, err
 		}
 		defer clear(material)
@@ -166,9 +166,9 @@ func (r *Ring) create(ctx context.Context, c *call.Call, id string, params Creat
 	return m, nil
 }
 
-// newMaterial returns the material for a key of spec s, and its public key if
-// it is asymmetric: a given one, checked, or a random one.
-func (r *Ring) newMaterial(ctx context.Context, s Spec, given secret.Bytes) (material, public []byte, err error) {
+// newMaterial returns the material for an account's key of spec s, and its public
+// key if it is asymmetric: a given one, checked, or a random one.
+func (r *Ring) newMaterial(ctx context.Context, account string, s Spec, given secret.Bytes) (material, public []byte, err error) {
 	switch {
 	case !s.asymmetric() && given.IsNil():
 		material = make([]byte, s.rawLen())
@@ -182,7 +182,7 @@ func (r *Ring) newMaterial(ctx context.Context, s Spec, given secret.Bytes) (mat
 		}
 		return slices.Clone(given.Reveal()), nil, nil
 	case given.IsNil():
-		return r.spare.take(ctx, s)
+		return r.spare.take(ctx, account, s)
 	}
 	k, err := parsePrivate(s, given.Reveal())
 	if err != nil {

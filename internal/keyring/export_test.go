@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"context"
 	"crypto/sha512"
 	"encoding/binary"
 	"math/big"
@@ -163,23 +164,48 @@ func (r *Ring) Spares(s Spec) int {
 	return len(r.spare.pairs[s])
 }
 
-// MaxWaiting is how many callers may wait for an RSA key pair.
+// MaxWaiting is how many callers of an account may wait for an RSA key pair.
 const MaxWaiting = maxWaiting
 
 // HoldTurns keeps all turns to make an RSA key pair until release is called.
 func (r *Ring) HoldTurns() (release func()) {
-	for range cap(r.spare.turns) {
-		r.spare.turns <- struct{}{}
-	}
+	t := r.spare.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.free
+	t.free = 0
 	return func() {
-		for range cap(r.spare.turns) {
-			<-r.spare.turns
+		for range n {
+			t.give()
 		}
 	}
 }
 
 // Waiting is how many callers wait for an RSA key pair.
-func (r *Ring) Waiting() int { return int(r.spare.waiting.Load()) }
+func (r *Ring) Waiting() int {
+	r.spare.turns.mu.Lock()
+	defer r.spare.turns.mu.Unlock()
+	return r.spare.turns.waiting
+}
+
+// Turns are those of callers who want what takes long to make.
+type Turns struct{ t *turns }
+
+// NewTurns returns n turns.
+func NewTurns(n int) Turns { return Turns{newTurns(n)} }
+
+// Take waits for a turn.
+func (t Turns) Take(ctx context.Context, account string) error { return t.t.take(ctx, account) }
+
+// Give gives one back.
+func (t Turns) Give() { t.t.give() }
+
+// Waiting is how many wait.
+func (t Turns) Waiting() int {
+	t.t.mu.Lock()
+	defer t.t.mu.Unlock()
+	return t.t.waiting
+}
 
 // Verifier verifies signatures with a public key that need not be of a key.
 type Verifier struct{ p *publicKey }

@@ -164,7 +164,7 @@ func (k Key) ImportParameters(ctx context.Context, a WrappingAlgorithm, w Spec) 
 	if err := checkWrapping(m.Region, m.Spec, a, w); err != nil {
 		return ImportParameters{}, err
 	}
-	pkcs8, spki, err := k.r.spare.take(ctx, w)
+	pkcs8, spki, err := k.r.spare.take(ctx, k.caller(), w)
 	if err != nil {
 		return ImportParameters{}, err
 	}

@@ -224,7 +224,7 @@ func (k Key) GenerateDataKeyPair(ctx context.Context, s Spec, ec Context) (DataK
 	if !s.asymmetric() {
 		return DataKeyPair{}, ErrParameter
 	}
-	pkcs8, spki, err := k.r.spare.take(ctx, s)
+	pkcs8, spki, err := k.r.spare.take(ctx, k.caller(), s)
 	if err != nil {
 		return DataKeyPair{}, err
 	}
@@ -352,6 +352,14 @@ func (k Key) PublicKey() ([]byte, error) {
 		return nil, ErrNoPublicKey
 	}
 	return k.s.m.PublicKey, nil
+}
+
+// caller returns the account that makes the call; none for the system's own work.
+func (k Key) caller() string {
+	if k.c == nil {
+		return ""
+	}
+	return k.c.Caller.Account
 }
 
 // now returns the instant of the call, or of the system's own work.

@@ -5,11 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"sync/atomic"
 )
-
-// maxWaiting is how many callers may wait for an RSA key pair to be made.
-const maxWaiting = 64
 
 // sparePairs makes RSA key pairs in advance, because that takes long: tens to
 // hundreds of milliseconds. One goroutine at a time fills up what was taken;
@@ -22,8 +18,7 @@ type sparePairs struct {
 
 	// Callers who find no spare take turns, so that half of the processors are
 	// left for calls that take microseconds.
-	turns   chan struct{}
-	waiting atomic.Int32
+	turns *turns
 
 	mu      sync.Mutex // guards what follows
 	pairs   map[Spec][]pair
@@ -38,18 +33,19 @@ type pair struct{ pkcs8, spki []byte }
 func newSparePairs(size int, sealed func() bool, log *slog.Logger) *sparePairs {
 	return &sparePairs{
 		size: size, sealed: sealed, log: log, pairs: make(map[Spec][]pair),
-		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		turns: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
 
 // take returns a key pair of an asymmetric spec: PKCS#8, which is the caller's
-// to wipe, and SubjectPublicKeyInfo. ErrBusy means that too many wait already.
-func (p *sparePairs) take(ctx context.Context, s Spec) (pkcs8, spki []byte, err error) {
+// to wipe, and SubjectPublicKeyInfo, for an account's call. ErrBusy means that too
+// many of the account's wait already.
+func (p *sparePairs) take(ctx context.Context, account string, s Spec) (pkcs8, spki []byte, err error) {
 	switch {
 	case s.rsaBits() == 0:
 		return generatePair(s)
 	case p.size == 0:
-		return p.generate(ctx, s)
+		return p.generate(ctx, account, s)
 	}
 	p.mu.Lock()
 	if p.closed {
@@ -72,21 +68,15 @@ func (p *sparePairs) take(ctx context.Context, s Spec) (pkcs8, spki []byte, err 
 	if pkcs8 != nil {
 		return pkcs8, spki, nil
 	}
-	return p.generate(ctx, s)
+	return p.generate(ctx, account, s)
 }
 
 // generate makes an RSA key pair when it is the caller's turn.
-func (p *sparePairs) generate(ctx context.Context, s Spec) (pkcs8, spki []byte, err error) {
-	defer p.waiting.Add(-1)
-	if p.waiting.Add(1) > maxWaiting {
-		return nil, nil, ErrBusy
+func (p *sparePairs) generate(ctx context.Context, account string, s Spec) (pkcs8, spki []byte, err error) {
+	if err := p.turns.take(ctx, account); err != nil {
+		return nil, nil, err
 	}
-	select {
-	case p.turns <- struct{}{}:
-		defer func() { <-p.turns }()
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
+	defer p.turns.give()
 	return generatePair(s)
 }
 
