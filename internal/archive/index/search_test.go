@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -201,75 +200,6 @@ func TestConcurrentSearches(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-}
-
-func TestRunsAreMerged(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 5, index.Options{FanOut: 3})
-	defer func() { w.close() }()
-	for range 100 {
-		w.cut()
-		for range 3 {
-			w.add()
-		}
-		w.deliver(1)
-		for {
-			more, err := w.index.Merge(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !more {
-				break
-			}
-		}
-		w.remove()
-	}
-	// 99 deliveries, in units of 27, 9, 3 and 1.
-	if got, want := w.index.Runs(), []int{3, 3, 3, 2, 2}; !slices.Equal(got, want) {
-		t.Errorf("runs of levels %v, want %v", got, want)
-	}
-	files := 0
-	for f, err := range w.index.Files(0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files++; f.Number != uint64(files) || f.Events == 0 || f.Newest.Before(f.Oldest) || f.Hash != [32]byte{1, 2, 3} {
-			t.Errorf("file %+v, want number %d", f, files)
-		}
-		if info, err := os.Stat(filepath.Join(w.dir, "archive", f.Path)); err != nil || info.Size() != f.Size {
-			t.Errorf("%+v: %v, %v", f, info, err)
-		}
-	}
-	after := 0
-	for f, err := range w.index.Files(uint64(files - 5)) {
-		if after++; err != nil || f.Number != uint64(files-5+after) {
-			t.Errorf("file %d, %v after %d", f.Number, err, files-5)
-		}
-	}
-	if s := w.index.Stats(); after != 5 || s.Files != files || s.Events != len(w.events)-3 {
-		t.Errorf("%d files after those before the last 5 of %d; %+v", after, files, s)
-	}
-	w.check(index.Query{Limit: 7}, func() {})
-
-	// What expires takes its runs along, but for the newest.
-	newest := w.events[len(w.events)-1].Attributes.Time
-	through := w.index.Through()
-	w.index.Expire(newest.Add(time.Hour))
-	if s := w.index.Stats(); s.Runs != 1 || !s.Oldest.IsZero() || w.index.Through() != through {
-		t.Errorf("after everything has expired: %+v", s)
-	}
-	for f := range w.index.Files(0) {
-		t.Errorf("file %s is still there", f.Path)
-	}
-	page, err := w.searcher.Search(context.Background(), index.Query{})
-	if err != nil || len(page.Events) != 0 {
-		t.Errorf("%d events are found, %v", len(page.Events), err)
-	}
-	b := w.index.NewBuilder()
-	b.File(through+9, "1", "r").Close("a/b", 1, [32]byte{})
-	if got, err := b.Commit(through + 9); err != nil || got[0].Number != uint64(files+1) {
-		t.Errorf("the next file is %+v, %v, want number %d", got, err, files+1)
-	}
 }
 
 func TestPages(t *testing.T) {
