@@ -61,6 +61,7 @@ func TestOperations(t *testing.T) {
 	t.Run("grants", func(t *testing.T) { testGrants(t, c) })
 	t.Run("import", func(t *testing.T) { testImport(t, c) })
 	t.Run("rotation", func(t *testing.T) { testRotation(t, c) })
+	t.Run("multi-Region keys", func(t *testing.T) { testMultiRegion(t, c) })
 	t.Run("last usage", func(t *testing.T) { testLastUsage(t, c) })
 
 	for _, operation := range routed {
