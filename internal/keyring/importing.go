@@ -389,7 +389,8 @@ func (k Key) take(changes []keyChange, id string, public []byte, in Import) erro
 	if in.Description != nil {
 		mat.Description = *in.Description
 	}
-	if k.Metadata().State == PendingImport && m.complete(k.now()) {
+	// Importing what the key has already enables it, too, as in AWS.
+	if was := k.Metadata().State; (was == PendingImport || was == Disabled && !isNew) && m.complete(k.now()) {
 		m.regain()
 	}
 	all := make([]*Metadata, len(changes))

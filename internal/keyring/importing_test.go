@@ -469,8 +469,8 @@ func TestImportPutsOffExpiry(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.mustImport(t, m.ID, material, start, until(at.Add(time.Hour)))
-	if now := g.stateAt(t, m.ID, at); now.State != keyring.Disabled {
-		t.Errorf("the key is %s, want Disabled: it was not pending import", now.State)
+	if now := g.stateAt(t, m.ID, at); now.State != keyring.Enabled {
+		t.Errorf("the key is %s, want Enabled, as AWS's after an import of what it has", now.State)
 	}
 	g.mustImport(t, m.ID, material, at.Add(time.Hour), until(at.Add(2*time.Hour)))
 	if now := g.stateAt(t, m.ID, at.Add(time.Hour)); now.State != keyring.Enabled {

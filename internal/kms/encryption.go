@@ -3,8 +3,10 @@ package kms
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
+	"github.com/keyreeve/keyreeve/internal/arn"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
 	"github.com/keyreeve/keyreeve/internal/secret"
@@ -148,7 +150,16 @@ func (s *Service) findSource(ctx context.Context, c *call.Call, src *source) (fo
 			return s.findCiphertext(ctx, c, h)
 		}
 	}
-	return s.find(ctx, c, src.access, src.keyID)
+	f, err := s.find(ctx, c, src.access, src.keyID)
+	if err != nil && !src.ignoreBlob && src.algorithm == keyring.AlgorithmSymmetricDefault && arn.Is(src.keyID) {
+		// A related key of another Region is not the one that opens this here.
+		name, _ := arn.Parse(src.keyID)
+		if h, failed := keyring.Inspect(src.blob); failed == nil && strings.HasPrefix(h.KeyID, "mrk-") &&
+			name.Service == "kms" && name.Resource == "key/"+h.KeyID && name.Region != c.Region {
+			return found{}, keyring.ErrIncorrectKey
+		}
+	}
+	return f, err
 }
 
 // decrypt decrypts the ciphertext, unless it is to be ignored.

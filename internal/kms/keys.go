@@ -39,7 +39,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *kmsapi.Create
 		return err
 	}
 	if in.Origin == kmsapi.OriginTypeExternal && !spec.Importable() {
-		return kmsapi.UnsupportedOperationException("KeySpec " + string(spec) + " is not supported for Origin EXTERNAL.")
+		return wire.Validation("KeySpec " + string(spec) + " is not supported for Origin EXTERNAL")
 	}
 	tags, err := newTags(in.Tags)
 	if err != nil {
