@@ -204,9 +204,12 @@ func importedMaterial(s Spec, raw []byte) (material, public []byte, err error) {
 	}
 	defer k.wipe()
 	if k.rsa != nil {
-		if k.rsa, err = canonicalRSA(k.rsa); err != nil {
+		same, err := canonicalRSA(k.rsa)
+		if err != nil {
 			return nil, nil, fmt.Errorf("%w: no key pair of %s", ErrKeyMaterial, s)
 		}
+		k = &privateKey{rsa: same}
+		defer k.wipe()
 	}
 	p := k.public()
 	if public, err = p.marshal(); err != nil {
@@ -249,15 +252,22 @@ func canonicalRSA(k *rsa.PrivateKey) (*rsa.PrivateKey, error) {
 	}
 	same := &rsa.PrivateKey{PublicKey: k.PublicKey, D: d, Primes: []*big.Int{p, q}}
 	same.Precompute()
-	if err := same.Validate(); err != nil {
-		return nil, ErrKeyMaterial
-	}
-	digest := sha256.Sum256([]byte("keyreeve imports a key pair"))
-	signature, err := rsa.SignPKCS1v15(nil, same, crypto.SHA256, digest[:])
-	if err != nil || rsa.VerifyPKCS1v15(&same.PublicKey, crypto.SHA256, digest[:], signature) != nil {
+	if !consistent(same) {
+		clear(d.Bits())
 		return nil, ErrKeyMaterial
 	}
 	return same, nil
+}
+
+// consistent reports whether the halves of a key pair agree: in their numbers, and
+// in what they do.
+func consistent(k *rsa.PrivateKey) bool {
+	if k.Validate() != nil {
+		return false
+	}
+	digest := sha256.Sum256([]byte("keyreeve imports a key pair"))
+	signature, err := rsa.SignPKCS1v15(nil, k, crypto.SHA256, digest[:])
+	return err == nil && rsa.VerifyPKCS1v15(&k.PublicKey, crypto.SHA256, digest[:], signature) == nil
 }
 
 // parseImported parses the PKCS#8 encoding of a private key of spec s as others
