@@ -84,7 +84,11 @@ func (k Key) Replicate(ctx context.Context, there *call.Call, p authz.Permit, pa
 		return nil, err
 	}
 	r, m := k.r, &k.s.m
-	if p.Action() != "kms:CreateKey" || p.CheckAll(there, m.Account) != nil || there != nil && there.Region != params.Region {
+	if p.Action() != "kms:CreateKey" || p.CheckAll(there, m.Account) != nil {
+		return nil, authz.ErrNoPermit
+	}
+	// A call's key is not replicated as the system's own work, or the reverse.
+	if (there == nil) != (k.c == nil) || there != nil && there.Region != params.Region {
 		return nil, authz.ErrNoPermit
 	}
 	switch {

@@ -331,6 +331,9 @@ func TestReplicateIsRefused(t *testing.T) {
 		"no permit": func() error {
 			return second(k.Replicate(t.Context(), there, authz.Permit{}, keyring.ReplicaParams{Region: "ap-south-1"}))
 		},
+		"the system's permit": func() error {
+			return second(k.Replicate(t.Context(), nil, authz.System("seed").Permit("kms:CreateKey", anyResource()), keyring.ReplicaParams{Region: "ap-south-1"}))
+		},
 		"another action": func() error {
 			return second(k.Replicate(t.Context(), there, permit(t, there, "kms:ListKeys", anyResource()), keyring.ReplicaParams{Region: "ap-south-1"}))
 		},
