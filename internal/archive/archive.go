@@ -122,6 +122,10 @@ type Archive struct {
 // A pair is an account and a Region: whose files they are.
 type pair struct{ account, region string }
 
+func (p pair) compare(q pair) int {
+	return cmp.Or(strings.Compare(p.account, q.account), strings.Compare(p.region, q.region))
+}
+
 // Stats tells how delivery goes.
 type Stats struct {
 	Segments  uint64 // delivered since Open

@@ -178,7 +178,6 @@ func (a *Archive) deliverSegment(ctx context.Context, s audit.Segment, number ui
 		st.Records += uint64(len(found.entries))
 		st.Discarded += uint64(found.broken)
 		st.LastDelivery = a.now()
-		st.PendingDigest += len(files)
 	})
 	if len(files) > 0 {
 		a.announce()
@@ -214,15 +213,8 @@ func (a *Archive) arrived(files []index.File) {
 		p := pair{f.Account, f.Region}
 		a.pending[p] = append(a.pending[p], f)
 	}
+	a.stats.PendingDigest += len(files)
 	clear(a.arriving)
-}
-
-// addPending notes a file for the next digest of its account and Region.
-func (a *Archive) addPending(f index.File) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p := pair{f.Account, f.Region}
-	a.pending[p] = append(a.pending[p], f)
 }
 
 // survey verifies a segment, and scans and groups its records.

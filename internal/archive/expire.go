@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,11 +29,7 @@ func (a *Archive) expire(ctx context.Context) error {
 	if err := a.expireIndex(ctx, horizon); err != nil {
 		return err
 	}
-	pairs := make([]pair, 0, len(a.chains))
-	for p := range a.chains {
-		pairs = append(pairs, p)
-	}
-	for _, p := range pairs {
+	for _, p := range slices.SortedFunc(maps.Keys(a.chains), pair.compare) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
@@ -243,7 +242,7 @@ func (a *Archive) Heads() []Head {
 		heads = append(heads, Head{Account: c.Account, Region: c.Region, Newest: c.Newest, End: c.End, Oldest: c.Oldest, Count: c.Count})
 	}
 	slices.SortFunc(heads, func(x, y Head) int {
-		return strings.Compare(x.Account+"/"+x.Region, y.Account+"/"+y.Region)
+		return pair{x.Account, x.Region}.compare(pair{y.Account, y.Region})
 	})
 	return heads
 }

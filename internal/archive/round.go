@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive/index"
@@ -59,7 +58,7 @@ func (a *Archive) recover(ctx context.Context) error {
 		}
 		p := pair{f.Account, f.Region}
 		if c := a.chains[p]; c == nil || f.Number > c.Files {
-			a.addPending(f)
+			a.arrived([]index.File{f})
 		}
 	}
 	switch {
@@ -74,11 +73,6 @@ func (a *Archive) recover(ctx context.Context) error {
 	if err := a.undoRound(ctx); err != nil {
 		return err
 	}
-	a.count(func(s *Stats) {
-		for _, files := range a.pending {
-			s.PendingDigest += len(files)
-		}
-	})
 	// What was committed by the index and not noted here before a crash.
 	if newest > a.head.Files || a.index.Through() > a.head.Through {
 		next := a.head
@@ -256,7 +250,7 @@ func (a *Archive) due(end time.Time) []pair {
 			pairs = append(pairs, p)
 		}
 	}
-	slices.SortFunc(pairs, func(x, y pair) int { return strings.Compare(x.account+"/"+x.region, y.account+"/"+y.region) })
+	slices.SortFunc(pairs, pair.compare)
 	return slices.DeleteFunc(pairs, func(p pair) bool {
 		// A clock that was set back by a moment makes digests wait. If it was
 		// ahead for long, they cannot wait until that time comes.

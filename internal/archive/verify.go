@@ -169,12 +169,7 @@ func (v *verifier) all() error {
 	if roots == 0 {
 		v.note("", "there is no folder %s in %s", folderRoot, v.o.Dir)
 	}
-	left := make([]pair, 0, len(v.heads))
-	for p := range v.heads {
-		left = append(left, p)
-	}
-	slices.SortFunc(left, func(x, y pair) int { return strings.Compare(x.account+"/"+x.region, y.account+"/"+y.region) })
-	for _, p := range left {
+	for _, p := range slices.SortedFunc(maps.Keys(v.heads), pair.compare) {
 		v.found(v.heads[p].Newest.Object, "missing, with all digests of account %s in %s", p.account, p.region)
 	}
 	for _, hash := range v.o.Anchors {
@@ -230,12 +225,7 @@ func (v *verifier) account(folder string, s Scope) error {
 	if err != nil {
 		return err
 	}
-	names := make([]string, 0, len(regions))
-	for r := range regions {
-		names = append(names, r)
-	}
-	slices.Sort(names)
-	for _, s.Region = range names {
+	for _, s.Region = range slices.Sorted(maps.Keys(regions)) {
 		if v.wanted(pair{s.Account, s.Region}) {
 			if err := v.scope(s); err != nil {
 				return err
@@ -706,12 +696,7 @@ func (w *scoped) unlisted() error {
 			w.found(object, "an added log file: no digest lists it, and it was not delivered")
 		}
 	}
-	objects := make([]string, 0, len(pending))
-	for object := range pending {
-		objects = append(objects, object)
-	}
-	slices.Sort(objects)
-	for _, object := range objects {
+	for _, object := range slices.Sorted(maps.Keys(pending)) {
 		if w.listed[hashName(object)] {
 			continue // meanwhile
 		}
