@@ -437,12 +437,13 @@ func (t *tail) more(ctx context.Context) error {
 	}
 }
 
-// Bounds of looking into the archive for what is missed: so many events, which
-// began no longer before the newest that has been seen. A record is written when
-// its call ends, and has the time when it began.
+// Bounds of looking into the archive for what is missed: so many events, with so
+// much text, which began no longer before the newest that has been seen. A record
+// is written when its call ends, and has the time when it began.
 const (
-	maxMissed = 5000
-	longest   = 10 * time.Minute
+	maxMissed     = 5000
+	maxMissedText = 32 << 20 // bytes
+	longest       = 10 * time.Minute
 )
 
 // archived reads from the archive what comes after the cursor there, and before
@@ -461,14 +462,18 @@ func (t *tail) archived(ctx context.Context, next uint64) (full bool, err error)
 		q.Start = time.Unix(t.time, 0).Add(-longest)
 	}
 	var missed []index.Event
+	text := 0
 	for more := true; more; {
 		page, err := t.events.Search(ctx, q)
 		if err != nil {
 			return false, err
 		}
 		missed = append(missed, page.Events...)
+		for i := range page.Events {
+			text += len(page.Events[i].Record)
+		}
 		q.Before, more = page.Next, page.More
-		if page.Unreadable > 0 || more && len(missed) >= maxMissed {
+		if page.Unreadable > 0 || more && (len(missed) >= maxMissed || text >= maxMissedText) {
 			t.out.Skipped = true
 			break
 		}
