@@ -325,23 +325,16 @@ func (s *Set) copyFile(ctx context.Context, b *bucket, t *Trail, w *wanted) (*ma
 func (s *Set) noteFiles(ctx context.Context, t *Trail, at uint64, done map[pair][]pending, objects int, lost int64) error {
 	now := s.now().UTC()
 	err := s.change(ctx, func(tx *record.Tx) error {
-		p, rec, err := s.progress(ctx, t.ID, bucketSink)
-		if errors.Is(err, record.ErrNotFound) {
-			return errGone
-		}
+		err := s.changeProgress(ctx, tx, t.ID, bucketSink, func(p *progress) {
+			p.Cursor, p.Files.Lost = at, p.Files.Lost+lost
+			if objects > 0 {
+				p.Files.Attempted, p.Files.Delivered = now, now
+			}
+			p.Files.Failure = ""
+		})
 		if err != nil {
 			return err
 		}
-		p.Cursor, p.Files.Lost = at, p.Files.Lost+lost
-		if objects > 0 {
-			p.Files.Attempted, p.Files.Delivered = now, now
-		}
-		p.Files.Failure = ""
-		text, err := encode(p)
-		if err != nil {
-			return err
-		}
-		tx.Put(rec, text)
 		if !t.Validation {
 			return nil
 		}
@@ -407,25 +400,14 @@ func (s *Set) copyEvents(ctx context.Context, w *worker, t *Trail) (more bool, e
 	}
 	now := s.now().UTC()
 	err = s.change(ctx, func(tx *record.Tx) error {
-		q, rec, err := s.progress(ctx, t.ID, groupSink)
-		if errors.Is(err, record.ErrNotFound) {
-			return errGone
-		}
-		if err != nil {
-			return err
-		}
-		// There may be more anchors by now, and it may be another log group.
-		q.Cursor, q.Files.Lost, q.Files.Failure = max(q.Cursor, at), q.Files.Lost+lost, ""
-		q.Anchors = without(q.Anchors, p.Anchors)
-		if sent > 0 {
-			q.Files.Attempted, q.Files.Delivered = now, now
-		}
-		text, err := encode(q)
-		if err != nil {
-			return err
-		}
-		tx.Put(rec, text)
-		return nil
+		return s.changeProgress(ctx, tx, t.ID, groupSink, func(q *progress) {
+			// There may be more anchors by now, and it may be another log group.
+			q.Cursor, q.Files.Lost, q.Files.Failure = max(q.Cursor, at), q.Files.Lost+lost, ""
+			q.Anchors = without(q.Anchors, p.Anchors)
+			if sent > 0 {
+				q.Files.Attempted, q.Files.Delivered = now, now
+			}
+		})
 	})
 	if err != nil {
 		return false, err

@@ -264,42 +264,20 @@ func (s *Set) changeChains(ctx context.Context, list []chained, change func(c *c
 
 // noteDigests notes that digests were put into the bucket.
 func (s *Set) noteDigests(ctx context.Context, tx *record.Tx, t *Trail) error {
-	p, rec, err := s.progress(ctx, t.ID, bucketSink)
-	if errors.Is(err, record.ErrNotFound) {
-		return errGone
-	}
-	if err != nil {
-		return err
-	}
-	now := s.now().UTC()
-	p.Digests.Attempted, p.Digests.Delivered, p.Digests.Failure = now, now, ""
-	text, err := encode(p)
-	if err != nil {
-		return err
-	}
-	tx.Put(rec, text)
-	return nil
+	return s.changeProgress(ctx, tx, t.ID, bucketSink, func(p *progress) {
+		now := s.now().UTC()
+		p.Digests.Attempted, p.Digests.Delivered, p.Digests.Failure = now, now, ""
+	})
 }
 
 // addAnchors leaves digests for the log group.
 func (s *Set) addAnchors(ctx context.Context, tx *record.Tx, t *Trail, anchors []anchor) error {
-	p, rec, err := s.progress(ctx, t.ID, groupSink)
-	if errors.Is(err, record.ErrNotFound) {
-		return errGone
-	}
-	if err != nil {
-		return err
-	}
-	p.Anchors = append(p.Anchors, anchors...)
-	if n := len(p.Anchors); n > maxAnchors {
-		p.Anchors = p.Anchors[n-maxAnchors:]
-	}
-	text, err := encode(p)
-	if err != nil {
-		return err
-	}
-	tx.Put(rec, text)
-	return nil
+	return s.changeProgress(ctx, tx, t.ID, groupSink, func(p *progress) {
+		p.Anchors = append(p.Anchors, anchors...)
+		if n := len(p.Anchors); n > maxAnchors {
+			p.Anchors = p.Anchors[n-maxAnchors:]
+		}
+	})
 }
 
 // dropChains removes the chains of a trail, if it has any.

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/keyreeve/keyreeve/internal/archive"
@@ -53,6 +54,25 @@ func (s *Set) progress(ctx context.Context, id, sink string) (progress, record.R
 	}
 	p, err := decode[progress](rec.Value)
 	return p, rec, err
+}
+
+// changeProgress changes how far a sink is: errGone if the trail is not there any
+// more.
+func (s *Set) changeProgress(ctx context.Context, tx *record.Tx, id, sink string, change func(*progress)) error {
+	p, rec, err := s.progress(ctx, id, sink)
+	if errors.Is(err, record.ErrNotFound) {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	change(&p)
+	text, err := encode(p)
+	if err != nil {
+		return err
+	}
+	tx.Put(rec, text)
+	return nil
 }
 
 // chain is the digests of a trail for an account and Region.

@@ -231,24 +231,13 @@ func (s *Set) noteFailure(ctx context.Context, t *Trail, sink string, cause erro
 	}
 	now := s.now().UTC()
 	err := s.change(ctx, func(tx *record.Tx) error {
-		p, rec, err := s.progress(ctx, t.ID, sink)
-		if errors.Is(err, record.ErrNotFound) {
-			return errGone
-		}
-		if err != nil {
-			return err
-		}
-		d := &p.Files
-		if digest {
-			d = &p.Digests
-		}
-		d.Attempted, d.Failure = now, failureOf(cause)
-		text, err := encode(p)
-		if err != nil {
-			return err
-		}
-		tx.Put(rec, text)
-		return nil
+		return s.changeProgress(ctx, tx, t.ID, sink, func(p *progress) {
+			d := &p.Files
+			if digest {
+				d = &p.Digests
+			}
+			d.Attempted, d.Failure = now, failureOf(cause)
+		})
 	})
 	switch {
 	case errors.Is(err, errGone):
