@@ -544,6 +544,9 @@ func (k Key) expire(ctx context.Context, rec record.Record) error {
 		err = k.r.recorded(ctx, event(DeleteExpiredKeyMaterial, m, details...), func(ctx context.Context) error {
 			return k.dropMaterial(ctx, id)
 		})
+		if errors.Is(err, ErrStale) {
+			return nil // changed meanwhile, perhaps imported again; the next run looks
+		}
 		if err != nil {
 			return err
 		}

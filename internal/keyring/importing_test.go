@@ -589,6 +589,37 @@ func TestSeveralMaterials(t *testing.T) {
 	decrypts(newBlob, "new", two)
 }
 
+// Material that is imported again while it expires stays, and that is no failure.
+func TestImportDuringExpiry(t *testing.T) {
+	st := store.NewMem()
+	var g *rig
+	var during func()
+	g = newRig(t, st, keyring.Options{Record: func(ctx context.Context, _ keyring.Event, commit func(context.Context) error) error {
+		if during != nil {
+			during()
+		}
+		return commit(ctx)
+	}})
+	m := g.createExternal(t, keyring.SymmetricDefault, keyring.EncryptDecrypt)
+	material := random(t, 32)
+	at := start.Add(time.Hour)
+	g.mustImport(t, m.ID, material, start, until(at))
+	during = func() { g.mustImport(t, m.ID, material, at, until(at.Add(time.Hour))) }
+	if err := g.ring.RunDue(t.Context(), at); err != nil {
+		t.Errorf("an import came first: %v", err)
+	}
+	during = nil
+	if err := g.ring.RunDue(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	if now := g.stateAt(t, m.ID, at); now.State != keyring.Enabled || !now.Materials[0].Imported || len(raw(t, st, "v1/mat/")) != 1 {
+		t.Errorf("imported again while it expired: %+v", now)
+	}
+	if next, err := g.ring.NextDue(t.Context()); err != nil || !next.Equal(at.Add(time.Hour)) {
+		t.Errorf("NextDue = %v, %v", next, err)
+	}
+}
+
 // A material that is pending and has expired is as good as not there, and its
 // bytes do not stay behind.
 func TestPendingMaterialExpires(t *testing.T) {
