@@ -164,11 +164,12 @@ func shownMaterial(m *keyring.Metadata, id string) string {
 	return id
 }
 
-// expiry adds to the description of a key whether its imported material expires.
+// expiry adds to the description of a key whether its imported material expires,
+// if all of it is there.
 func expiry(k *kmsapi.KeyMetadata, m *keyring.Metadata) {
 	at, ok := m.ValidTo()
 	switch {
-	case !ok:
+	case !ok || m.State == keyring.PendingImport:
 	case at.IsZero():
 		k.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
 	default:
