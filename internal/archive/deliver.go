@@ -49,10 +49,7 @@ func (a *Archive) deliverSegments(ctx context.Context) error {
 			return err
 		}
 		if !slices.Contains(a.head.Kept, identity) {
-			number, err := index.SegmentNumber(s.Name)
-			if err != nil {
-				return err
-			}
+			number := s.Number
 			if through := a.index.Through(); number <= through {
 				a.damaged("%s is the name of a segment of the journal that was delivered before, and is not this one", s.Name)
 				number = through + 1
@@ -97,8 +94,7 @@ func (a *Archive) lookAtWaiting(segments []audit.Segment) {
 	var since time.Time
 	through := a.index.Through()
 	for _, s := range segments {
-		number, err := index.SegmentNumber(s.Name)
-		if err != nil || number <= through {
+		if s.Number <= through {
 			continue
 		}
 		size += s.Size

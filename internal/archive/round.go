@@ -95,11 +95,7 @@ func (a *Archive) deliveredSince(number uint64) (identities []string, err error)
 		return nil, err
 	}
 	for _, s := range segments {
-		n, err := index.SegmentNumber(s.Name)
-		if err != nil {
-			return nil, err
-		}
-		if s.Open || n <= number || n > a.index.Through() {
+		if s.Open || s.Number <= number || s.Number > a.index.Through() {
 			continue
 		}
 		identity, err := identify(filepath.Join(a.journal.Dir(), s.Name))

@@ -29,13 +29,9 @@ func (s searched) Segments() ([]index.Segment, error) {
 	}
 	segments := make([]index.Segment, 0, len(list))
 	for _, segment := range list {
-		number, err := index.SegmentNumber(segment.Name)
-		if err != nil {
-			return nil, err
-		}
 		path := filepath.Join(s.Dir(), segment.Name)
 		segments = append(segments, index.Segment{
-			Number:  number,
+			Number:  segment.Number,
 			Entries: s.entries(func(from int64) iter.Seq2[audit.Entry, error] { return audit.Entries(path, from) }),
 		})
 	}

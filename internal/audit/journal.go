@@ -23,8 +23,11 @@ var ErrNeeded = errors.New("audit: segment is still needed")
 // A Segment is one file of a log.
 type Segment struct {
 	Name string // such as 2026-11-21-000001.jsonl, in [Log.Dir]
-	Size int64  // bytes
-	Open bool   // it still grows
+	// Number is larger for a later segment, and never changes: the day, as days
+	// since 1970, in the high bits, and its sequence within the day in the low 31.
+	Number uint64
+	Size   int64 // bytes
+	Open   bool  // it still grows
 	// First is the time of its first record, to the second: none in it is much
 	// older. Zero if it has none.
 	First time.Time
@@ -52,7 +55,7 @@ func (l *Log) Segments() ([]Segment, error) {
 	}
 	list := make([]Segment, 0, len(names))
 	for _, name := range names {
-		s := Segment{Name: name}
+		s := Segment{Name: name, Number: segmentNumber(name)}
 		l.mu.Lock()
 		if name == l.beginning {
 			// It is none yet, and not a closed one: whoever delivers those

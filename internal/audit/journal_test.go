@@ -386,6 +386,36 @@ func TestHeadIsOnTheDisk(t *testing.T) {
 	leave(t, l)
 }
 
+// What is delivered is known by the numbers of segments: they must stay as they
+// are.
+func TestSegmentNumbers(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir, audit.Options{}, nil)
+	day := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for i, at := range []time.Time{day, day, day.AddDate(0, 0, 1), day.AddDate(1, 0, 0)} {
+		c := numbered(i, decrypt)
+		c.Time = at
+		must(t, l.Append(c))
+		must(t, l.Cut())
+	}
+	// Of a time before 1970 there is none.
+	must(t, os.WriteFile(filepath.Join(dir, "1950-11-21-000001.jsonl"), nil, 0o600))
+	list, err := l.Segments()
+	must(t, err)
+	var got []string
+	for _, s := range list {
+		got = append(got, fmt.Sprintf("%s %d", s.Name, s.Number))
+	}
+	want := []string{
+		"2026-11-21-000001.jsonl 44620415238145", "2026-11-21-000002.jsonl 44620415238146",
+		"2026-11-22-000001.jsonl 44622562721793", "2027-11-21-000001.jsonl 45404246769665",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("segments %q, want %q", got, want)
+	}
+	must(t, l.Close())
+}
+
 func TestCut(t *testing.T) {
 	clock := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	var passed atomic.Int64

@@ -202,10 +202,16 @@ func parseSegment(name string) (day int64, sequence int, ok bool) {
 	}
 	n, err := strconv.ParseUint(stem[len(time.DateOnly)+1:], 10, 31)
 	day = date.Unix() / secondsPerDay
-	if err != nil || segmentName(day, int(n)) != name {
+	if err != nil || day < 0 || segmentName(day, int(n)) != name {
 		return 0, 0, false
 	}
 	return day, int(n), true
+}
+
+// segmentNumber returns the [Segment.Number] of a segment.
+func segmentNumber(name string) uint64 {
+	day, sequence, _ := parseSegment(name)
+	return uint64(day)<<31 | uint64(sequence)
 }
 
 // compareSegments orders the names of segments by day and sequence.

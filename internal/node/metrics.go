@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/keyreeve/keyreeve/internal/archive/index"
 	"github.com/keyreeve/keyreeve/internal/audit"
 	"github.com/keyreeve/keyreeve/internal/quota"
 )
@@ -99,7 +98,7 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 		for _, s := range segments {
 			// The newest that was delivered stays in the journal until
 			// another begins.
-			if number, err := index.SegmentNumber(s.Name); err == nil && !s.Open && number <= through {
+			if !s.Open && s.Number <= through {
 				continue
 			}
 			size += s.Size

@@ -289,7 +289,7 @@ func (t *tail) begin(last int) error {
 		}
 		return nil
 	}
-	segments, err := t.segments()
+	segments, err := t.journal.Segments()
 	if err != nil || len(segments) == 0 {
 		return err
 	}
@@ -298,7 +298,7 @@ func (t *tail) begin(last int) error {
 		size += segments[from-1].Size
 	}
 	for _, s := range segments[from:] {
-		t.segment, t.offset = s.number, 0
+		t.segment, t.offset = s.Number, 0
 		for e, err := range audit.Entries(filepath.Join(t.journal.Dir(), s.Name), 0) {
 			if err != nil {
 				continue // the archive's to report; what follows it is as good
@@ -309,28 +309,6 @@ func (t *tail) begin(last int) error {
 		}
 	}
 	return nil
-}
-
-// A segment is one of the journal, with its number.
-type segment struct {
-	audit.Segment
-	number uint64
-}
-
-// segments returns the segments of the journal, oldest first.
-func (t *tail) segments() ([]segment, error) {
-	list, err := t.journal.Segments()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]segment, len(list))
-	for i, s := range list {
-		out[i].Segment = s
-		if out[i].number, err = index.SegmentNumber(s.Name); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // resume goes on at a cursor.
@@ -401,17 +379,17 @@ func (t *tail) more(ctx context.Context) error {
 	for {
 		// Before the segment is read: if it is not the newest one then, nothing is
 		// added to it after it was read to its end.
-		segments, err := t.segments()
+		segments, err := t.journal.Segments()
 		if err != nil || len(segments) == 0 {
 			return err
 		}
-		at := slices.IndexFunc(segments, func(s segment) bool { return s.number == t.segment })
+		at := slices.IndexFunc(segments, func(s audit.Segment) bool { return s.Number == t.segment })
 		switch {
 		case at >= 0:
 		case t.segment == 0:
-			t.segment, t.offset, at = segments[0].number, 0, 0
+			t.segment, t.offset, at = segments[0].Number, 0, 0
 		default:
-			if full, err := t.archived(ctx, segments[0].number); full || err != nil {
+			if full, err := t.archived(ctx, segments[0].Number); full || err != nil {
 				return err
 			}
 			continue
@@ -432,7 +410,7 @@ func (t *tail) more(ctx context.Context) error {
 		case at == len(segments)-1:
 			return nil
 		default:
-			t.segment, t.offset = segments[at+1].number, 0
+			t.segment, t.offset = segments[at+1].Number, 0
 		}
 	}
 }

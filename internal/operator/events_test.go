@@ -64,10 +64,6 @@ func (s *scene) archive(t *testing.T) {
 		if segment.Open {
 			continue
 		}
-		number, err := index.SegmentNumber(segment.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for e, err := range audit.Entries(filepath.Join(s.log.Dir(), segment.Name), 0) {
 			if err != nil {
 				t.Fatal(err)
@@ -76,7 +72,7 @@ func (s *scene) archive(t *testing.T) {
 			if !index.Scan(event.Record, &event.Attributes) {
 				t.Fatalf("%s is no record", e.Record)
 			}
-			event.Position = index.Position{Unix: event.Attributes.Time.Unix(), Segment: number, Offset: e.Offset}
+			event.Position = index.Position{Unix: event.Attributes.Time.Unix(), Segment: segment.Number, Offset: e.Offset}
 			s.archived.events = append(s.archived.events, event)
 		}
 		if err := os.Remove(filepath.Join(s.log.Dir(), segment.Name)); err != nil {

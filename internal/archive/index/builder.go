@@ -20,7 +20,7 @@ type File struct {
 	Region  string
 
 	// Segment is the number of the segment of the journal that its events are
-	// from ([SegmentNumber]).
+	// from.
 	Segment uint64
 
 	Size int64    // in bytes, compressed

@@ -418,7 +418,7 @@ func (x *Index) replace(from, to int, by ...*run) {
 }
 
 // Through returns the number of the newest segment of the journal that is
-// delivered ([SegmentNumber]); 0 if none is. All segments before it are
+// delivered; 0 if none is. All segments before it are
 // delivered, too.
 func (x *Index) Through() uint64 {
 	x.mu.Lock()
@@ -509,23 +509,4 @@ func (x *Index) Expire(before time.Time) {
 	if n > 0 && !closed {
 		x.replace(0, n)
 	}
-}
-
-// SegmentNumber returns the number of a segment of the journal, which is larger
-// for a later one, by its name such as 2026-11-21-000001.jsonl.
-func SegmentNumber(name string) (uint64, error) {
-	stem, ok := strings.CutSuffix(name, ".jsonl")
-	if !ok || len(stem) <= len(time.DateOnly)+1 || stem[len(time.DateOnly)] != '-' {
-		return 0, fmt.Errorf("%q is not the name of a segment", name)
-	}
-	date, err := time.Parse(time.DateOnly, stem[:len(time.DateOnly)])
-	if err != nil || date.Unix() < 0 {
-		return 0, fmt.Errorf("%q is not the name of a segment", name)
-	}
-	sequence, err := strconv.ParseUint(stem[len(time.DateOnly)+1:], 10, 31)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not the name of a segment", name)
-	}
-	const day = 24 * 60 * 60
-	return uint64(date.Unix()/day)<<31 | sequence, nil
 }

@@ -282,22 +282,6 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-func TestSegmentNumber(t *testing.T) {
-	var last uint64
-	for _, name := range []string{"2026-11-21-000001.jsonl", "2026-11-21-000002.jsonl", "2026-11-21-1000000.jsonl", "2026-11-22-000001.jsonl", "2027-01-01-000001.jsonl"} {
-		n, err := index.SegmentNumber(name)
-		if err != nil || n <= last {
-			t.Errorf("SegmentNumber(%q) = %d, %v after %d", name, n, err, last)
-		}
-		last = n
-	}
-	for _, name := range []string{"", "x.jsonl", "2026-11-21.jsonl", "2026-11-21-.jsonl", "2026-13-21-000001.jsonl", "2026-11-21-00000a.jsonl", "2026-11-21-000001", "1950-11-21-000001.jsonl"} {
-		if n, err := index.SegmentNumber(name); err == nil {
-			t.Errorf("SegmentNumber(%q) = %d", name, n)
-		}
-	}
-}
-
 // FuzzRun opens, searches, lists and merges runs with anything in them, whose
 // tags are right.
 func FuzzRun(f *testing.F) {

@@ -63,7 +63,7 @@ type Journal interface {
 
 // Segment is a segment of the journal.
 type Segment struct {
-	Number uint64 // larger for a later one; see [SegmentNumber]
+	Number uint64 // larger for a later one; it never changes
 
 	// Volatile says that events are removed from it, so that it is read
 	// through anew by each search: a log in memory.
