@@ -31,7 +31,7 @@ func testLastUsage(t *testing.T, c *kms.Client) {
 		t.Errorf("a key was used %v ago", age)
 	}
 	_, err := c.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: aws.String("alias/none")})
-	wantCode(t, "GetKeyLastUsage of an alias", err, "NotFoundException")
+	wantCode(t, "GetKeyLastUsage of an alias", err, "InvalidArnException")
 
 	guarded := must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{
 		Policy: aws.String(`{"Version": "2012-10-17", "Statement": [
