@@ -387,7 +387,11 @@ func (k Key) take(changes []keyChange, id string, public []byte, in Import) erro
 		mat.Expires = time.Time{}
 	}
 	if in.Description != nil {
-		mat.Description = *in.Description
+		for _, c := range changes { // all related keys have it
+			if j := slices.IndexFunc(c.to.Materials, known); j >= 0 {
+				c.to.Materials[j].Description = *in.Description
+			}
+		}
 	}
 	// Importing what the key has already enables it, too, as in AWS.
 	if was := k.Metadata().State; (was == PendingImport || was == Disabled && !isNew) && m.complete(k.now()) {

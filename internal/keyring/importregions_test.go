@@ -223,3 +223,30 @@ func TestMaterialGoesWhileUpdating(t *testing.T) {
 		state("after the change", at, want)
 	}
 }
+
+// What a material is described as, the primary key says, and all related keys know:
+// those that are made later, and those that there are.
+func TestDescriptionAcrossRegions(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, store.NewMem(), keyring.Options{})
+	described := func(text string) func(*keyring.Import) {
+		return func(in *keyring.Import) { in.Description = &text }
+	}
+	c := newCall()
+	m, err := g.ring.Create(t.Context(), c, permit(t, c, "kms:CreateKey", anyResource()), keyring.CreateParams{
+		Account: account, Region: region, Spec: keyring.SymmetricDefault, Usage: keyring.EncryptDecrypt, Origin: keyring.External, MultiRegion: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	material := random(t, 32)
+	g.mustImportThere(t, region, m.ID, material, described("one"))
+	g.mustReplicate(t, region, m.ID, replicaRegion)
+	g.becomes(t, replicaRegion, m.ID, keyring.PendingImport)
+	for _, want := range []string{"one", "two"} {
+		if got := g.in(t, replicaRegion, m.ID).Materials[0]; got.Description != want {
+			t.Errorf("the replica says %q, want %q", got.Description, want)
+		}
+		g.mustImportThere(t, region, m.ID, material, described("two"))
+	}
+}

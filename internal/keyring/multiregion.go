@@ -148,7 +148,7 @@ func (k Key) replicate(ctx context.Context, params ReplicaParams) (*Metadata, er
 	if m.Origin == External {
 		// The replica wants the same material, and has none of it.
 		for i := range m.Materials {
-			m.Materials[i].Imported, m.Materials[i].Expires, m.Materials[i].Description = false, time.Time{}, ""
+			m.Materials[i].Imported, m.Materials[i].Expires = false, time.Time{}
 		}
 	}
 	members, err := r.members(ctx, k.s)
