@@ -116,7 +116,7 @@ type Archive struct {
 	mu      sync.Mutex
 	stats   Stats
 	changed chan struct{} // closed when there are more files
-	damages []string
+	damage  []string
 }
 
 // A pair is an account and a Region: whose files they are.
@@ -140,12 +140,12 @@ type Stats struct {
 	WaitingSince  time.Time // of the oldest record; zero if there is none
 	LastDelivery  time.Time // zero: none since Open
 	LastDigest    time.Time
-	Damages       int // what was found altered; see Damages
+	Damage        int // what was found altered; see [Archive.Damage]
 	PendingDigest int // files that no digest lists yet
 }
 
 // Open opens the archive and finishes what was interrupted. What was altered
-// while it was closed is logged and reported by [Archive.Damages]; it keeps
+// while it was closed is logged and reported by [Archive.Damage]; it keeps
 // nobody from going on.
 func Open(ctx context.Context, o Options) (*Archive, error) {
 	a := build(o)
@@ -262,12 +262,12 @@ func (a *Archive) Stats() Stats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.stats
-	s.Damages = len(a.damages)
+	s.Damage = len(a.damage)
 	return s
 }
 
-// maxDamages bounds what is remembered of damages.
-const maxDamages = 100
+// maxDamage bounds how much is remembered.
+const maxDamage = 100
 
 // damaged reports that something was altered.
 func (a *Archive) damaged(format string, args ...any) {
@@ -275,17 +275,17 @@ func (a *Archive) damaged(format string, args ...any) {
 	a.logger.Error("the audit archive was altered", "what", text)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.damages) < maxDamages {
-		a.damages = append(a.damages, text)
+	if len(a.damage) < maxDamage {
+		a.damage = append(a.damage, text)
 	}
 }
 
-// Damages returns what the archive has found altered since Open, one line each.
+// Damage returns what the archive has found altered since Open, one line each.
 // It looks only at what it needs to go on with; [Verify] looks at everything.
-func (a *Archive) Damages() []string {
+func (a *Archive) Damage() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]string(nil), a.damages...)
+	return append([]string(nil), a.damage...)
 }
 
 // Changed returns a channel that is closed when there are more files.

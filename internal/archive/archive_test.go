@@ -244,8 +244,8 @@ func TestRestarts(t *testing.T) {
 	if found := e.verify(); len(found) > 0 {
 		t.Errorf("findings: %q", found)
 	}
-	if d := e.archive.Damages(); len(d) > 0 {
-		t.Errorf("damages: %q", d)
+	if d := e.archive.Damage(); len(d) > 0 {
+		t.Errorf("damage: %q", d)
 	}
 }
 
@@ -277,8 +277,8 @@ func TestCrashes(t *testing.T) {
 		if found := e.verify(); len(found) > 0 {
 			t.Errorf("failing after %d commits: findings %q", n, found)
 		}
-		if d := e.archive.Damages(); len(d) > 0 {
-			t.Errorf("failing after %d commits: damages %q", n, d)
+		if d := e.archive.Damage(); len(d) > 0 {
+			t.Errorf("failing after %d commits: damage %q", n, d)
 		}
 		ids := map[string]bool{}
 		for _, object := range e.logs() {
@@ -408,8 +408,8 @@ func TestRetention(t *testing.T) {
 			t.Errorf("%s is too old", object)
 		}
 	}
-	if d := e.archive.Damages(); len(d) > 0 {
-		t.Errorf("damages: %q", d)
+	if d := e.archive.Damage(); len(d) > 0 {
+		t.Errorf("damage: %q", d)
 	}
 	for f, err := range e.index.Files(0) {
 		if err != nil {
@@ -544,8 +544,8 @@ func TestDamagedSegment(t *testing.T) {
 			}
 			e.open()
 			e.deliver()
-			if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], filepath.Base(names[0])) {
-				t.Errorf("damages: %q", d)
+			if d := e.archive.Damage(); len(d) != 1 || !strings.Contains(d[0], filepath.Base(names[0])) {
+				t.Errorf("damage: %q", d)
 			}
 			kept, err := os.ReadFile(filepath.Join(e.options.Dir, "damaged", filepath.Base(names[0])))
 			if err != nil || string(kept) != altered {
@@ -679,8 +679,8 @@ func TestForgedOldDigest(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(e.dir, "lock")); err != nil {
 		t.Errorf("a file outside the archive is gone: %v", err)
 	}
-	if d := e.archive.Damages(); len(d) != 2 {
-		t.Errorf("damages: %q, want one for each file", d)
+	if d := e.archive.Damage(); len(d) != 2 {
+		t.Errorf("damage: %q, want one for each file", d)
 	}
 	if found := e.verify(); len(found) > 0 {
 		t.Errorf("findings: %q", found)

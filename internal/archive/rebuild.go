@@ -24,7 +24,7 @@ const maxRebuilt = 100_000
 // OpenIndex opens the index of an archive. If it is damaged, or does not tell
 // of all that was delivered, it is made anew from the archive's files, which
 // can take a while, and the old one is kept beside it: the files are what
-// counts, and nobody is kept from the keys by a damaged index. [Archive.Damages]
+// counts, and nobody is kept from the keys by a damaged index. [Archive.Damage]
 // tells of it.
 //
 // Of the options, Index and Journal are not needed.

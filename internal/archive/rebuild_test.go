@@ -84,8 +84,8 @@ func TestIndexIsMadeAnew(t *testing.T) {
 			damage(t, dir, runs)
 
 			e.open()
-			if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
-				t.Errorf("damages: %q", d)
+			if d := e.archive.Damage(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
+				t.Errorf("damage: %q", d)
 			}
 			if after := e.files(); !slices.Equal(after, before) {
 				t.Errorf("the index tells of\n%s\nand told of\n%s", strings.Join(after, "\n"), strings.Join(before, "\n"))
@@ -101,8 +101,8 @@ func TestIndexIsMadeAnew(t *testing.T) {
 			}
 			// It goes on as if nothing had happened.
 			e.reopen()
-			if d := e.archive.Damages(); len(d) != 0 {
-				t.Errorf("damages the next time: %q", d)
+			if d := e.archive.Damage(); len(d) != 0 {
+				t.Errorf("damage the next time: %q", d)
 			}
 			e.pass(time.Hour)
 			e.hour(accountA, accountB)
@@ -165,7 +165,7 @@ func TestOldestDeliveryRemovedAfterOthersExpired(t *testing.T) {
 		t.Fatalf("runs %q: none expired", runs())
 	}
 	e.reopen()
-	if d := e.archive.Damages(); len(d) != 0 {
+	if d := e.archive.Damage(); len(d) != 0 {
 		t.Errorf("what expired is damage: %q", d)
 	}
 	want := e.search(accountA)
@@ -174,15 +174,15 @@ func TestOldestDeliveryRemovedAfterOthersExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.open()
-	if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
-		t.Errorf("damages: %q", d)
+	if d := e.archive.Damage(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
+		t.Errorf("damage: %q", d)
 	}
 	if n := e.search(accountA); n < want {
 		t.Errorf("%d events are found, want %d", n, want)
 	}
 	e.reopen()
-	if d := e.archive.Damages(); len(d) != 0 {
-		t.Errorf("damages the next time: %q", d)
+	if d := e.archive.Damage(); len(d) != 0 {
+		t.Errorf("damage the next time: %q", d)
 	}
 }
 
@@ -206,8 +206,8 @@ func TestIndexPutBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.open()
-	if d := e.archive.Damages(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
-		t.Errorf("damages: %q", d)
+	if d := e.archive.Damage(); len(d) != 1 || !strings.Contains(d[0], "made anew") {
+		t.Errorf("damage: %q", d)
 	}
 	if n := e.search(accountA); n != want {
 		t.Errorf("%d events are found, want %d", n, want)

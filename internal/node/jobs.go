@@ -29,7 +29,7 @@ func (n *Node) work(ctx context.Context, ring *keyring.Ring, rs *record.Store) {
 		rotation.look(ctx)
 		n.reportDamage()
 		if u := n.open.Load(); u != nil && u.archive != nil {
-			altered = n.reportAltered(u.archive.Damages(), altered)
+			altered = n.reportAltered(u.archive.Damage(), altered)
 		}
 		if n.watch.due() {
 			n.saveTime(ctx, rs)

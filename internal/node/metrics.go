@@ -114,7 +114,7 @@ func (m auditMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if u.archive != nil {
 		s := u.archive.Stats()
-		gauge(auditDamage, float64(s.Damages), "archive")
+		gauge(auditDamage, float64(s.Damage), "archive")
 		counter(archiveDelivered, s.Records, "records")
 		counter(archiveDelivered, s.Files, "files")
 		counter(archiveDelivered, s.Digests, "digests")

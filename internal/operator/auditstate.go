@@ -22,8 +22,8 @@ type Archive interface {
 	Pending() []archive.LogFile
 	// PublicKeys returns the keys of a Region, or of all, in a time.
 	PublicKeys(region string, start, end time.Time) []archive.PublicKey
-	// Damages returns what was found altered, a line each.
-	Damages() []string
+	// Damage returns what was found altered, a line each.
+	Damage() []string
 }
 
 // Bounds of a page of DescribeAudit: each head and each file is less than 2 KiB.
@@ -69,7 +69,7 @@ func (s *Service) DescribeAudit(ctx context.Context, c *call.Call, in *keyreevea
 		if abs, err := filepath.Abs(out.Directory); err == nil {
 			out.Directory = abs
 		}
-		out.Damage = append(out.Damage, s.o.Archive.Damages()...)
+		out.Damage = append(out.Damage, s.o.Archive.Damage()...)
 		for _, k := range s.o.Archive.PublicKeys("", time.Time{}, time.Time{}) {
 			out.Keys = append(out.Keys, keyreeveapi.AuditKey{
 				Region: k.Region, Fingerprint: k.Fingerprint, Value: k.Value, Start: keyreeveapi.Time{Time: k.Start}, End: keyreeveapi.Time{Time: k.End},

@@ -39,7 +39,7 @@ func (files) PublicKeys(string, time.Time, time.Time) []archive.PublicKey {
 	return []archive.PublicKey{{Region: "us-east-1", Fingerprint: "ff", Value: []byte{1, 2, 3}, Start: time.Unix(1e9, 0), End: time.Unix(2e9, 0)}}
 }
 
-func (files) Damages() []string { return []string{"something is not as it was"} }
+func (files) Damage() []string { return []string{"something is not as it was"} }
 
 // describe calls DescribeAudit.
 func (s *scene) describe(t *testing.T, in string) (out keyreeveapi.DescribeAuditOutput) {
