@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
@@ -137,6 +138,13 @@ func appendKDFInput(b, header []byte) []byte {
 	b = append(b, 0)
 	b = append(b, header...)
 	return append(b, 0, 0, 1, 0) // 256 bits
+}
+
+// isKDFInput reports whether a message begins as what the KDF authenticates, for
+// whatever header.
+func isKDFInput(message []byte) bool {
+	rest, ok := bytes.CutPrefix(message, []byte{0, 0, 0, 1})
+	return ok && len(rest) > len(kdfLabel) && string(rest[:len(kdfLabel)]) == kdfLabel && rest[len(kdfLabel)] == 0
 }
 
 // appendContext appends the canonical encoding of an encryption context.

@@ -40,6 +40,9 @@ var (
 	ErrIncorrectKey = errors.New("keyring: the ciphertext is of another key")
 	// ErrDigestLength: a digest whose length is not that of the algorithm's hash.
 	ErrDigestLength = errors.New("keyring: invalid digest length")
+	// ErrReservedMessage: the message has the form of what keys of messages are
+	// derived from, of which there are no MACs.
+	ErrReservedMessage = errors.New("keyring: reserved message")
 	// ErrPeerKey: no public key that a secret can be agreed on with: no
 	// SubjectPublicKeyInfo, on another curve, or no point of the curve.
 	ErrPeerKey = errors.New("keyring: invalid public key of the peer")

@@ -311,10 +311,17 @@ func (k Key) publicKey(ctx context.Context) (*publicKey, error) {
 }
 
 // GenerateMAC returns the HMAC of a message. Action: kms:GenerateMac. Errors:
-// as Check.
+// as Check; ErrReservedMessage.
+//
+// The KDF of ciphertext blobs is an HMAC, too. Nothing keeps who imports material
+// from giving the same to a symmetric key and to an HMAC key; but the one's
+// messages must not be opened by who may use the other.
 func (k Key) GenerateMAC(ctx context.Context, a Algorithm, message []byte) ([]byte, error) {
 	if err := k.check(mayGenerateMAC, a); err != nil {
 		return nil, err
+	}
+	if isKDFInput(message) {
+		return nil, ErrReservedMessage
 	}
 	return k.mac(ctx, a, message)
 }

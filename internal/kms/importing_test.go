@@ -131,3 +131,28 @@ func TestImportedMaterialIsSealed(t *testing.T) {
 		t.Error("imported material is stored in clear")
 	}
 }
+
+// Who imports one material for a symmetric key and for an HMAC key does not let
+// those who may use the latter open what the former encrypts: the key of a
+// message (docs/ciphertext-format.md) would be a MAC.
+func TestMaterialOfTwoKeys(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	symmetric := e.createImported()
+	mac := e.must(alice, "CreateKey", object{"Origin": "EXTERNAL", "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}).object("KeyMetadata").str("KeyId")
+	e.must(alice, "ImportKeyMaterial", importOf(e, mac).with(object{"KeyId": mac}))
+	blob, err := base64.StdEncoding.DecodeString(e.must(alice, "Encrypt", object{"KeyId": symmetric, "Plaintext": "c2VjcmV0"}).str("CiphertextBlob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const label = "\x00\x00\x00\x01keyreeve ciphertext blob v1"
+	asked := func(message string) object {
+		return object{"KeyId": mac, "MacAlgorithm": "HMAC_SHA_256", "Message": base64.StdEncoding.EncodeToString([]byte(message))}
+	}
+	for _, message := range []string{label + "\x00" + string(blob[:77]) + "\x00\x00\x01\x00", label + "\x00"} {
+		e.fails(alice, "GenerateMac", asked(message), "ValidationException: Message has a form that is reserved.")
+	}
+	for _, message := range []string{label, label + "\x01", label[1:] + "\x00"} {
+		e.must(alice, "GenerateMac", asked(message))
+	}
+}

@@ -2,10 +2,12 @@ package kms
 
 import (
 	"context"
+	"errors"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
 	"github.com/keyreeve/keyreeve/internal/call"
 	"github.com/keyreeve/keyreeve/internal/keyring"
+	"github.com/keyreeve/keyreeve/internal/wire"
 )
 
 var (
@@ -24,6 +26,9 @@ func (s *Service) generateMAC(ctx context.Context, c *call.Call, in *kmsapi.Gene
 		return err
 	}
 	mac, err := key.GenerateMAC(ctx, keyring.Algorithm(in.MacAlgorithm), in.Message.Reveal())
+	if errors.Is(err, keyring.ErrReservedMessage) {
+		return wire.Validation("Message has a form that is reserved.")
+	}
 	if err != nil {
 		return err
 	}
