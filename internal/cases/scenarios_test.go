@@ -644,7 +644,7 @@ var scenarios = []scenario{
 			{number: 119, as: "exampleUser", do: "Decrypt", in: with(decrypt("{K119.blob}"), "GrantTokens", []string{"{g119.token}"})},
 			{number: 119, variant: " without a delay", as: "exampleUser", do: "Decrypt", in: decrypt("{K119.blob}")},
 			{number: 120, as: "exampleUser", do: "Decrypt", in: with(decrypt("{K119.blob}"), "GrantTokens", []string{"junk"}), want: fails("InvalidGrantTokenException", "The grant token is not valid.")},
-			{number: 121, as: "admin", do: "CreateGrant", in: grant("{K119}", "{exampleUser}", "Sign"), want: fails("ValidationException", "Operation Sign is not supported in a grant on a key with key spec SYMMETRIC_DEFAULT and key usage ENCRYPT_DECRYPT.")},
+			{number: 121, as: "admin", do: "CreateGrant", in: grant("{K119}", "{exampleUser}", "Sign"), want: fails("ValidationException", "Operations [Sign] are not supported when creating a grant for a symmetric KMS key with key usage ENCRYPT_DECRYPT. Valid operations are [CreateGrant, RetireGrant, DescribeKey, Encrypt, Decrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, ReEncryptFrom, ReEncryptTo]")},
 		},
 	},
 	{

@@ -102,6 +102,12 @@ func grantOperations(s Spec, u Usage) []string {
 	}
 }
 
+// GrantOperations returns the operations that a grant on a key of this spec and
+// usage may have.
+func GrantOperations(s Spec, u Usage) []string {
+	return append([]string{"CreateGrant", "RetireGrant", "DescribeKey"}, grantOperations(s, u)...)
+}
+
 // GrantOperation reports whether a grant on a key of this spec and usage may
 // have an operation.
 func GrantOperation(s Spec, u Usage, operation string) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/keyreeve/keyreeve/internal/api/kmsapi"
@@ -201,13 +202,22 @@ func askedGrant(g *authz.Grant) *asked {
 
 // checkFits refuses a grant that the key cannot have.
 func checkFits(g *authz.Grant, m *keyring.Metadata) error {
+	var wrong []string
 	for _, o := range g.Operations {
 		if !keyring.GrantOperation(m.Spec, m.Usage, o) {
-			return wire.Validation("Operation " + o + " is not supported in a grant on a key with key spec " + string(m.Spec) + " and key usage " + string(m.Usage) + ".")
+			wrong = append(wrong, o)
 		}
 	}
+	if len(wrong) > 0 {
+		sort := "an asymmetric"
+		if m.Spec == keyring.SymmetricDefault || m.Usage == keyring.GenerateVerifyMAC {
+			sort = "a symmetric"
+		}
+		return wire.Validation("Operations [" + strings.Join(wrong, ", ") + "] are not supported when creating a grant for " + sort +
+			" KMS key with key usage " + string(m.Usage) + ". Valid operations are [" + strings.Join(keyring.GrantOperations(m.Spec, m.Usage), ", ") + "]")
+	}
 	if m.Spec != keyring.SymmetricDefault && (len(g.Equals) > 0 || len(g.Subset) > 0) {
-		return wire.Validation("Encryption context constraints are supported only in grants on symmetric encryption keys.")
+		return wire.Validation("EncryptionContext is supported only when creating a grant for a symmetric encryption KMS key.")
 	}
 	return nil
 }

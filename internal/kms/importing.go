@@ -60,7 +60,7 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 	}
 	q := &asked{more: []attribute{{"kms:expirationmodel", text(string(in.ExpirationModel))}}}
 	if !in.ValidTo.IsZero() {
-		q.more = append(q.more, attribute{"kms:validto", policy.Time(in.ValidTo)})
+		q.more = append(q.more, attribute{"kms:validto", policy.Time(in.ValidTo.Truncate(time.Second))})
 	}
 	key, err := s.use(ctx, c, &toImportKeyMaterial, in.KeyID, q)
 	if err != nil {

@@ -75,6 +75,7 @@ func TestImportConditions(t *testing.T) {
 		{"ImportKeyMaterial", expiring, `"NumericLessThanEquals": {"kms:ValidTo": "1795257000"}`, true},
 		{"ImportKeyMaterial", expiring, `"NumericLessThan": {"kms:ValidTo": "1795257000"}`, false},
 		{"ImportKeyMaterial", expiring, `"DateLessThan": {"kms:ValidTo": "2026-11-21T10:30:01Z"}`, true},
+		{"ImportKeyMaterial", expiring.with(object{"ValidTo": 1795257000.9}), `"DateEquals": {"kms:ValidTo": "2026-11-21T10:30:00Z"}`, true},
 		{"ImportKeyMaterial", unsaid, `"Null": {"kms:ExpirationModel": "true"}`, true},
 		{"ImportKeyMaterial", expiring, `"Null": {"kms:ExpirationModel": "true"}`, false},
 		{"GetParametersForImport", parameters, `"StringEquals": {"kms:WrappingAlgorithm": "RSAES_OAEP_SHA_256", "kms:WrappingKeySpec": "RSA_2048"}`, true},
