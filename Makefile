@@ -9,6 +9,11 @@ GOFUMPT     = mvdan.cc/gofumpt@v0.12.0
 # The modules besides the main one; each is linted and tested in its folder.
 NESTED = tools/apigen interop/go kmstest/example
 
+# Ceilings that the race detector breaks, and cases that it slows; and where such
+# tests are.
+UNRACED    = Alloc|Warm|^TestWycheproof|Append$$|ReferenceAgrees|^TestCost$$|^TestExcessiveValue$$|^TestSimulationOfManyKeysIsBounded$$|^TestSearchInLongRuns$$|^TestDamagedRun$$|^TestRunsAreMerged$$|^TestAttacks$$|^TestLongPages$$|^TestExplainTypicalDenials$$|^TestMemory$$|^TestGrantsForOthers$$
+UNRACED_IN = $(sort $(addprefix ./,$(dir $(shell grep -rlE '^//go:build !race|AllocsPerRun' --include=*_test.go internal policy))))
+
 KEYREEVE = $(CURDIR)/bin/keyreeve
 
 .PHONY: run build test lint gen fuzz bench interop rig licenses
@@ -24,9 +29,8 @@ build:
 test: lint
 	tools/gencheck
 	$(GO) run ./tools/licenses -check
-	$(GO) test -race ./...
-	# Ceilings that the race detector breaks, and cases that it slows.
-	$(GO) test -run 'Alloc|Warm|^TestWycheproof|Append$$|ReferenceAgrees|^TestCost$$|^TestExcessiveValue$$|^TestSimulationOfManyKeysIsBounded$$|^TestSearchInLongRuns$$|^TestDamagedRun$$|^TestRunsAreMerged$$|^TestAttacks$$|^TestLongPages$$|^TestExplainTypicalDenials$$|^TestMemory$$|^TestGrantsForOthers$$' ./internal/... ./policy
+	$(GO) test -vet=off -race ./...
+	$(GO) test -vet=off -run '$(UNRACED)' $(UNRACED_IN)
 	cd tools/apigen && $(GO) test ./...
 	cd kmstest/example && $(GO) test ./...
 
