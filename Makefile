@@ -14,6 +14,9 @@ NESTED = tools/apigen interop/go kmstest/example
 UNRACED    = Alloc|Warm|^TestWycheproof|Append$$|ReferenceAgrees|^TestCost$$|^TestExcessiveValue$$|^TestSimulationOfManyKeysIsBounded$$|^TestSearchInLongRuns$$|^TestDamagedRun$$|^TestRunsAreMerged$$|^TestAttacks$$|^TestLongPages$$|^TestExplainTypicalDenials$$|^TestMemory$$|^TestGrantsForOthers$$
 UNRACED_IN = $(sort $(addprefix ./,$(dir $(shell grep -rlE '^//go:build !race|AllocsPerRun' --include=*_test.go internal policy))))
 
+# How many packages are tested at once: more than there are cores, since some wait.
+AT_ONCE = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+
 KEYREEVE = $(CURDIR)/bin/keyreeve
 
 .PHONY: run build test lint gen fuzz bench interop rig licenses
@@ -29,8 +32,8 @@ build:
 test: lint
 	tools/gencheck
 	$(GO) run ./tools/licenses -check
-	$(GO) test -vet=off -race ./...
-	$(GO) test -vet=off -run '$(UNRACED)' $(UNRACED_IN)
+	$(GO) test -vet=off -race -p $(AT_ONCE) ./...
+	$(GO) test -vet=off -p $(AT_ONCE) -run '$(UNRACED)' $(UNRACED_IN)
 	cd tools/apigen && $(GO) test ./...
 	cd kmstest/example && $(GO) test ./...
 
