@@ -4,7 +4,6 @@ package audit
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -24,16 +23,4 @@ func lockDir(dir string) (unlock, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f.Close, nil
-}
-
-func (osDisk) free(dir string) (int64, bool) {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(dir, &s); err != nil {
-		return 0, false
-	}
-	blocks, size := s.Bavail, uint64(s.Bsize)
-	if size > 0 && blocks > math.MaxInt64/size {
-		return math.MaxInt64, true
-	}
-	return int64(blocks * size), true
 }

@@ -115,6 +115,8 @@ func (d osDisk) recover(path string) (_ recovered, err error) {
 	return r, f.Sync()
 }
 
+func (osDisk) free(dir string) (int64, bool) { return durable.Free(dir) }
+
 func (osDisk) remove(path string) error {
 	if err := os.Remove(path); err != nil {
 		return err

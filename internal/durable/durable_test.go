@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/keyreeve/keyreeve/internal/durable"
@@ -94,6 +95,16 @@ func TestCreate(t *testing.T) {
 	}
 	if all := names(t, dir); len(all) != 2 {
 		t.Errorf("left behind: %v", all)
+	}
+}
+
+func TestFree(t *testing.T) {
+	dir := t.TempDir()
+	if n, ok := durable.Free(dir); (runtime.GOOS == "linux" || runtime.GOOS == "darwin") != ok || ok && n <= 0 {
+		t.Errorf("Free = %d, %v", n, ok)
+	}
+	if n, ok := durable.Free(filepath.Join(dir, "none")); ok {
+		t.Errorf("Free of no directory = %d", n)
 	}
 }
 

@@ -76,7 +76,8 @@ type Options struct {
 	// Now is the clock by which a new file says when it was made; time.Now if nil.
 	Now func() time.Time
 
-	commit func(*bolt.Tx) error // (*bolt.Tx).Commit if nil; tests make it fail
+	commit func(*bolt.Tx) error           // (*bolt.Tx).Commit if nil; tests make it fail
+	free   func(dir string) (int64, bool) // durable.Free if nil; tests fill the disk
 }
 
 // maxBatch is the number of commits in a batch at most.

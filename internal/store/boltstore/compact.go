@@ -54,14 +54,22 @@ const (
 	compactBytes = 8 << 20
 )
 
+// spareRoom is how many bytes of the disk a compaction leaves to others, such as the
+// audit log, which needs room so that calls can be answered.
+const spareRoom = 256 << 20
+
+// ErrNoRoom: the disk has not enough room for a compaction.
+var ErrNoRoom = errors.New("boltstore: not enough room on the disk")
+
 // ErrBusy: more has changed during a compaction than can be remembered.
 var ErrBusy = errors.New("boltstore: too much changed during the compaction")
 
 // Compact makes the file anew, of what is in the store alone: after it, what was
 // deleted or replaced before it is not in the file, and takes no room. Meanwhile the store goes on; only at the end commits wait, while what
 // changed meanwhile is written and synced. It takes as much room on the disk as
-// the store. If it fails, nothing has changed, but for [Store.Err], which then
-// may be ErrFailed. Now is what CompactedAt returns afterwards.
+// the store, and does not begin unless 256 MiB are left besides: ErrNoRoom. If it
+// fails, nothing has changed, but for [Store.Err], which then may be ErrFailed. Now
+// is what CompactedAt returns afterwards.
 func (s *Store) Compact(ctx context.Context, now time.Time) (err error) {
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
@@ -73,6 +81,9 @@ func (s *Store) Compact(ctx context.Context, now time.Time) (err error) {
 			err = fmt.Errorf("boltstore: compacting: %w", err)
 		}
 	}()
+	if err := s.checkRoom(); err != nil {
+		return err
+	}
 	path := s.path + compactSuffix
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -141,6 +152,23 @@ func (s *Store) Compact(ctx context.Context, now time.Time) (err error) {
 		old.done()
 		return nil
 	})
+}
+
+// checkRoom returns ErrNoRoom if a file as large as the store's would leave too
+// little of the disk.
+func (s *Store) checkRoom() error {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return err
+	}
+	free := durable.Free
+	if s.options.free != nil {
+		free = s.options.free
+	}
+	if n, ok := free(filepath.Dir(s.path)); ok && n < info.Size()+spareRoom {
+		return fmt.Errorf("%w: %d bytes are free, the store has %d", ErrNoRoom, n, info.Size())
+	}
+	return nil
 }
 
 // meanwhile has the writer do something between two batches.

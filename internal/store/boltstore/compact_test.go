@@ -204,6 +204,31 @@ func TestCompactFails(t *testing.T) {
 	}
 }
 
+// TestCompactNeedsRoom: a compaction must not fill the disk, on which others write.
+func TestCompactNeedsRoom(t *testing.T) {
+	path := newPath(t)
+	var free int64
+	known := true
+	s := openWith(t, path, boltstore.WithFree(boltstore.Options{}, func(string) (int64, bool) { return free, known }))
+	put(t, s, "k", "v")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := info.Size() + 256<<20
+	for _, tt := range []struct {
+		free  int64
+		known bool
+		want  error
+	}{{enough - 1, true, boltstore.ErrNoRoom}, {enough, true, nil}, {0, false, nil}} {
+		free, known = tt.free, tt.known
+		if err := s.Compact(t.Context(), compactedAt); !errors.Is(err, tt.want) {
+			t.Errorf("with %d bytes free (known: %v): %v, want %v", tt.free, tt.known, err, tt.want)
+		}
+	}
+	put(t, s, "k", "w")
+}
+
 // TestCompactAfterFailure: a store of which it is not known what the disk has is
 // not copied.
 func TestCompactAfterFailure(t *testing.T) {

@@ -12,6 +12,12 @@ func WithCommit(o Options, commit func(*bolt.Tx) error) Options {
 	return o
 }
 
+// WithFree returns o with another way to tell how much room the disk has.
+func WithFree(o Options, free func(dir string) (int64, bool)) Options {
+	o.free = free
+	return o
+}
+
 // Queued is how many commits wait for the writer.
 func (s *Store) Queued() int { return len(s.queue) }
 
