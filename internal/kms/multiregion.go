@@ -31,15 +31,7 @@ func (s *Service) replicateKey(ctx context.Context, c *call.Call, in *kmsapi.Rep
 	if err := s.checkReplicaRegion(c.Region, in.ReplicaRegion); err != nil {
 		return err
 	}
-	f, err := s.find(ctx, c, &toReplicateKey, in.KeyID)
-	if err != nil {
-		return err
-	}
-	permit, err := s.decide(ctx, c, toReplicateKey.action, f, &asked{more: []attribute{{"kms:replicaregion", policy.String(in.ReplicaRegion)}}})
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.use(ctx, c, &toReplicateKey, in.KeyID, &asked{more: []attribute{{"kms:replicaregion", policy.String(in.ReplicaRegion)}}})
 	if err != nil {
 		return err
 	}
@@ -161,16 +153,8 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, c *call.Call, in *kms
 }
 
 func (s *Service) updatePrimaryRegion(ctx context.Context, c *call.Call, in *kmsapi.UpdatePrimaryRegionInput, _ *kmsapi.UpdatePrimaryRegionOutput) error {
-	f, err := s.find(ctx, c, &toUpdatePrimaryRegion, in.KeyID)
-	if err != nil {
-		return err
-	}
 	q := &asked{more: []attribute{{"kms:primaryregion", policy.String(in.PrimaryRegion)}}}
-	permit, err := s.decide(ctx, c, toUpdatePrimaryRegion.action, f, q)
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.use(ctx, c, &toUpdatePrimaryRegion, in.KeyID, q)
 	if err != nil {
 		return err
 	}
