@@ -155,15 +155,6 @@ func (r *Roots) read(name string) error {
 	return r.parse(text)
 }
 
-// Parse is [Open] for what would be in a file.
-func Parse(text []byte) (*Roots, error) {
-	r := new(Roots)
-	if err := r.parse(text); err != nil {
-		return nil, fmt.Errorf("attestation: %w", err)
-	}
-	return r, nil
-}
-
 func (r *Roots) parse(text []byte) error {
 	before := len(r.certificates)
 	for {

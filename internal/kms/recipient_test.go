@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +39,16 @@ var enclaves = sync.OnceValue(func() (e struct {
 	if e.authority, err = attestationtest.New(testStart); err != nil {
 		panic(err)
 	}
-	if e.roots, err = attestation.Parse(e.authority.RootPEM()); err != nil {
+	dir, err := os.MkdirTemp("", "roots")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "root.pem")
+	if err = os.WriteFile(file, e.authority.RootPEM(), 0o600); err != nil {
+		panic(err)
+	}
+	if e.roots, err = attestation.Open([]string{file}); err != nil {
 		panic(err)
 	}
 	if e.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
