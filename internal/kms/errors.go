@@ -77,6 +77,15 @@ func answer(c *call.Call, err error) error {
 
 const textIncorrectKey = "The key ID in the request does not identify a CMK that can perform this operation."
 
+// stateTexts are the states that are told in the same words.
+var stateTexts = map[keyring.State]string{
+	keyring.PendingDeletion:        "pending deletion",
+	keyring.PendingReplicaDeletion: "pending replica deletion",
+	keyring.PendingImport:          "pending import",
+	keyring.Creating:               "creating",
+	keyring.Updating:               "updating",
+}
+
 // stateError is the API's error for a key that is in a state in which the
 // operation cannot be done.
 func stateError(e *keyring.StateError) *wire.Error {
@@ -85,16 +94,9 @@ func stateError(e *keyring.StateError) *wire.Error {
 		return kmsapi.KMSInvalidStateException(e.ARN + " is not pending deletion.")
 	case e.State == keyring.Disabled:
 		return kmsapi.DisabledException(e.ARN + " is disabled.")
-	case e.State == keyring.PendingDeletion:
-		return kmsapi.KMSInvalidStateException(e.ARN + " is pending deletion.")
-	case e.State == keyring.PendingReplicaDeletion:
-		return kmsapi.KMSInvalidStateException(e.ARN + " is pending replica deletion.")
-	case e.State == keyring.PendingImport:
-		return kmsapi.KMSInvalidStateException(e.ARN + " is pending import.")
-	case e.State == keyring.Creating:
-		return kmsapi.KMSInvalidStateException(e.ARN + " is creating.")
-	case e.State == keyring.Updating:
-		return kmsapi.KMSInvalidStateException(e.ARN + " is updating.")
+	}
+	if text, ok := stateTexts[e.State]; ok {
+		return kmsapi.KMSInvalidStateException(e.ARN + " is " + text + ".")
 	}
 	return wire.Internal(e)
 }

@@ -58,9 +58,10 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 	if in.ImportType == kmsapi.ImportTypeNewKeyMaterial && in.KeyMaterialID != "" {
 		return wire.Validation("Input parameter keyMaterialId cannot be used with NEW_KEY_MATERIAL importType.")
 	}
+	validTo := in.ValidTo.Truncate(time.Second)
 	q := &asked{more: []attribute{{"kms:expirationmodel", text(string(in.ExpirationModel))}}}
-	if !in.ValidTo.IsZero() {
-		q.more = append(q.more, attribute{"kms:validto", policy.Time(in.ValidTo.Truncate(time.Second))})
+	if !validTo.IsZero() {
+		q.more = append(q.more, attribute{"kms:validto", policy.Time(validTo)})
 	}
 	key, err := s.use(ctx, c, &toImportKeyMaterial, in.KeyID, q)
 	if err != nil {
@@ -72,7 +73,7 @@ func (s *Service) importKeyMaterial(ctx context.Context, c *call.Call, in *kmsap
 	material := keyring.Import{
 		Token:      in.ImportToken,
 		Wrapped:    in.EncryptedKeyMaterial,
-		Expires:    in.ValidTo.Truncate(time.Second),
+		Expires:    validTo,
 		Type:       keyring.ImportType(in.ImportType),
 		MaterialID: in.KeyMaterialID,
 	}
@@ -168,14 +169,18 @@ func shownMaterial(m *keyring.Metadata, id string) string {
 // if all of it is there.
 func expiry(k *kmsapi.KeyMetadata, m *keyring.Metadata) {
 	at, ok := m.ValidTo()
-	switch {
-	case !ok || m.State == keyring.PendingImport:
-	case at.IsZero():
-		k.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
-	default:
-		k.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialExpires
-		k.ValidTo = at
+	if ok && m.State != keyring.PendingImport {
+		k.ExpirationModel, k.ValidTo = expirationModel(at), at
 	}
+}
+
+// expirationModel says in the API's terms when imported material expires; the zero
+// time means never.
+func expirationModel(at time.Time) kmsapi.ExpirationModelType {
+	if at.IsZero() {
+		return kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
+	}
+	return kmsapi.ExpirationModelTypeKeyMaterialExpires
 }
 
 // importError is the API's error for one that is about imported material, nil for

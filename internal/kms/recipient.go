@@ -66,14 +66,17 @@ func (r *recipient) hand(plaintext secret.Bytes) (secret.Bytes, []byte, error) {
 	return secret.Bytes{}, envelope, err
 }
 
+// recordedRegister is a register that records show, and how they call it.
+type recordedRegister struct {
+	register int
+	name     string
+}
+
 // What records show of registers. Source: "Monitoring requests for Nitro
 // enclaves" and "Monitoring requests for NitroTPM" in the AWS KMS Developer
 // Guide.
 var (
-	recordedEnclave = []struct {
-		register int
-		name     string
-	}{
+	recordedEnclave = []recordedRegister{
 		{0, "attestationDocumentEnclaveImageDigest"},
 		{1, "attestationDocumentEnclavePCR1"},
 		{2, "attestationDocumentEnclavePCR2"},
@@ -81,10 +84,7 @@ var (
 		{4, "attestationDocumentEnclavePCR4"},
 		{8, "attestationDocumentEnclavePCR8"},
 	}
-	recordedTPM = []struct {
-		register int
-		name     string
-	}{
+	recordedTPM = []recordedRegister{
 		{4, "attestationDocumentNitroTPMPCR4"},
 		{7, "attestationDocumentNitroTPMPCR7"},
 		{8, "attestationDocumentNitroTPMPCR8"},

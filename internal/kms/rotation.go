@@ -177,11 +177,7 @@ func rotationEntry(m *keyring.Metadata, mat *keyring.Material) kmsapi.RotationsL
 	e.ImportState = kmsapi.ImportStatePendingImport
 	if mat.Imported {
 		e.ImportState = kmsapi.ImportStateImported
-		e.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire
-		if !mat.Expires.IsZero() {
-			e.ExpirationModel = kmsapi.ExpirationModelTypeKeyMaterialExpires
-			e.ValidTo = mat.Expires
-		}
+		e.ExpirationModel, e.ValidTo = expirationModel(mat.Expires), mat.Expires
 	}
 	return e
 }

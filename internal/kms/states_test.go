@@ -156,27 +156,29 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// outcomes are the words of the table for errors, which have a code, and after the
+// key's ARN a text.
+var outcomes = map[[2]string]string{
+	{"DisabledException", "is disabled."}:                              "disabled",
+	{"KMSInvalidStateException", "is pending deletion."}:               "deletion",
+	{"KMSInvalidStateException", "is pending replica deletion."}:       "replica deletion",
+	{"KMSInvalidStateException", "is not a multi-Region primary key."}: "not primary",
+	{"KMSInvalidStateException", "is pending import."}:                 "import",
+	{"KMSInvalidStateException", "is creating."}:                       "creating",
+	{"KMSInvalidStateException", "is updating."}:                       "updating",
+	{"KMSInvalidStateException", "is not pending deletion."}:           "not pending",
+}
+
 // outcome is how a call ended, in the words of the table.
 func outcome(s *subject, a answer) string {
-	switch a.text() {
-	case "":
+	text := a.text()
+	if text == "" {
 		return "ok"
-	case "DisabledException: " + s.arn + " is disabled.":
-		return "disabled"
-	case "KMSInvalidStateException: " + s.arn + " is pending deletion.":
-		return "deletion"
-	case "KMSInvalidStateException: " + s.arn + " is pending replica deletion.":
-		return "replica deletion"
-	case "KMSInvalidStateException: " + s.arn + " is not a multi-Region primary key.":
-		return "not primary"
-	case "KMSInvalidStateException: " + s.arn + " is pending import.":
-		return "import"
-	case "KMSInvalidStateException: " + s.arn + " is creating.":
-		return "creating"
-	case "KMSInvalidStateException: " + s.arn + " is updating.":
-		return "updating"
-	case "KMSInvalidStateException: " + s.arn + " is not pending deletion.":
-		return "not pending"
+	}
+	if code, rest, ok := strings.Cut(text, ": "+s.arn+" "); ok {
+		if word, ok := outcomes[[2]string{code, rest}]; ok {
+			return word
+		}
 	}
 	if a.code() == "UnsupportedOperationException" {
 		return "unsupported"
