@@ -44,11 +44,7 @@ func (s *Service) createAlias(ctx context.Context, c *call.Call, in *kmsapi.Crea
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toCreateAlias.action, target, nil)
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, target, permit)
+	key, err := s.useFound(ctx, c, &toCreateAlias, target, nil)
 	if err != nil {
 		return err
 	}

@@ -74,11 +74,7 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *kmsapi.DecryptI
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toDecrypt.action, f, &asked{algorithm: src.algorithm, context: src.context, tokens: in.GrantTokens, attested: to.document})
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.useFound(ctx, c, &toDecrypt, f, &asked{algorithm: src.algorithm, context: src.context, tokens: in.GrantTokens, attested: to.document})
 	if err != nil {
 		return err
 	}

@@ -41,17 +41,9 @@ func (s *Service) createGrant(ctx context.Context, c *call.Call, in *kmsapi.Crea
 	if err != nil {
 		return err
 	}
-	f, err := s.find(ctx, c, &toCreateGrant, in.KeyID)
-	if err != nil {
-		return err
-	}
 	q := askedGrant(&g)
 	q.tokens, q.child = in.GrantTokens, &g
-	permit, err := s.decide(ctx, c, toCreateGrant.action, f, q)
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.use(ctx, c, &toCreateGrant, in.KeyID, q)
 	if err != nil {
 		return err
 	}
@@ -438,11 +430,7 @@ func (s *Service) revokeGrant(ctx context.Context, c *call.Call, in *kmsapi.Revo
 	if err != nil {
 		return err
 	}
-	permit, err := s.decide(ctx, c, toRevokeGrant.action, f, nil)
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.useFound(ctx, c, &toRevokeGrant, f, nil)
 	if err != nil {
 		return err
 	}

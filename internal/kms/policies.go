@@ -32,11 +32,7 @@ func (s *Service) putKeyPolicy(ctx context.Context, c *call.Call, in *kmsapi.Put
 		return err
 	}
 	q := &asked{more: flag(bypassKey, in.BypassPolicyLockoutSafetyCheck)}
-	permit, err := s.decide(ctx, c, toPutKeyPolicy.action, f, q)
-	if err != nil {
-		return err
-	}
-	key, err := s.open(ctx, c, f, permit)
+	key, err := s.useFound(ctx, c, &toPutKeyPolicy, f, q)
 	if err != nil {
 		return err
 	}

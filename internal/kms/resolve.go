@@ -153,6 +153,11 @@ func (s *Service) use(ctx context.Context, c *call.Call, a *access, text string,
 	if err != nil {
 		return keyring.Key{}, err
 	}
+	return s.useFound(ctx, c, a, f, q)
+}
+
+// useFound decides on a found key, and opens it.
+func (s *Service) useFound(ctx context.Context, c *call.Call, a *access, f found, q *asked) (keyring.Key, error) {
 	p, err := s.decide(ctx, c, a.action, f, q)
 	if err != nil {
 		return keyring.Key{}, err

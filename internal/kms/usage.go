@@ -85,9 +85,5 @@ func (s *Service) useUnused(ctx context.Context, c *call.Call, a *access, text s
 		}
 		more = append(more, attribute{"kms:trailingdayswithoutkeyusage", policy.Number(float64(days))})
 	}
-	p, err := s.decide(ctx, c, a.action, f, &asked{more: more})
-	if err != nil {
-		return keyring.Key{}, err
-	}
-	return s.open(ctx, c, f, p)
+	return s.useFound(ctx, c, a, f, &asked{more: more})
 }
