@@ -24,18 +24,19 @@ var requestKeys = []string{
 	"sts:externalid", "sts:rolesessionname", "sts:sourceidentity", "sts:transitivetagkeys",
 }
 
-// attestationKeys are what comes after the colon of kms:RecipientAttestation:….
+// attestationKeys are all kms:RecipientAttestation:….
 // Sources: "Condition keys for Nitro Enclaves" and "Condition keys for NitroTPM"
 // in the AWS KMS Developer Guide.
-var attestationKeys = func() []string {
-	names := []string{"ImageSha384"}
+var attestationKeys = func() (keys []policy.Key) {
+	add := func(sub string) { keys = append(keys, policy.ParseKey("kms:RecipientAttestation:"+sub)) }
+	add("ImageSha384")
 	for n := range 32 {
-		names = append(names, "PCR"+strconv.Itoa(n))
+		add("PCR" + strconv.Itoa(n))
 	}
 	for n := range 24 {
-		names = append(names, "NitroTPMPCR"+strconv.Itoa(n))
+		add("NitroTPMPCR" + strconv.Itoa(n))
 	}
-	return names
+	return keys
 }()
 
 // denial is what was asked, for the call that was denied it. Nothing of it is
@@ -83,9 +84,9 @@ func (d *decider) denial(o outcome) *call.Denial {
 		}
 	}
 	if own&keyRecipientAttestation != 0 {
-		for _, sub := range attestationKeys {
-			k := policy.ParseKey("kms:RecipientAttestation:" + sub)
-			if v := d.q.Values.Value(&k); v.Exists() {
+		for i := range attestationKeys {
+			k := &attestationKeys[i]
+			if v := d.q.Values.Value(k); v.Exists() {
 				n.Values[k.String()] = v
 			}
 		}
